@@ -1,0 +1,45 @@
+# Every target first sets up what it needs (deploy/bootstrap.sh), at once when that is done already.
+# PYTHON=python3.12 chooses the interpreter; PIP_EXTRA_INDEX_URL and pip's other settings are honoured.
+
+.DEFAULT_GOAL := help
+.PHONY: bench check clean demo format help lock setup setup-dev test
+
+# `exec`: the command takes the shell's place, so that Ctrl-C reaches it alone and make waits until it has cleaned up.
+RUN := @exec .venv/bin/
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Create .venv with what the demo needs
+	@deploy/bootstrap.sh report train
+
+setup-dev: ## Create .venv with what tests, checks and benchmarks need as well
+	@deploy/bootstrap.sh dev report train
+
+demo: setup ## Five peers train one model where the power is green [ARGS='--out DIR']
+	$(RUN)heliotrope demo $(ARGS)
+
+test: setup-dev ## Run the tests [ARGS='-k ledger']
+	$(RUN)python -m pytest $(ARGS)
+
+check: setup-dev ## Check format, lint and types
+	@.venv/bin/ruff format --check
+	@.venv/bin/ruff check
+	$(RUN)mypy
+
+bench: setup-dev ## Measure against the targets [BENCH=ledger|matching|energy|network|training]
+	$(RUN)python -m tests.bench $(BENCH)
+
+format: setup-dev ## Rewrite the code as `make check` wants it
+	@.venv/bin/ruff check --fix-only --quiet
+	@.venv/bin/ruff format
+
+lock: setup-dev ## Lock the newest versions that pyproject.toml allows
+	@.venv/bin/python -m venv --clear .venv/lock
+	@.venv/lock/bin/python -m pip install --quiet '.[dev,report]' safetensors
+	@{ grep '^#' deploy/constraints.txt; .venv/lock/bin/python -m pip freeze --exclude heliotrope; } >.venv/constraints.txt
+	@mv .venv/constraints.txt deploy/constraints.txt
+
+clean: ## Remove .venv and caches
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +

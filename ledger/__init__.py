@@ -1,0 +1,1 @@
+"""What has been said, and what follows from it. Pure but for `store/`."""

@@ -1,0 +1,139 @@
+"""`ledger.bin`: a ledger as one file that a stranger can check.
+
+    magic, then frames of a four-byte big-endian length and that many bytes:
+    genesis document (canonical) · every entry, in order of acceptance · an empty frame · the seal
+
+The seal is `[v, network, exporter, time_ms, count, heads, sig]`: the exporter's signature under all heads, so that a
+cut-off tail is noticed too. Nothing follows it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from ledger.audit import violations
+from ledger.ledger import FAR_FUTURE_MS, Ledger
+from protocol.adverts import first_fault
+from protocol.codec import VALUE_MAX_BYTES, decode, encode
+from protocol.envelope import Head, open_entry
+from protocol.errors import Ignore, Reject, VerificationFailed
+from protocol.genesis import Genesis
+from protocol.gossip import read_head
+from protocol.identity import KeyPair, verify
+
+MAGIC = b"HELIOTROPE LEDGER 1\n"
+DOMAIN = b"heliotrope-archive/v1\0"
+HEADS_MAX = 100_000
+SEAL_MAX_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a checked archive holds."""
+
+    ledger: Ledger
+    raws: list[bytes]
+    exporter: bytes
+    time_ms: int
+
+
+def frames(genesis: Genesis, raws: Iterable[bytes], heads: list[Head], keypair: KeyPair, now_ms: int) -> Iterator[bytes]:
+    """The bytes of an archive, piece by piece."""
+    yield MAGIC
+    yield _frame(genesis.encoded())
+    count = 0
+    for raw in raws:
+        count += 1
+        yield _frame(raw)
+    yield _frame(b"")
+    listed = tuple((h.author, h.seq, h.id) for h in heads)
+    six = encode((1, genesis.network_id(), keypair.public, now_ms, count, listed), HEADS_MAX)
+    yield _frame(b"\x97" + six[1:] + b"\xc4\x40" + keypair.sign(DOMAIN + six))
+
+
+def read(file: BinaryIO) -> Verified:
+    """Check everything: encoding, signatures, chains, rules, invariants, completeness.
+
+    Raises VerificationFailed, naming what is wrong and at which byte.
+    """
+    reader = _Reader(file)
+    if file.read(len(MAGIC)) != MAGIC:
+        raise _failed(0, "this is no Heliotrope ledger: the first bytes differ", "Export one with: heliotrope ledger export")
+    reader.offset = len(MAGIC)
+    try:
+        genesis = Genesis.model_validate(decode(reader.frame(VALUE_MAX_BYTES)))
+        ledger = Ledger(genesis)
+        raws = []
+        while raw := reader.frame(VALUE_MAX_BYTES):
+            ledger.extend(open_entry(raw, ledger.network), FAR_FUTURE_MS)
+            raws.append(raw)
+        exporter, time_ms = _check_seal(reader.frame(SEAL_MAX_BYTES), ledger)
+    except ValidationError as error:
+        raise _failed(reader.at, f"the genesis document is not valid: {first_fault(error)}") from None
+    except (Reject, Ignore) as refusal:
+        raise _failed(reader.at, str(refusal)) from None
+    if file.read(1):
+        raise _failed(reader.offset, "bytes follow the seal")
+    broken = violations(ledger.state)
+    if broken:
+        raise _failed(reader.at, f"{len(broken)} promises are broken, first: {broken[0]}")
+    return Verified(ledger, raws, exporter, time_ms)
+
+
+def _check_seal(raw: bytes, ledger: Ledger) -> tuple[bytes, int]:
+    value = decode(raw, SEAL_MAX_BYTES, HEADS_MAX)
+    if type(value) is not tuple or len(value) != 7 or value[0] != 1:
+        raise Reject("the seal is not an array of seven, version 1")
+    _, network, exporter, time_ms, count, heads, signature = value
+    if type(exporter) is not bytes or type(signature) is not bytes or type(heads) is not tuple:
+        raise Reject("the seal's fields are of the wrong type")
+    if not verify(exporter, DOMAIN + b"\x96" + raw[1:-66], signature):
+        raise Reject("the exporter's signature under the heads is not valid")
+    if network != ledger.network:
+        raise Reject("the seal is of another network than the genesis document")
+    if count != ledger.count or [read_head(h) for h in heads] != ledger.head_list():
+        raise Reject(f"the seal speaks of {count!r} entries and other heads; the file holds {ledger.count} entries")
+    return exporter, time_ms
+
+
+class _Reader:
+    """Frames, with the offset of the one being read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.offset = 0
+        self.at = 0
+
+    def frame(self, max_bytes: int) -> bytes:
+        self.at = self.offset
+        header = self.file.read(4)
+        if len(header) < 4:
+            raise _failed(self.at, "the file is cut off: a frame or the seal is missing")
+        length = int.from_bytes(header, "big")
+        if length > max_bytes:
+            raise _failed(self.at, f"a frame of {length} bytes exceeds the bound of {max_bytes}")
+        data = self.file.read(length)
+        if len(data) < length:
+            raise _failed(self.at, f"the file is cut off: {len(data)} of {length} bytes are there")
+        self.offset += 4 + length
+        return data
+
+
+def _frame(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+def _failed(
+    offset: int, cause: str, remedy: str = "Do not rely on this file. Ask its source, or another peer, for a fresh export."
+) -> VerificationFailed:
+    return VerificationFailed("HEL-LEDGER-006", f"ledger verify: FAILED at byte {offset}: {cause}", remedy)
+
+
+def fingerprint(heads: list[Head]) -> str:
+    """One short name for a set of heads: equal ledgers, equal names."""
+    return hashlib.sha256(encode(tuple((h.author, h.seq, h.id) for h in heads), HEADS_MAX)).hexdigest()[:16]

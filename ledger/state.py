@@ -1,0 +1,163 @@
+"""The fold of all entries: who offers what, which job stands where, who owes whom.
+
+Only `transitions` changes a State. Status changes go through the tables below, so that they can be read at a glance.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from protocol.messages import Attestation, Award, Bid, Closure, Job, Lease, Offer, Placement, Receipt, Settlement
+
+
+class JobStatus(enum.StrEnum):
+    """open: bids are welcome · running: every shard has been placed · done, cancelled, failed: over."""
+
+    OPEN = "open"
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class PlacementStatus(enum.StrEnum):
+    """awarded: the requester chose · leased: the provider agreed · delivered: its final receipt is there ·
+    settled: the final receipt was judged · revoked: the requester withdrew it."""
+
+    AWARDED = "awarded"
+    LEASED = "leased"
+    DELIVERED = "delivered"
+    SETTLED = "settled"
+    REVOKED = "revoked"
+
+
+# What each act makes of a placement. A revocation and the provider's acts may cross on the way: whatever the order of
+# arrival, the outcome is the same, or peers would disagree.
+PLACEMENT_TABLE: dict[tuple[PlacementStatus, str], PlacementStatus] = {
+    (PlacementStatus.AWARDED, "lease"): PlacementStatus.LEASED,
+    (PlacementStatus.AWARDED, "revocation"): PlacementStatus.REVOKED,
+    (PlacementStatus.LEASED, "final receipt"): PlacementStatus.DELIVERED,
+    (PlacementStatus.LEASED, "revocation"): PlacementStatus.REVOKED,
+    (PlacementStatus.DELIVERED, "final settlement"): PlacementStatus.SETTLED,
+    (PlacementStatus.DELIVERED, "revocation"): PlacementStatus.REVOKED,
+    (PlacementStatus.REVOKED, "lease"): PlacementStatus.REVOKED,
+    (PlacementStatus.REVOKED, "final receipt"): PlacementStatus.REVOKED,
+    (PlacementStatus.REVOKED, "final settlement"): PlacementStatus.REVOKED,
+}
+
+
+@dataclass(slots=True)
+class OfferRecord:
+    id: bytes
+    provider: bytes
+    offer: Offer
+
+
+@dataclass(slots=True)
+class AttestationRecord:
+    id: bytes
+    author: bytes
+    attestation: Attestation
+    assurance: int  # level A0 to A4
+    remaining_j: int  # not yet claimed by a receipt
+
+
+@dataclass(slots=True)
+class BidRecord:
+    id: bytes
+    provider: bytes
+    bid: Bid
+    offer: OfferRecord
+    time_ms: int
+
+
+@dataclass(slots=True)
+class ReceiptRecord:
+    id: bytes
+    lease: LeaseRecord
+    receipt: Receipt
+    settlement: Settlement | None = None
+
+
+@dataclass(slots=True)
+class LeaseRecord:
+    id: bytes
+    provider: bytes
+    lease: Lease
+    placement: PlacementRecord
+    receipts: list[ReceiptRecord] = field(default_factory=list)
+    released_at_slot: int | None = None  # from here on the capacity is free again
+
+
+@dataclass(slots=True)
+class PlacementRecord:
+    award: bytes
+    job: JobRecord
+    placement: Placement
+    bid: BidRecord
+    status: PlacementStatus = PlacementStatus.AWARDED
+    lease: LeaseRecord | None = None
+    revocation_reason: str = ""
+    lost_energy_j: int = 0  # reported before a revocation and never receipted
+    lost_carbon_ug: int = 0
+
+    def advance(self, act: str) -> None:
+        """Follow the table. Raises KeyError for an act that the table does not know: a fault of this program."""
+        self.status = PLACEMENT_TABLE[self.status, act]
+
+
+@dataclass(slots=True)
+class JobRecord:
+    id: bytes
+    owner: bytes
+    job: Job
+    time_ms: int
+    bids: dict[bytes, BidRecord] = field(default_factory=dict)  # the latest of each provider
+    placements: list[PlacementRecord] = field(default_factory=list)
+    awards: dict[bytes, Award] = field(default_factory=dict)
+    closure: Closure | None = None
+
+    @property
+    def status(self) -> JobStatus:
+        if self.closure is not None:
+            return JobStatus(self.closure.outcome)
+        return JobStatus.RUNNING if len(self.live()) == self.job.shards else JobStatus.OPEN
+
+    def live(self) -> dict[int, PlacementRecord]:
+        """The placement that counts for each shard."""
+        return {p.placement.shard: p for p in self.placements if p.status is not PlacementStatus.REVOKED}
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that follows from the entries judged so far.
+
+    `seen` holds every judged entry, void ones too: an entry is judged once everything it refers to has been.
+    """
+
+    slot_ms: int
+    surplus_assurance_min: int
+    seen: set[bytes] = field(default_factory=set)
+    voids: dict[bytes, str] = field(default_factory=dict)
+    offers: dict[bytes, OfferRecord] = field(default_factory=dict)  # by entry id
+    offer_of: dict[bytes, OfferRecord] = field(default_factory=dict)  # the latest of each provider
+    attestations: dict[bytes, AttestationRecord] = field(default_factory=dict)
+    attestations_of: dict[bytes, list[AttestationRecord]] = field(default_factory=dict)  # by author, in order
+    newest_of_device: dict[tuple[bytes, str], AttestationRecord] = field(default_factory=dict)
+    jobs: dict[bytes, JobRecord] = field(default_factory=dict)
+    bids: dict[bytes, BidRecord] = field(default_factory=dict)
+    placements: dict[tuple[bytes, int], PlacementRecord] = field(default_factory=dict)  # by award and shard
+    leases: dict[bytes, LeaseRecord] = field(default_factory=dict)
+    leases_of: dict[bytes, list[LeaseRecord]] = field(default_factory=dict)  # by provider
+    receipts: dict[bytes, ReceiptRecord] = field(default_factory=dict)
+    owed_microcredits: dict[tuple[bytes, bytes], int] = field(default_factory=dict)  # (debtor, creditor)
+
+    def units_leased(self, provider: bytes, slot: int) -> int:
+        """Units of a provider that its leases bind in a slot."""
+        return sum(
+            r.lease.units
+            for r in self.leases_of.get(provider, ())
+            if r.lease.first_slot <= slot < r.lease.first_slot + r.lease.slots
+            and (r.released_at_slot is None or slot < r.released_at_slot)
+        )

@@ -1,0 +1,400 @@
+"""The whole contract of a node: what can happen to it, and what it can ask for.
+
+    actions = node.handle(event, now_ms)
+
+Events are facts from outside; actions are wishes to whoever runs the node: `runtime` on a real machine, `sim.world` in
+virtual time. Whatever takes longer than a few milliseconds is an action whose result comes back as an event. A timer is
+a value that goes out and comes back.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from node.energy.source import Forecast, Reading
+from node.matching.plan import Plan
+from node.matching.problem import Candidate, Demand
+from protocol.direct import Ticket
+from protocol.envelope import Entry
+from protocol.messages import Blob, Body, Job, TrainingSpec
+
+
+class TimerKind(enum.Enum):
+    SYNC = "sync"  # compare heads with somebody
+    ADVERTISE = "advertise"
+    REDIAL = "redial"
+    BIDS_CLOSE = "bids close"
+    LEASES_DUE = "leases due"
+    PEER_GRACE = "peer grace"
+    SHARD_READY_DUE = "shard ready due"
+    ROUND_DUE = "round due"
+    RECEIPTS_DUE = "receipts due"
+    LEASE_ENDS = "lease ends"
+    RECONCILE = "reconcile"
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """`key` and `number` mean what the kind's owner says; a timer that no longer applies is let pass when it fires."""
+
+    kind: TimerKind
+    key: bytes = b""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShardId:
+    """A shard in somebody's hands: an award and an index in it."""
+
+    award: bytes
+    shard: int
+
+
+# --- events -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """First event of all. `data_url` and `certificate_sha256` are where this node serves blobs."""
+
+    addresses: tuple[str, ...]
+    data_url: str
+    certificate_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnected:
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDisconnected:
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GossipReceived:
+    topic: str
+    peer: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    peer: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EntriesVerified:
+    """`entries` are well-formed, of this network and signed, in the order received."""
+
+    peer: bytes
+    entries: tuple[Entry, ...]
+    refusals: tuple[str, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class MeterRead:
+    """The energy source's reading for the time since the last one, and its forecast."""
+
+    reading: Reading
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True)
+class MeterFailed:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    """Our own user's job. The blobs it names are in this node's store."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class JobCancelled:
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """`instance` is the recorded input of the matching, stored as a blob."""
+
+    job: bytes
+    plan: Plan
+    instance: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStarted:
+    shard: ShardId
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrained:
+    """One round of ours is done. `start_ms`, `end_ms`: network time."""
+
+    shard: ShardId
+    round: int
+    delta: Blob
+    loss_millinats: int
+    tokens: int
+    inner_steps: int
+    start_ms: int
+    end_ms: int
+    cpu_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFailed:
+    shard: ShardId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReady:
+    """The lead's worker has made the initial model of a job."""
+
+    job: bytes
+    parameters: Blob
+    loss_millinats: int  # on held-out text
+
+
+@dataclass(frozen=True, slots=True)
+class OuterStepped:
+    job: bytes
+    round: int
+    parameters: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFinished:
+    job: bytes
+    checkpoint: Blob
+    loss_millinats: int  # on held-out text
+    sample: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeadFailed:
+    """The lead's own worker, or a blob that it needs, failed."""
+
+    job: bytes
+    reason: str
+    shard: ShardId | None = None  # whose delta could not be had
+
+
+Event = (
+    Started
+    | PeerConnected
+    | PeerDisconnected
+    | DialFailed
+    | GossipReceived
+    | MessageReceived
+    | EntriesVerified
+    | TimerFired
+    | MeterRead
+    | MeterFailed
+    | JobSubmitted
+    | JobCancelled
+    | Matched
+    | ShardStarted
+    | RoundTrained
+    | ShardFailed
+    | ModelReady
+    | OuterStepped
+    | ModelFinished
+    | LeadFailed
+)
+
+
+# --- actions ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make these entries durable before any later action of the same turn is carried out."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PersistFork:
+    author: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    topic: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """To ourselves it comes back as MessageReceived."""
+
+    peer: bytes
+    message: Body
+
+
+@dataclass(frozen=True, slots=True)
+class SendEntries:
+    """Read these feeds from the store, each from a seq on, and send them."""
+
+    peer: bytes
+    ranges: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Open and verify raw entries; the answer is EntriesVerified."""
+
+    peer: bytes
+    raws: tuple[bytes, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class RememberPeers:
+    """Keep these addresses for the next start."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Fire when network time reaches `at_ms`."""
+
+    timer: Timer
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimeout:
+    """Fire `after_ms` of the machine's own time from now, however fast the network clock runs."""
+
+    timer: Timer
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMeter:
+    """Read the energy source now; the answer is MeterRead or MeterFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    job: bytes
+    candidates: tuple[Candidate, ...]
+    demand: Demand
+
+
+@dataclass(frozen=True, slots=True)
+class StartShard:
+    """Fetch the data and start a worker; the answer is ShardStarted or ShardFailed."""
+
+    shard: ShardId
+    job: bytes
+    shards: int
+    spec: TrainingSpec
+    data: tuple[Ticket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRound:
+    """Fetch the parameters and train; the answer is RoundTrained or ShardFailed."""
+
+    shard: ShardId
+    round: int
+    parameters: Ticket
+
+
+@dataclass(frozen=True, slots=True)
+class StopShard:
+    shard: ShardId
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareModel:
+    """Start the lead's worker and make the initial model; the answer is ModelReady or LeadFailed."""
+
+    job: bytes
+    spec: TrainingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StepOuter:
+    """Fetch the deltas and take the outer step, in shard order; the answer is OuterStepped or LeadFailed."""
+
+    job: bytes
+    round: int
+    deltas: tuple[tuple[ShardId, Ticket], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FinishModel:
+    """Evaluate, sample, keep the checkpoint; the answer is ModelFinished or LeadFailed."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseModel:
+    """Stop the lead's worker of this job."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Something a person may want to know: shown in logs and on `/v1/events`."""
+
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Action = (
+    Persist
+    | PersistFork
+    | Publish
+    | Send
+    | SendEntries
+    | Verify
+    | Dial
+    | RememberPeers
+    | SetTimer
+    | SetTimeout
+    | ReadMeter
+    | Match
+    | StartShard
+    | TrainRound
+    | StopShard
+    | PrepareModel
+    | StepOuter
+    | FinishModel
+    | CloseModel
+    | Notify
+)

@@ -1,0 +1,71 @@
+"""What a plan is measured against. Each baseline keeps every hard limit of the demand and only prefers something else,
+so the difference is due to the preference alone. A baseline's plan comes without choices and relaxation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from node.matching.gang import Gang, cheapest, gangs, greenest, total_price_microcredits
+from node.matching.plan import Plan, Verdict, assign
+from node.matching.problem import Candidate, Demand, Window
+from node.matching.refusal import sift
+from protocol.units import J_PER_KWH, UG_PER_G, ceil_div
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """What the same demand would have emitted otherwise. For a plan without placements: empty plans and 0."""
+
+    cheapest: Plan
+    start_now: Plan
+    grid_average_ug: int
+
+
+def compare(candidates: Sequence[Candidate], plan: Plan) -> Baselines:
+    """The baselines of a plan that `match` made from these candidates."""
+    return Baselines(cheapest_first(candidates, plan.demand), start_now(candidates, plan.demand), grid_average(plan))
+
+
+def cheapest_first(candidates: Sequence[Candidate], demand: Demand) -> Plan:
+    """The cheapest gang, as early as it can start: what a market blind to carbon does."""
+    every = gangs(sift(candidates, demand).windows, len(demand.shards), cheapest)
+    return _plan(demand, min(every, key=total_price_microcredits, default=()))
+
+
+def start_now(candidates: Sequence[Candidate], demand: Demand) -> Plan:
+    """The greenest gang at the earliest start that has one: green in space, blind in time."""
+    every = gangs(sift(candidates, demand).windows, len(demand.shards), greenest)
+    return _plan(demand, every[0] if every else ())
+
+
+def at_random(candidates: Sequence[Candidate], demand: Demand, below: Callable[[int], int]) -> Plan:
+    """Any gang at any start. `below(n)` draws an integer in [0, n), as `random.Random(seed).randrange` does."""
+    windows = sift(candidates, demand).windows
+    lots = {bid: below(2**32) for bid in sorted({window.candidate.bid for window in windows})}
+
+    def by_lot(window: Window) -> tuple[int | bytes, ...]:
+        return lots[window.candidate.bid], window.candidate.bid, window.rank
+
+    every = gangs(windows, len(demand.shards), by_lot)
+    return _plan(demand, every[below(len(every))] if every else ())
+
+
+def grid_average(plan: Plan) -> int:
+    """Micrograms if the plan's energy came from the average grid: the mean intensity over all peers that could have
+    taken a shard, each counted once, in the plan's slots; no surplus; the same hardware. 0 without placements."""
+    if not plan.placements:
+        return 0
+    windows = [placed.window for placed in plan.placements]
+    intensities = [
+        grid
+        for choice in plan.choices
+        if choice.verdict is not Verdict.REFUSED
+        for grid in choice.candidate.grid_during(windows[0].first_slot, windows[0].slots)
+    ]
+    emitted_ug = ceil_div(plan.energy_j * sum(intensities) * UG_PER_G, len(intensities) * J_PER_KWH)
+    return emitted_ug + sum(window.embodied_ug for window in windows)
+
+
+def _plan(demand: Demand, gang: Gang) -> Plan:
+    return Plan(demand, assign(demand, gang) if gang else ())

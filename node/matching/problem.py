@@ -1,0 +1,184 @@
+"""The question: what is offered (Candidate), what is asked (Demand), what a shard would cost where and when (Window).
+
+Nothing here refuses or chooses: the hard filters are in `refusal`, the choice is in `greedy`. Candidate and Demand are
+checked when they are made, so that a recorded instance from a stranger passes the same checks as our own.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Annotated, Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from ledger.energy import carbon_ug, embodied_ug, intensity_g_per_kwh, shard_energy_j
+from protocol.messages import ARRAY_MAX, Count, Digest, Key, Mode, Name, PerSlot, Positive, Tenant, Text, Zone
+from protocol.units import MS_PER_HOUR, ceil_div
+
+_STRICT = ConfigDict(strict=True, extra="forbid")
+_Shard = Annotated[int, Field(ge=0, lt=ARRAY_MAX)]
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Candidate:
+    """One bid as the matching sees it: the facts of the offer and of the bid. Raises ValueError when inconsistent.
+
+    Arrays hold one value per slot from `first_slot` on and are of equal length. `surplus_j` is the quantile that
+    scores, already 0 where the surplus is attested below the network's `surplus_assurance_min`. Free units and surplus
+    are what the provider has left: whatever it carries already is subtracted.
+    """
+
+    bid: Digest
+    provider: Key
+    label: Name  # short name for people
+    device: Name
+    units: Positive
+    memory_mb: Positive  # per unit, like rate and power
+    rate_tps: Positive
+    idle_w: Count
+    peak_w: Positive
+    pue_permille: Annotated[int, Field(ge=1000, le=10_000)]
+    embodied_ug_per_unit_hour: Count
+    bandwidth_mbps: Positive
+    price_microcredits_per_unit_hour: Count
+    tenant: Tenant
+    zone: Zone
+    own_g_per_kwh: Count
+    first_slot: Count
+    free_units: PerSlot
+    surplus_j: PerSlot
+    grid_g_per_kwh: PerSlot
+
+    @model_validator(mode="after")
+    def _same_slots(self) -> Self:
+        lengths = {len(self.free_units), len(self.surplus_j), len(self.grid_g_per_kwh)}
+        if len(lengths) != 1:
+            raise ValueError(f"per-slot arrays differ in length: {sorted(lengths)}")
+        return self
+
+    def grid_during(self, first_slot: int, slots: int) -> tuple[int, ...]:
+        """The grid's intensity in g/kWh in those of the slots that the bid covers."""
+        start = first_slot - self.first_slot
+        return self.grid_g_per_kwh[max(0, start) : max(0, start + slots)]
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Demand:
+    """What a job asks for now. Raises ValueError when inconsistent.
+
+    `shards` are the indices still to be placed: all of them at first, later only the lost one. They start together and
+    each takes `slots` consecutive slots on one provider, within [first_slot, deadline_slot). `occupied` names the
+    provider of every other shard of the job, once per shard; `shards_per_peer` counts those too. `carbon_max_g_per_kwh`
+    bounds the mean intensity of each shard's electricity (0: no cap).
+    """
+
+    job: Digest
+    mode: Mode
+    tenant: Tenant
+    shards: Annotated[tuple[_Shard, ...], Field(min_length=1, max_length=ARRAY_MAX)]
+    slots: Annotated[int, Field(ge=1, le=ARRAY_MAX)]
+    first_slot: Count
+    deadline_slot: Count  # the last slot + 1
+    units_per_shard: Annotated[int, Field(ge=1, le=1024)]
+    memory_mb: Count  # per unit, like rate
+    rate_tps: Count  # 0: as fast as it goes
+    bandwidth_mbps: Count
+    price_max_microcredits_per_unit_hour: Count
+    carbon_max_g_per_kwh: Count
+    slot_ms: Annotated[int, Field(ge=1, le=MS_PER_HOUR)]
+    shards_per_peer: Annotated[int, Field(ge=1, le=ARRAY_MAX)] = 1
+    excluded: Annotated[tuple[tuple[Key, Text], ...], Field(max_length=ARRAY_MAX)] = ()  # (provider, reason)
+    occupied: Annotated[tuple[Key, ...], Field(max_length=ARRAY_MAX)] = ()
+
+    @model_validator(mode="after")
+    def _shards_differ(self) -> Self:
+        if len(set(self.shards)) != len(self.shards):
+            raise ValueError(f"shards {self.shards} name one index twice")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One shard on one candidate from `first_slot` on, when `rank` shards of the job already start there with it.
+
+    Shards on one peer share its surplus, so the next one costs at least as much as the one before: sorting by cost
+    never takes rank 1 before rank 0, and the costs of the ranks add up to the cost of the peer.
+    """
+
+    candidate: Candidate
+    first_slot: int
+    slots: int
+    rank: int
+    energy_j: int
+    surplus_j: int  # of energy_j, covered by the peer's own
+    embodied_ug: int
+    carbon_ug: int  # with embodied_ug
+    price_microcredits: int
+
+    @property
+    def intensity_g_per_kwh(self) -> int:
+        """Mean intensity of the electricity, own and grid; the hardware's making is not in it."""
+        return intensity_g_per_kwh(self.carbon_ug - self.embodied_ug, self.energy_j)
+
+
+def free_runs(candidate: Candidate, demand: Demand) -> list[tuple[int, int]]:
+    """(first slot, shards that fit at once for all of the window) for every start within the demand's time."""
+    low = max(candidate.first_slot, demand.first_slot) - candidate.first_slot
+    high = min(len(candidate.free_units), demand.deadline_slot - candidate.first_slot)
+    room = [min(free, candidate.units) // demand.units_per_shard for free in candidate.free_units[low : max(low, high)]]
+    return [
+        (candidate.first_slot + low + start, min(room[start : start + demand.slots]))
+        for start in range(len(room) - demand.slots + 1)
+    ]
+
+
+def windows(candidate: Candidate, demand: Demand) -> list[Window]:
+    """Every window that is free and within the peer limit, whatever it emits. Hard filters are not applied."""
+    slots, units = demand.slots, demand.units_per_shard
+    energy_j = shard_energy_j(
+        units=units,
+        idle_w=candidate.idle_w,
+        peak_w=candidate.peak_w,
+        unit_rate_tps=candidate.rate_tps,
+        job_rate_tps=demand.rate_tps,
+        pue_permille=candidate.pue_permille,
+        duration_ms=demand.slot_ms,
+    )
+    making_ug = embodied_ug(units, candidate.embodied_ug_per_unit_hour, demand.slot_ms)
+    price = ceil_div(units * candidate.price_microcredits_per_unit_hour * slots * demand.slot_ms, MS_PER_HOUR)
+    runs = free_runs(candidate, demand)
+    most = max((room for _, room in runs), default=0)
+    found: list[Window] = []
+    for rank in range(min(shards_left(candidate, demand), most)):
+        left_j = [max(0, surplus - rank * energy_j) for surplus in candidate.surplus_j]
+        carbons_ug = (
+            carbon_ug(energy_j, surplus, candidate.own_g_per_kwh, grid, making_ug)
+            for surplus, grid in zip(left_j, candidate.grid_g_per_kwh, strict=True)
+        )
+        # Sums up to each slot, so that a window of any length is one subtraction.
+        covered_j = list(accumulate((min(energy_j, surplus) for surplus in left_j), initial=0))
+        emitted_ug = list(accumulate(carbons_ug, initial=0))
+        for first_slot, room in runs:
+            if room > rank:
+                start = first_slot - candidate.first_slot
+                end = start + slots
+                found.append(
+                    Window(
+                        candidate=candidate,
+                        first_slot=first_slot,
+                        slots=slots,
+                        rank=rank,
+                        energy_j=energy_j * slots,
+                        surplus_j=covered_j[end] - covered_j[start],
+                        embodied_ug=making_ug * slots,
+                        carbon_ug=emitted_ug[end] - emitted_ug[start],
+                        price_microcredits=price,
+                    )
+                )
+    return found
+
+
+def shards_left(candidate: Candidate, demand: Demand) -> int:
+    """How many of the demanded shards this provider may take beside those it carries."""
+    return min(len(demand.shards), max(0, demand.shards_per_peer - demand.occupied.count(candidate.provider)))

@@ -1,0 +1,76 @@
+"""Adverts: what a provider says about itself right now, by gossip. An advert helps to discover; it binds nobody.
+
+    [v, network, author, body, sig]      sealed like an entry, under a domain of its own
+
+Adverts expire and carry a rising number, so that an old one replayed later is recognised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from protocol.codec import decode, encode
+from protocol.errors import Reject
+from protocol.identity import KeyPair, verify
+from protocol.messages import ARRAY_MAX, Body, Count, Digest, Offer, PerSlot
+
+DOMAIN = b"heliotrope-advert/v1\0"
+VERSION = 1
+LIFETIME_MAX_MS = 3_600_000
+
+
+class Advert(Body):
+    """Capacity, surplus forecast, price and place of one provider. `offer` repeats the ledger's, so that a newcomer
+    can read the advert before it has the ledger."""
+
+    number: Count  # milliseconds of network time at sealing: rises across restarts without being stored
+    expires_at_ms: Count
+    label: Annotated[str, Field(max_length=32)]  # what the operator calls the node
+    offer: Offer
+    free_units: Count
+    first_slot: Count
+    surplus_s50_j: PerSlot
+    surplus_s20_j: PerSlot
+    grid_g_per_kwh: PerSlot
+    attestations: Annotated[tuple[Digest, ...], Field(max_length=16)]
+    addresses: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=8)]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAdvert:
+    author: bytes
+    advert: Advert
+    raw: bytes
+
+
+def seal(keypair: KeyPair, network: bytes, advert: Advert) -> bytes:
+    """The signed bytes of an advert."""
+    four = encode((VERSION, network, keypair.public, advert.model_dump()))
+    return b"\x95" + four[1:] + b"\xc4\x40" + keypair.sign(DOMAIN + four)
+
+
+def open_advert(raw: bytes, network: bytes, max_bytes: int) -> SignedAdvert:
+    """Parse, verify and check an advert. Raises Reject. Whether it is fresh depends on the reader's clock: see `gossip`."""
+    value = decode(raw, max_bytes, ARRAY_MAX)
+    if type(value) is not tuple or len(value) != 5 or value[0] != VERSION:
+        raise Reject("an advert is an array of five, version 1")
+    _, advert_network, author, body, signature = value
+    if advert_network != network:
+        raise Reject("advert of another network")
+    if type(author) is not bytes or type(signature) is not bytes:
+        raise Reject("author and signature must be bytes")
+    if not verify(author, DOMAIN + b"\x94" + raw[1:-66], signature):
+        raise Reject("invalid signature on an advert")
+    try:
+        return SignedAdvert(author, Advert.model_validate(body), raw)
+    except ValidationError as error:
+        raise Reject(f"advert: {first_fault(error)}") from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first field that pydantic refused, with the value's complaint; never the whole input."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}"

@@ -1,0 +1,122 @@
+"""Entries: the envelope that every ledger body travels in.
+
+    [v, network, kind, author, seq, prev, time_ms, refs, body, sig]
+
+The signature covers DOMAIN ‖ the canonical encoding of the first nine. The id is the SHA-256 of the same bytes, without
+the signature: a signature can be malleable, an id must not be. Received bytes are kept verbatim.
+
+Whether an entry continues its author's feed is `ledger.feed`'s question; whether its body is allowed, `ledger.transitions`'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from protocol.codec import VALUE_MAX_BYTES, decode, encode
+from protocol.errors import Reject
+from protocol.identity import KeyPair, verify
+from protocol.messages import INTEGER_MAX
+
+DOMAIN = b"heliotrope-ledger/entry/v1\0"
+VERSION = 1
+REFS_MAX = 16
+NO_PREV = bytes(32)  # `prev` of an author's first entry
+SIGNATURE_TAIL_BYTES = 66  # the last item: a two-byte header and 64 bytes
+ARRAY_OF_TEN, ARRAY_OF_NINE = b"\x9a", b"\x99"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One signed statement. `body` is decoded but not yet judged."""
+
+    raw: bytes
+    id: bytes
+    network: bytes
+    kind: str
+    author: bytes
+    seq: int
+    prev: bytes
+    time_ms: int
+    refs: tuple[bytes, ...]
+    body: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Entry({self.kind} {self.author.hex()[:8]}:{self.seq} {self.id.hex()[:8]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest entry of a feed, as somebody knows it."""
+
+    author: bytes
+    seq: int
+    id: bytes
+
+
+def seal(
+    keypair: KeyPair,
+    *,
+    network: bytes,
+    kind: str,
+    seq: int,
+    prev: bytes,
+    time_ms: int,
+    refs: Sequence[bytes],
+    body: Mapping[str, Any],
+) -> Entry:
+    """A signed entry. Raises ValueError if it would not pass `parse` (too large, too many refs)."""
+    nine = encode((VERSION, network, kind, keypair.public, seq, prev, time_ms, tuple(refs), body))
+    raw = ARRAY_OF_TEN + nine[1:] + b"\xc4\x40" + keypair.sign(DOMAIN + nine)
+    try:
+        return parse(raw)
+    except Reject as refusal:
+        raise ValueError(f"cannot seal this {kind}: {refusal}") from None
+
+
+def parse(raw: bytes) -> Entry:
+    """The entry in these bytes, its signature not yet verified. Raises Reject, naming the field."""
+    value = decode(raw, VALUE_MAX_BYTES)
+    if type(value) is not tuple or len(value) != 10:
+        raise Reject("an entry is an array of ten")
+    version, network, kind, author, seq, prev, time_ms, refs, body, signature = value
+    if version != VERSION:
+        raise Reject(f"entry version {version!r}, this program reads {VERSION}")
+    for name, item in (("network", network), ("author", author), ("prev", prev)):
+        if type(item) is not bytes or len(item) != 32:
+            raise Reject(f"{name} must be 32 bytes")
+    if type(kind) is not str or not 1 <= len(kind) <= 32:
+        raise Reject("kind must be a string of 1 to 32 characters")
+    for name, number in (("seq", seq), ("time_ms", time_ms)):
+        if type(number) is not int or not 0 <= number <= INTEGER_MAX:
+            raise Reject(f"{name} must be an integer from 0 to 2^53-1")
+    if type(refs) is not tuple or len(refs) > REFS_MAX or any(type(r) is not bytes or len(r) != 32 for r in refs):
+        raise Reject(f"refs must be at most {REFS_MAX} ids of 32 bytes")
+    if type(body) is not dict:
+        raise Reject("body must be a map")
+    if type(signature) is not bytes or len(signature) != 64:
+        raise Reject("sig must be 64 bytes")
+    entry_id = hashlib.sha256(signed_bytes(raw)).digest()
+    return Entry(raw, entry_id, network, kind, author, seq, prev, time_ms, refs, body)
+
+
+def signed_bytes(raw: bytes) -> bytes:
+    """What the signature of a parsed entry covers."""
+    return DOMAIN + ARRAY_OF_NINE + raw[1:-SIGNATURE_TAIL_BYTES]
+
+
+def is_signed(entry: Entry) -> bool:
+    """Whether the author's signature is valid under the strict rule."""
+    return verify(entry.author, signed_bytes(entry.raw), entry.raw[-64:])
+
+
+def open_entry(raw: bytes, network: bytes) -> Entry:
+    """Parse, compare the network and verify. Raises Reject."""
+    entry = parse(raw)
+    if entry.network != network:
+        raise Reject(f"entry of network {entry.network.hex()[:16]}, this is {network.hex()[:16]}")
+    if not is_signed(entry):
+        raise Reject(f"invalid signature on entry {entry.author.hex()[:8]}:{entry.seq}")
+    return entry

@@ -1,0 +1,48 @@
+"""The genesis document: what all peers of one network agree on before the first entry.
+
+Its hash is the network id, which stands in every entry and topic, so peers of different networks never mix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from protocol.codec import encode
+from protocol.messages import Body, Count, Key, Name, Positive
+
+
+class Clock(Body):
+    """Network time: `network_ms` at `unix_ms`, and from there `speed` times as fast as the world."""
+
+    unix_ms: Count
+    network_ms: Count
+    speed: Annotated[int, Field(ge=1, le=100_000)]
+
+    def network_time_ms(self, unix_ms: int) -> int:
+        """Network time at a moment of Unix time."""
+        return max(0, self.network_ms + (unix_ms - self.unix_ms) * self.speed)
+
+    def real_ms(self, network_ms: int) -> int:
+        """How long a stretch of network time lasts in the world, at least one millisecond."""
+        return max(1, network_ms // self.speed)
+
+
+class Genesis(Body):
+    """See the module. `surplus_assurance_min` is the lowest assurance level (A0 to A4) at which surplus counts as green."""
+
+    name: Name
+    clock: Clock
+    slot_ms: Annotated[Positive, Field(le=3_600_000)]
+    witnesses: Annotated[tuple[Key, ...], Field(max_length=64)] = ()
+    auditors: Annotated[tuple[Key, ...], Field(max_length=64)] = ()
+    surplus_assurance_min: Annotated[int, Field(ge=0, le=4)] = 2
+    admission: Literal["open", "devnet"] = "open"
+
+    def encoded(self) -> bytes:
+        return encode(self.model_dump())
+
+    def network_id(self) -> bytes:
+        return hashlib.sha256(self.encoded()).digest()

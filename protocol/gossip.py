@@ -1,0 +1,83 @@
+"""Gossip: topics, limits, and the judgement of what arrives.
+
+Gossip is a hint. Adverts say who is there; announcements say that an entry exists. Entries themselves are pulled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from protocol.adverts import LIFETIME_MAX_MS, SignedAdvert, open_advert
+from protocol.codec import decode, encode
+from protocol.envelope import Head
+from protocol.errors import Ignore, Reject
+
+ADVERT_MAX_BYTES = 12 * 1024
+ANNOUNCEMENT_MAX_BYTES = 8 * 1024
+ANNOUNCEMENTS_MAX = 64
+CLOCK_SKEW_MAX_MS = 600_000  # as for entries: LEDGER.md's ten minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topic names of one network."""
+
+    adverts: str
+    entries: str
+
+    @classmethod
+    def of(cls, network: bytes) -> Topics:
+        stem = f"heliotrope/1/{network.hex()[:32]}"
+        return cls(f"{stem}/adverts", f"{stem}/entries")
+
+
+def encode_announcement(heads: Sequence[Head]) -> bytes:
+    return encode(tuple((h.author, h.seq, h.id) for h in heads))
+
+
+def judge_announcement(data: bytes) -> tuple[Head, ...]:
+    """The heads that somebody announces. Unsigned: whoever asks for the entries will verify them. Raises Reject."""
+    value = decode(data, ANNOUNCEMENT_MAX_BYTES)
+    if type(value) is not tuple or not 1 <= len(value) <= ANNOUNCEMENTS_MAX:
+        raise Reject(f"an announcement is an array of 1 to {ANNOUNCEMENTS_MAX} heads")
+    return tuple(read_head(item) for item in value)
+
+
+def read_head(item: object) -> Head:
+    """One (author, seq, id). Raises Reject."""
+    if type(item) is not tuple or len(item) != 3:
+        raise Reject("a head is an array of three")
+    author, seq, entry_id = item
+    if type(author) is not bytes or len(author) != 32 or type(entry_id) is not bytes or len(entry_id) != 32:
+        raise Reject("author and id of a head must be 32 bytes")
+    if type(seq) is not int or seq < 0:
+        raise Reject("seq of a head must be an integer from 0")
+    return Head(author, seq, entry_id)
+
+
+def judge_advert(data: bytes, network: bytes, now_ms: int) -> SignedAdvert:
+    """A valid and fresh advert.
+
+    1. Canonical, of this network, signed, within bounds: else Reject.
+    2. Not expired, not from the future: else Ignore, since clocks differ.
+    """
+    signed = open_advert(data, network, ADVERT_MAX_BYTES)
+    advert = signed.advert
+    if advert.expires_at_ms - advert.number > LIFETIME_MAX_MS:
+        raise Reject(f"advert lives {advert.expires_at_ms - advert.number} ms, at most {LIFETIME_MAX_MS} are allowed")
+    if advert.expires_at_ms <= now_ms:
+        raise Ignore(f"advert expired {now_ms - advert.expires_at_ms} ms ago")
+    if advert.number > now_ms + CLOCK_SKEW_MAX_MS:
+        raise Ignore(f"advert is dated {advert.number - now_ms} ms ahead")
+    return signed
+
+
+def judge(topics: Topics, network: bytes, topic: str, data: bytes, now_ms: int) -> None:
+    """Accept by returning; raise Ignore or Reject. What the network layer asks before it forwards anything."""
+    if topic == topics.adverts:
+        judge_advert(data, network, now_ms)
+    elif topic == topics.entries:
+        judge_announcement(data)
+    else:
+        raise Reject(f"unknown topic {topic[:80]!r}")
