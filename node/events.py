@@ -27,6 +27,7 @@ class TimerKind(enum.Enum):
     ADVERTISE = "advertise"
     REDIAL = "redial"
     BIDS_CLOSE = "bids close"
+    ASSIGN = "assign"  # a placement's first slot begins
     LEASES_DUE = "leases due"
     PEER_GRACE = "peer grace"
     SHARD_READY_DUE = "shard ready due"
@@ -136,11 +137,12 @@ class JobCancelled:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """`instance` is the recorded input of the matching, stored as a blob."""
+    """`instance` is the recorded input of the matching, stored as a blob; `summary` compares with the baselines."""
 
     job: bytes
     plan: Plan
     instance: Blob
+    summary: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,46 +1,210 @@
-"""The link to other peers: libp2p on a thread of its own, bytes and public keys on ours.
+"""The link to other peers: libp2p on a thread of its own; bytes and public keys on ours.
 
-    asyncio                             trio thread "libp2p"
-    Link.send, dial, disconnect   →     one call at a time per peer      (callers wait: backpressure)
-    Link.publish                  →     outbox, paced                    (full: the oldest is dropped and counted)
-    deliver(event)                ←     Crossing                         (gossip: the oldest is dropped and counted;
-                                                                          messages: the reader of that stream waits)
+    asyncio                             trio thread
+    Link.send, dial, disconnect   →     one message per peer at a time   callers wait (backpressure)
+    Link.publish                  →     outbox, paced                    full: the oldest is dropped and counted
+    deliver(event)                ←     Crossing                         gossip: the oldest is dropped and counted;
+                                                                         messages: the stream's reader waits
 
 Messages travel as frames, a 4-byte big-endian length and the data, on one long-lived stream per peer and direction.
 MEASURED
-A stream found closed is opened anew; a failure while writing is reported and never repeated, since the peer may have the
-message. So messages arrive at most once, and in order until a send fails.
+A stream found closed is opened anew. A failure while writing is reported and never repeated, for the peer may have the
+message: at most once, and in order until a send fails.
 
-If the thread dies all the same, `LinkFailed` is delivered and it is started again on the same port.
+If the thread dies all the same, `LinkFailed` is delivered and it starts again on the same port.
 
-Not here: the library's faults (`link_hardening.py`, `link_gossip.py`), what the bytes mean (`protocol/`), and when to
-redial: the library never reconnects by itself, and neither does this.
+Not here: the library's faults (`link_hardening.py`, `link_gossip.py`), what the bytes mean (`protocol`), and whom to
+redial when: the library never reconnects by itself, and neither does this.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import threading
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
-import trio
-from libp2p.abc import INetStream
-from libp2p.custom_types import TProtocol
-from libp2p.network.stream.exceptions import StreamEOF
-from libp2p.peer.id import ID
-from multiaddr import Multiaddr  # type: ignore[import-untyped]
+from multiaddr import Multiaddr
 
-from node.link_gossip import GOSSIP_MAX_BYTES, ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
-from node.link_hardening import build_host, cut, demote_library_logging, is_ed25519, is_usable, running
-from protocol.errors import LocalError
-from protocol.identity import PEER_ID_PREFIX, peer_id, public_key
+from node.link_events import (
+    Crossing,
+    GossipArrived,
+    LinkError,
+    LinkEvent,
+    LinkFailed,
+    MessageArrived,
+    PeerConnected,
+    PeerDisconnected,
+)
+from node.link_gossip import GOSSIP_MAX_BYTES
+from node.link_hardening import demote_library_logging
+from node.link_thread import MESSAGE_MAX_BYTES, LinkThread, Settings, thread_is_down
+from protocol.identity import KeyPair, public_key
 
-PROTOCOL = TProtocol("/heliotrope/1")
-MESSAGE_MAX_BYTES = 4 * 1024 * 1024
+__all__ = [
+    "GOSSIP_MAX_BYTES",
+    "MESSAGE_MAX_BYTES",
+    "GossipArrived",
+    "Link",
+    "LinkError",
+    "LinkEvent",
+    "LinkFailed",
+    "MessageArrived",
+    "PeerConnected",
+    "PeerDisconnected",
+]
+
+ADDRESS_MAX_CHARACTERS = 512
+GOSSIP_UNPUBLISHED_MAX = 256  # guess, not measured
+STOP_TIMEOUT_S = 1.0
+RESTART_DELAY_S, RESTART_DELAY_MAX_S = 0.5, 30.0  # doubled at every death; guess, not measured
+RESTART_FORGIVEN_S = 60.0  # a thread that lived this long starts over with the short delay; guess, not measured
+
+log = logging.getLogger(__name__)
+
+
+class Link:
+    """Other peers, by public key. All methods belong to the loop that called `start`.
+
+    `seed` is the node's 32-byte Ed25519 seed, `listen` a multiaddr like `/ip4/127.0.0.1/tcp/0` (0: any free port).
+    `judge(topic, data)` says whether gossip is forwarded and delivered; it runs on the libp2p thread: it must be pure.
+    `deliver` is called on the loop, in order, and must not block.
+    A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: bytes,
+        listen: str,
+        topics: Sequence[str],
+        judge: Callable[[str, bytes], bool],
+        deliver: Callable[[LinkEvent], None],
+        ping_interval_s: float = 5.0,
+        ping_timeout_s: float = 10.0,
+    ) -> None:
+        self.public = KeyPair(seed).public
+        self.addresses: tuple[str, ...] = ()
+        self.losses: Counter[str] = Counter()
+        """gossip_undelivered (our loop is slow), gossip_unpublished (our outbox is full), gossip_over_rate (a peer's)"""
+        self._settings = Settings(seed, listen, tuple(topics), judge, ping_interval_s, ping_timeout_s)
+        self._deliver = deliver
+        self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
+        self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._thread: LinkThread | None = None
+
+    async def start(self) -> None:
+        """Listen. Afterwards `addresses` holds full multiaddrs with the real port. Raises LinkError."""
+        demote_library_logging()
+        self._crossing = Crossing(asyncio.get_running_loop(), self._deliver, self.losses)
+        await self._start_thread()
+        self._supervisor = asyncio.create_task(self._supervise(), name="link supervisor")
+
+    async def stop(self) -> None:
+        """Close every connection and end the thread. Nothing is delivered any more; what was not published is lost."""
+        self._crossing.close()
+        self._supervisor.cancel()
+        await asyncio.wait({self._supervisor})
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+            ended, _ = await asyncio.wait({thread.ended}, timeout=STOP_TIMEOUT_S)
+            if not ended:
+                log.warning("the libp2p thread did not stop within %g s; it ends with the process", STOP_TIMEOUT_S)
+
+    async def dial(self, address: str) -> bytes:
+        """Connect to a multiaddr that ends in `/p2p/<peer id>`; the peer's public key. Raises LinkError.
+
+        A connected peer is not dialled again.
+        """
+        target, peer = parse_address(address)
+        if peer == self.public:
+            raise LinkError("HEL-LINK-002", f"{address} is this node itself", "dial the address of another node")
+        thread = self._running_thread()
+        await thread.call(thread.dial, target, peer)
+        return peer
+
+    async def disconnect(self, peer: bytes) -> None:
+        """Close all connections with a peer, if there are any."""
+        thread = self._running_thread()
+        await thread.call(thread.disconnect, peer)
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        """Queue gossip for whoever is subscribed. Raises LinkError if it is too large or the topic is not ours.
+
+        While the thread is down it waits, the newest GOSSIP_UNPUBLISHED_MAX at most.
+        """
+        if topic not in self._settings.topics:
+            raise LinkError("HEL-LINK-008", f"not subscribed to {topic!r}", "name the topic when the link is made")
+        if len(data) > GOSSIP_MAX_BYTES:
+            raise too_large("gossip", data, GOSSIP_MAX_BYTES, "announce it by gossip, and send it by stream")
+        if len(self._outbox) == GOSSIP_UNPUBLISHED_MAX:
+            self.losses["gossip_unpublished"] += 1
+        self._outbox.append((topic, data))
+        if self._thread is not None:
+            self._thread.wake_publisher()
+
+    async def send(self, peer: bytes, data: bytes) -> None:
+        """Returns when the connection has taken the message, which does not mean the peer has. Raises LinkError."""
+        if len(data) > MESSAGE_MAX_BYTES:
+            raise too_large("a message", data, MESSAGE_MAX_BYTES, "send it in parts, or as a blob")
+        lock = self._sending.setdefault(peer, asyncio.Lock())
+        async with lock:
+            thread = self._running_thread()
+            await thread.call(thread.send, peer, data)
+
+    def _running_thread(self) -> LinkThread:
+        if self._thread is None:
+            raise thread_is_down("it has died, or was stopped")
+        return self._thread
+
+    async def _start_thread(self) -> None:
+        thread = LinkThread(self._settings, self._crossing, self._outbox, self.losses)
+        thread.start()
+        try:
+            self.addresses = await asyncio.shield(thread.ready)
+        except asyncio.CancelledError:
+            thread.ready.add_done_callback(lambda ready: None if ready.exception() else thread.stop())
+            raise
+        thread.wake_publisher()
+        self._thread = thread
+        self._settings = replace(self._settings, listen=self.addresses[0].rpartition("/p2p/")[0])
+
+    async def _supervise(self) -> None:
+        delay_s = RESTART_DELAY_S
+        loop = asyncio.get_running_loop()
+        while True:
+            started_s = loop.time()
+            reason = await asyncio.shield(self._running_thread().ended)
+            if loop.time() - started_s > RESTART_FORGIVEN_S:
+                delay_s = RESTART_DELAY_S
+            self._thread = None
+            while self._thread is None:
+                self._crossing.post(LinkFailed(reason))
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, RESTART_DELAY_MAX_S)
+                try:
+                    await self._start_thread()
+                except LinkError as error:
+                    reason = error.cause
+
+
+def parse_address(address: str) -> tuple[Multiaddr, bytes]:
+    """The multiaddr and the public key in it. Raises LinkError: addresses come from strangers."""
+    try:
+        if len(address) > ADDRESS_MAX_CHARACTERS:
+            raise ValueError(f"it has {len(address)} characters, {ADDRESS_MAX_CHARACTERS} are allowed")
+        target = Multiaddr(address)
+        return target, public_key(address.rpartition("/p2p/")[2])
+    except Exception as error:
+        raise LinkError(
+            "HEL-LINK-002",
+            f"{address[:ADDRESS_MAX_CHARACTERS]!r} is no address of a peer: {error}",
+            "an address looks like /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…; a running node prints its own",
+        ) from error
+
+
+def too_large(what: str, data: bytes, bound: int, remedy: str) -> LinkError:
+    return LinkError("HEL-LINK-006", f"{what} of {len(data)} bytes, {bound} are allowed", remedy)

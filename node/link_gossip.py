@@ -1,7 +1,7 @@
 """Gossip from strangers: bounded before it is parsed, judged before it is forwarded, and never the end of the host.
 
 The library's Gossipsub v1.1 with its faults contained; each class names them. The settings are NETWORK.md's, where each
-default is shown to hurt. Peer scoring stays off: the judge says yes or no, and a score needs to know whose fault a no is.
+default is shown to hurt. Peer scoring stays off: the judge says yes or no, and a score must know whose fault a no is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
-from multiaddr import Multiaddr  # type: ignore[import-untyped]
+from multiaddr import Multiaddr
 
 from node.link_hardening import is_ed25519
 
@@ -47,12 +47,21 @@ class TokenBucket:
 
     def take(self, now: float) -> bool:
         """Whether there was a token; it is gone now."""
-        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
-        self._at = now
+        self._refill(now)
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
+
+    def reserve(self, now: float) -> float:
+        """Take a token in any case; the seconds until it is due."""
+        self._refill(now)
+        self._tokens -= 1
+        return max(0.0, -self._tokens / self.rate)
+
+    def _refill(self, now: float) -> None:
+        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
+        self._at = now
 
 
 class ContainedGossipSub(GossipSub):

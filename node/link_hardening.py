@@ -2,7 +2,7 @@
 
 Each class corrects one part of the library from outside, by subclass; its docstring names the fault.
 
-Refused besides: identities nobody proved (the library offers plaintext and secio beside Noise), keys other than Ed25519,
+Refused besides: identities nobody proved (the library offers plaintext and secio with Noise), keys other than Ed25519,
 dials by the library itself (a peer could send us anywhere), and identify records (the key is the name).
 
 Not here: gossip (`link_gossip.py`), and what Heliotrope says to whom (`link.py`).
@@ -37,7 +37,7 @@ from libp2p.stream_muxer.yamux import yamux
 from libp2p.tools.anyio_service import Service, TrioManager
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
-from multiaddr import Multiaddr  # type: ignore[import-untyped]
+from multiaddr import Multiaddr
 
 from protocol.identity import PEER_ID_PREFIX
 

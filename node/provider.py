@@ -36,7 +36,6 @@ from node.turn import Turn
 from protocol import adverts
 from protocol.adverts import Advert
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart
-from protocol.envelope import Entry
 from protocol.messages import ARRAY_MAX, Attestation, Award, Bid, Lease, Offer
 
 ADVERTISE_EVERY_MS = 10_000  # guess, not measured: NETWORK.md's cost per message allows it for some hundred peers
@@ -54,7 +53,8 @@ class Provider:
     addresses: tuple[str, ...] = ()
     forecast: Forecast | None = None
     works: dict[ShardId, Work] = field(default_factory=dict)
-    finishing: dict[ShardId, str] = field(default_factory=dict)  # waits for the meter, then for its final receipt
+    finishing: dict[ShardId, str] = field(default_factory=dict)  # wait for the meter, then for their final receipt
+    partial: set[ShardId] = field(default_factory=set)  # wait for the meter, then for a receipt so far
 
     # --- offering ---------------------------------------------------------------------------------------------------
 
@@ -109,9 +109,13 @@ class Provider:
         self._write_due_receipts(turn)
 
     def on_advertise(self, turn: Turn) -> None:
-        if self.offer is not None and self.forecast is not None:
-            turn.do(Publish(turn.identity.topics.adverts, self._advert(turn, self.offer, self.forecast)))
+        self.advertise(turn)
         turn.do(SetTimeout(Timer(TimerKind.ADVERTISE), ADVERTISE_EVERY_MS))
+
+    def advertise(self, turn: Turn) -> None:
+        """Say what is on offer now, as soon as there is a forecast."""
+        if self.offer is not None and self.forecast is not None and self._horizon(self.forecast) > turn.slot:
+            turn.do(Publish(turn.identity.topics.adverts, self._advert(turn, self.offer, self.forecast)))
 
     def _advert(self, turn: Turn, offer: Offer, forecast: Forecast) -> bytes:
         first, count = turn.slot, min(ADVERT_SLOTS_MAX, self._horizon(forecast) - turn.slot)
@@ -191,14 +195,13 @@ class Provider:
         )
         turn.record(bid, (job_id, offer.id, *shown), tell=record.owner)
 
-    def on_award(self, turn: Turn, entry: Entry, award: Award) -> None:
+    def on_award(self, turn: Turn, award_id: bytes, owner: bytes, award: Award) -> None:
         """Countersign what was placed on us; say so at once where we cannot."""
         offer = turn.state.offer_of.get(turn.identity.key)
         for placement in award.placements:
-            if placement.provider != turn.identity.key or offer is None:
+            record = turn.state.placements[award_id, placement.shard]
+            if placement.provider != turn.identity.key or offer is None or record.lease is not None:
                 continue
-            record = turn.state.placements[entry.id, placement.shard]
-            shard = ShardId(entry.id, placement.shard)
             end_slot = placement.first_slot + placement.slots
             units = record.job.job.units_per_shard
             free = min(
@@ -207,21 +210,21 @@ class Provider:
             )
             if free < units:
                 reason = f"{free} of {units} units are free"
-                turn.do(Send(entry.author, Failure(award=shard.award, shard=shard.shard, reason=reason)))
+                turn.do(Send(owner, Failure(award=award_id, shard=placement.shard, reason=reason)))
                 continue
             body = Lease(
-                award=entry.id,
+                award=award_id,
                 offer=offer.id,
                 shard=placement.shard,
                 first_slot=placement.first_slot,
                 slots=placement.slots,
                 units=units,
             )
-            lease = turn.record(body, (entry.id, offer.id), tell=entry.author)
+            lease = turn.record(body, (award_id, offer.id), tell=owner)
             if lease is not None:
                 self._begin_work(turn, turn.state.leases[lease.id])
                 ends_at_ms = end_slot * turn.identity.genesis.slot_ms
-                turn.do(SetTimer(Timer(TimerKind.LEASE_ENDS, shard.award, shard.shard), ends_at_ms))
+                turn.do(SetTimer(Timer(TimerKind.LEASE_ENDS, award_id, placement.shard), ends_at_ms))
 
     def _begin_work(self, turn: Turn, lease: LeaseRecord) -> None:
         shard = ShardId(lease.lease.award, lease.lease.shard)
@@ -272,7 +275,8 @@ class Provider:
             )
         )
         if work.is_full():
-            self._record_receipt(turn, work, final=False)
+            self.partial.add(event.shard)
+            turn.do(ReadMeter())
 
     def on_finish(self, turn: Turn, peer: bytes, message: Finish) -> None:
         shard = ShardId(message.award, message.shard)
@@ -322,6 +326,9 @@ class Provider:
         turn.do(ReadMeter())
 
     def _write_due_receipts(self, turn: Turn) -> None:
+        for shard in self.partial - self.finishing.keys():
+            self._record_receipt(turn, self.works[shard], final=False)
+        self.partial.clear()
         for shard, reason in list(self.finishing.items()):
             work = self.works.pop(shard)
             self._record_receipt(turn, work, final=True)

@@ -1,1 +1,1 @@
-"""What power there is, what a shard draws of it, and how the two meet in slots. Pure but for sources that read devices."""
+"""What power there is, what a shard draws, and how the two meet in slots. Pure but for sources that read devices."""

@@ -79,7 +79,7 @@ class Wind:
 
 
 class Solar:
-    """A flat panel, less the site's own use: capacity x performance ratio x sin(elevation) - base load, never below zero.
+    """A flat panel less the site's own use: capacity x performance ratio x sin(elevation) - base load, or nothing.
 
     sin(elevation) = sin(latitude) sin(declination) + cos(latitude) cos(declination) cos(hour angle): within a day, a
     level plus a swing times one cosine. The sun keeps its declination for one UTC day.

@@ -17,7 +17,7 @@ METHOD: Final[Method] = "modelled"
 UNCERTAINTY_PERMILLE = 300
 
 
-def drawn_energy_j(cpu_ms: int, wall_ms: int, idle_w: int, peak_w: int, units: int, pue_permille: int) -> int:
+def shard_energy(cpu_ms: int, wall_ms: int, idle_w: int, peak_w: int, units: int, pue_permille: int) -> int:
     """Joules that a shard drew, rounded up.
 
     `cpu_ms` is processor time summed over the shard's `units`, `wall_ms` how long they were held; watts are per unit.

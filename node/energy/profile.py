@@ -13,6 +13,7 @@ of it. The year's figures are taken. Wind and hydro are guesses, not measured.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from node.energy.curve import Curve, Solar, Steady, Wind
@@ -74,16 +75,14 @@ class Profile:
     def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
         edges_ms = [slot * slot_ms for slot in range(first_slot, first_slot + slots + 1)]
         counters_j = [self._curve.counter_j(edge_ms) for edge_ms in edges_ms]
-        surplus_j = tuple(later - earlier for earlier, later in zip(counters_j, counters_j[1:], strict=False))
+        surplus_j = tuple(later - earlier for earlier, later in pairwise(counters_j))
         s20_permille = QUALITY[self._config.carrier].s20_permille
         return Forecast(
             first_slot=first_slot,
             slot_ms=slot_ms,
             surplus_s50_j=surplus_j,
             surplus_s20_j=tuple(energy_j * s20_permille // 1000 for energy_j in surplus_j),
-            grid_g_per_kwh=tuple(
-                self._grid_g_per_kwh(start_ms, end_ms) for start_ms, end_ms in zip(edges_ms, edges_ms[1:], strict=False)
-            ),
+            grid_g_per_kwh=tuple(self._grid_g_per_kwh(*edges) for edges in pairwise(edges_ms)),
         )
 
     def _grid_g_per_kwh(self, start_ms: int, end_ms: int) -> int:

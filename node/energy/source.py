@@ -3,11 +3,10 @@
 A source answers about one site, behind one meter: how much surplus energy there was, how much there will be, and what
 the zone's grid emits meanwhile. It may read a declared profile, an inverter, a web service, or join several of these.
 
-`read` and `forecast` are plain calls that may wait for a device: the runtime makes them on a worker thread and turns the
-answer into an event. So a source needs no event loop, the simulated world calls a profile directly, and a library that
-blocks is as welcome as one that does not. A coroutine was refused here: it would have forced a loop upon arithmetic.
-A source sets its own time limits, below the interval it is read at, and keeps its own connections; it is called by one
-thread at a time.
+`read` and `forecast` are plain calls that may wait for a device: the runtime makes them on a worker thread and turns
+the answer into an event. So the simulated world calls a profile directly, without an event loop, and a library that
+blocks is welcome. Coroutines were refused: they would force a loop upon arithmetic. A source sets its own time limits,
+below the interval it is read at, and keeps its own connections; it is called by one thread at a time.
 
 Nothing here falls back silently: a source that cannot answer raises SourceError, and the caller decides what follows.
 """
@@ -58,10 +57,9 @@ class Reading:
         duration_ms = self.end_ms - self.start_ms
         if not 0 < duration_ms <= READING_MAX_MS:
             raise ValueError(f"a reading of {duration_ms} ms; 1 to {READING_MAX_MS} ms are allowed")
-        if self.energy_j != self.meter_end_j - self.meter_start_j or self.energy_j < 0:
-            raise ValueError(
-                f"energy_j {self.energy_j} is not the rise of the counter from {self.meter_start_j} to {self.meter_end_j} J"
-            )
+        rise_j = self.meter_end_j - self.meter_start_j
+        if rise_j < 0 or self.energy_j != rise_j:
+            raise ValueError(f"energy_j {self.energy_j}, but the counter rose from {self.meter_start_j} by {rise_j} J")
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,8 @@ class Surplus:
 
 
 def split_by_slot(intervals: Iterable[Interval], slot_ms: int) -> dict[int, Draw]:
-    """Divide each interval over the slots it touches, in proportion to time. No joule and no millisecond is lost: a slot
-    gets what had been drawn at its end, rounded down, less what had been drawn at its start.
+    """Divide each interval over the slots it touches, in proportion to time. No joule and no millisecond is lost: a
+    slot gets what had been drawn at its end, rounded down, less what had been drawn at its start.
 
     The intervals of a shard must not overlap. Raises ValueError for one that does not end after it starts.
     """

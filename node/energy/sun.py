@@ -1,8 +1,8 @@
-"""Where the sun stands, within a third of a degree: enough for a declared profile.
+"""Where the sun stands, as well as a declared profile deserves.
 
-Declination and equation of time are taken once a day, at noon UTC, by the low-precision formulas of the Astronomical
-Almanac (page C5; 0.01 degree from 1950 to 2050). Verdicts about other peers' claims need more care and integers; they
-do not belong here.
+Declination and equation of time are taken once a day, at noon UTC, by the low-precision formulas for the sun of the
+Astronomical Almanac (section C; 0.01 degree from 1950 to 2050). Measured against pvlib at eight places through 2026:
+within 0.21 degrees. Verdicts about other peers' claims need more care and integers; they do not belong here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Several real nodes on one machine, for trying and testing."""

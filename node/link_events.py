@@ -1,0 +1,121 @@
+"""What the link reports, and how it crosses from the libp2p thread to the loop. Imports neither libp2p nor trio."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from protocol.errors import LocalError
+
+GOSSIP_UNDELIVERED_MAX = 1024  # guess, not measured
+DELIVERIES_PER_TURN = 64  # then the loop gets to do other things; guess, not measured
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnected:
+    """The first connection with a peer is up. Once per peer, and before its messages."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDisconnected:
+    """The last connection with a peer is gone. Once for every PeerConnected; messages under way may be lost."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GossipArrived:
+    """Signed by its author, accepted by the judge, not our own. `peer` handed it to us, which makes it no author."""
+
+    topic: str
+    peer: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageArrived:
+    """One whole message of a connected peer."""
+
+    peer: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFailed:
+    """The libp2p thread has died, or failed to come back. It is started again by itself."""
+
+    reason: str
+
+
+LinkEvent = PeerConnected | PeerDisconnected | GossipArrived | MessageArrived | LinkFailed
+
+
+class LinkError(LocalError):
+    """What was asked of the link did not happen; after a failed `send` the peer may have the message all the same."""
+
+
+class Crossing:
+    """Events on their way to the loop, in the order they were posted.
+
+    At most GOSSIP_UNDELIVERED_MAX gossip messages wait: then the oldest is dropped and counted. Messages are bounded by
+    their readers, which wait for `delivered`; events of peers, by the number of connections.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, deliver: Callable[[LinkEvent], None], losses: Counter[str]
+    ) -> None:
+        self._loop, self._deliver, self._losses = loop, deliver, losses
+        self._lock = threading.Lock()
+        # under the lock
+        self._waiting: deque[tuple[LinkEvent, Callable[[], None] | None]] = deque()
+        self._gossip_waiting = 0
+        self._is_draining = False
+
+    def post(self, event: LinkEvent, delivered: Callable[[], None] | None = None) -> None:
+        """From any thread. `delivered` is called on the loop."""
+        with self._lock:
+            if isinstance(event, GossipArrived):
+                if self._gossip_waiting == GOSSIP_UNDELIVERED_MAX:
+                    self._drop_oldest_gossip()
+                self._gossip_waiting += 1
+            self._waiting.append((event, delivered))
+            if self._is_draining:
+                return
+            self._is_draining = True
+        with suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def close(self) -> None:
+        """On the loop: from now on nothing is delivered."""
+        self._deliver = lambda event: None
+
+    def _drop_oldest_gossip(self) -> None:
+        oldest = next(i for i, (event, _) in enumerate(self._waiting) if isinstance(event, GossipArrived))
+        del self._waiting[oldest]
+        self._gossip_waiting -= 1
+        self._losses["gossip_undelivered"] += 1
+
+    def _drain(self) -> None:
+        for _ in range(DELIVERIES_PER_TURN):
+            with self._lock:
+                if not self._waiting:
+                    self._is_draining = False
+                    return
+                event, delivered = self._waiting.popleft()
+                self._gossip_waiting -= isinstance(event, GossipArrived)
+            try:
+                self._deliver(event)
+            except Exception:
+                log.exception("a %s is lost: its receiver failed", type(event).__name__)
+            if delivered is not None:
+                delivered()
+        self._loop.call_soon(self._drain)

@@ -1,0 +1,120 @@
+"""The lead of a job's DiLoCo rounds: hand out parameters, collect deltas, step, again.
+
+Functions on a `Run`; tensors are only named here, by their hashes. A round closes when every shard that was asked has
+delivered, or, once it is overdue, with a quorum. Deltas enter the outer step in shard order, so the step is repeatable
+by whoever holds them.
+"""
+
+from __future__ import annotations
+
+from statistics import median_low
+
+from node.events import Send, SetTimeout, ShardId, StepOuter, Timer, TimerKind
+from node.run import Member, Phase, RoundSummary, Run
+from node.tickets import TicketOffice
+from node.turn import Turn
+from protocol.direct import RoundDelta, RoundStart
+
+FIRST_ROUND_DUE_MS = 60_000  # guess, not measured: nothing is known of the workers' speed yet
+ROUND_DUE_MIN_MS = 10_000
+EXTENSIONS_MAX = 3  # how often a round without a quorum waits again
+
+
+def begin_round(turn: Turn, run: Run, tickets: TicketOffice) -> None:
+    """Ask every ready member for the present round; nothing happens before the model and one member are ready."""
+    asked = {index: m for index, m in sorted(run.members.items()) if m.ready}
+    if run.parameters is None or not asked or run.stepping or run.in_round:
+        return
+    run.in_round = {index: m.id for index, m in asked.items()}
+    run.deltas = {}
+    run.extensions = 0
+    run.round_began_ms = turn.now_ms
+    for member in asked.values():
+        ticket = tickets.issue(turn, run.parameters, member.provider)
+        message = RoundStart(award=member.id.award, shard=member.id.shard, round=run.round, parameters=ticket)
+        turn.do(Send(member.provider, message))
+    turn.do(SetTimeout(Timer(TimerKind.ROUND_DUE, run.id, run.round), _due_ms(run)))
+
+
+def take_delta(turn: Turn, run: Run, member: Member, delta: RoundDelta) -> None:
+    """Book a delta; close the round if it was the last one."""
+    member.energy_j += delta.energy_j
+    member.carbon_ug += delta.carbon_ug
+    member.deltas.add(delta.delta.blob.sha256)
+    index = member.id.shard
+    if delta.round != run.round or run.in_round.get(index) != member.id or run.stepping:
+        return  # too late for its round; it is paid for all the same
+    run.deltas[index] = delta
+    close_if_complete(turn, run)
+
+
+def close_if_complete(turn: Turn, run: Run) -> None:
+    """Step when nobody is missing any more."""
+    if run.deltas and not run.stepping and run.deltas.keys() >= run.in_round.keys():
+        _close(turn, run)
+
+
+def drop(turn: Turn, run: Run, index: int) -> None:
+    """A member is gone: the round goes on without it."""
+    run.in_round.pop(index, None)
+    run.deltas.pop(index, None)
+    close_if_complete(turn, run)
+
+
+def on_due(turn: Turn, run: Run, number: int) -> list[Member]:
+    """The round is overdue: close it with a quorum, or wait again. Returns the members that have tried our patience."""
+    if run.phase is not Phase.TRAINING or number != run.round or run.stepping or not run.in_round:
+        return []
+    if 2 * len(run.deltas) > len(run.in_round):
+        _close(turn, run)
+        return []
+    if run.extensions < EXTENSIONS_MAX:
+        run.extensions += 1
+        turn.do(SetTimeout(Timer(TimerKind.ROUND_DUE, run.id, run.round), _due_ms(run)))
+        return []
+    return [run.members[i] for i in run.in_round.keys() - run.deltas.keys() if i in run.members]
+
+
+def on_stepped(turn: Turn, run: Run, number: int) -> bool:
+    """Book the closed round. True when it was the last."""
+    if number != run.round or not run.stepping:
+        return False
+    deltas = list(run.deltas.values())
+    summary = RoundSummary(
+        run.round,
+        len(deltas),
+        sum(d.loss_millinats for d in deltas) // max(1, len(deltas)),
+        sum(d.tokens for d in deltas),
+        turn.now_ms - run.round_began_ms,
+    )
+    run.history.append(summary)
+    everyone = [*run.members.values(), *run.former.values()]
+    turn.notify(
+        "round",
+        job=run.id.hex(),
+        round=run.round + 1,
+        rounds=run.record.job.training.rounds,
+        shards=len(deltas),
+        loss_millinats=summary.loss_millinats,
+        tokens=summary.tokens,
+        seconds_ms=summary.seconds_ms,
+        energy_j=sum(m.energy_j for m in everyone),
+        carbon_ug=sum(m.carbon_ug for m in everyone),
+        watts=sum(d.energy_j for d in deltas) * 1000 // max(1, summary.seconds_ms),
+    )
+    run.stepping = False
+    run.in_round, run.deltas = {}, {}
+    run.round += 1
+    return run.round >= run.record.job.training.rounds
+
+
+def _close(turn: Turn, run: Run) -> None:
+    run.stepping = True
+    deltas = tuple((ShardId(d.award, d.shard), d.delta) for _, d in sorted(run.deltas.items()))
+    turn.do(StepOuter(run.id, run.round, deltas))
+
+
+def _due_ms(run: Run) -> int:
+    if not run.history:
+        return FIRST_ROUND_DUE_MS
+    return max(2 * median_low(r.seconds_ms for r in run.history), ROUND_DUE_MIN_MS)

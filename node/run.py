@@ -1,0 +1,84 @@
+"""What a requester keeps in mind about one of its jobs while it runs. The ledger holds what must outlive a crash."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+from ledger.state import JobRecord
+from node.events import ShardId
+from protocol.direct import RoundDelta
+from protocol.messages import Blob
+
+
+class Phase(enum.StrEnum):
+    """bidding: bids are welcome · placing: awarded, waiting for leases and workers · training: rounds ·
+    closing: waiting for receipts · over."""
+
+    BIDDING = "bidding"
+    PLACING = "placing"
+    TRAINING = "training"
+    CLOSING = "closing"
+    OVER = "over"
+
+
+@dataclass(slots=True)
+class Member:
+    """A shard and who trains it."""
+
+    id: ShardId
+    provider: bytes
+    first_slot: int
+    leased: bool = False
+    ready: bool = False
+    energy_j: int = 0  # reported so far; the receipt settles it
+    carbon_ug: int = 0
+    deltas: set[bytes] = field(default_factory=set)  # reported so far
+
+
+@dataclass(slots=True)
+class RoundSummary:
+    """One closed round. `loss_millinats` is the mean training loss of its shards."""
+
+    round: int
+    shards: int
+    loss_millinats: int
+    tokens: int
+    seconds_ms: int
+
+
+@dataclass(slots=True)
+class Run:
+    """One job of ours, from submission to closure."""
+
+    record: JobRecord
+    phase: Phase = Phase.BIDDING
+    members: dict[int, Member] = field(default_factory=dict)  # by shard index
+    former: dict[ShardId, Member] = field(default_factory=dict)  # lost or failed
+    excluded: dict[bytes, str] = field(default_factory=dict)  # providers that failed us, and how
+    matching: bool = False
+    parameters: Blob | None = None
+    loss_first_millinats: int = 0
+    round: int = 0
+    round_began_ms: int = 0
+    in_round: dict[int, ShardId] = field(default_factory=dict)  # who was asked for the present round
+    deltas: dict[int, RoundDelta] = field(default_factory=dict)
+    stepping: bool = False
+    extensions: int = 0
+    history: list[RoundSummary] = field(default_factory=list)
+    checkpoint: Blob | None = None
+    loss_last_millinats: int = 0
+    sample: str = ""
+    replaced: int = 0
+    tables: list[list[dict[str, Any]]] = field(default_factory=list)  # one per matching: why each peer was (not) chosen
+    summaries: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def id(self) -> bytes:
+        return self.record.id
+
+    def find(self, shard: ShardId) -> Member | None:
+        """The member that trains this shard now."""
+        member = self.members.get(shard.shard)
+        return member if member is not None and member.id == shard else None
