@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: bench check clean demo format help lock setup setup-dev test
 
-# `exec`: the command takes the shell's place, so that Ctrl-C reaches it alone and make waits until it has cleaned up.
+# With `exec` no shell stands between make and the command: Ctrl-C reaches both, and make waits until it has cleaned up.
 RUN := @exec .venv/bin/
 
 help: ## Show this list
@@ -23,21 +23,21 @@ test: setup-dev ## Run the tests [ARGS='-k ledger']
 	$(RUN)python -m pytest $(ARGS)
 
 check: setup-dev ## Check format, lint and types
-	@.venv/bin/ruff format --check
-	@.venv/bin/ruff check
-	$(RUN)mypy
+	@.venv/bin/python -m ruff format --check
+	@.venv/bin/python -m ruff check
+	$(RUN)python -m mypy
 
 bench: setup-dev ## Measure against the targets [BENCH=ledger|matching|energy|network|training]
 	$(RUN)python -m tests.bench $(BENCH)
 
 format: setup-dev ## Rewrite the code as `make check` wants it
-	@.venv/bin/ruff check --fix-only --quiet
-	@.venv/bin/ruff format
+	@.venv/bin/python -m ruff check --fix-only --quiet
+	$(RUN)python -m ruff format
 
 lock: setup-dev ## Lock the newest versions that pyproject.toml allows
 	@.venv/bin/python -m venv --clear .venv/lock
 	@.venv/lock/bin/python -m pip install --quiet '.[dev,report]' safetensors
-	@{ grep '^#' deploy/constraints.txt; .venv/lock/bin/python -m pip freeze --exclude heliotrope; } >.venv/constraints.txt
+	@(grep '^#' deploy/constraints.txt && .venv/lock/bin/python -m pip freeze --exclude heliotrope) >.venv/constraints.txt
 	@mv .venv/constraints.txt deploy/constraints.txt
 
 clean: ## Remove .venv and caches

@@ -44,9 +44,8 @@ is_usable() { [[ -s $STAMP && -x $VENV/bin/python ]] && is_wanted_python; }
 
 is_complete() { # extra...
     is_usable && [[ $(head -n 1 "$STAMP") == "$(key)" ]] || return 1
-    local installed extra
-    installed=" $(tail -n 1 "$STAMP") "
-    for extra in "$@"; do [[ $installed == *" $extra "* ]] || return 1; done
+    local extra
+    for extra in "$@"; do [[ " $(tail -n 1 "$STAMP") " == *" $extra "* ]] || return 1; done
 }
 
 minor_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; } # python
@@ -107,7 +106,8 @@ is_complete "$@" && exit
 extras=$*
 if is_usable; then
     python=$VENV/bin/python
-    extras=$(tail -n 1 "$STAMP" | tr ' ' '\n' | sort -u - <(printf '%s\n' "$@") | paste -sd ' ')
+    read -ra installed < <(tail -n 1 "$STAMP")
+    extras=$(printf '%s\n' "${installed[@]}" "$@" | sort -u | paste -sd ' ')
 else
     python=$(find_python)
     rm -rf "$VENV"
@@ -126,9 +126,9 @@ if [[ ! -x $VENV/bin/python ]]; then
     logged "$python" -m venv "$VENV"
 fi
 [[ " $extras " != *" train "* || -d $(echo "$VENV"/lib/python*/site-packages/torch) ]] || suggest_cpu_torch
-say "installing Heliotrope with its locked dependencies and: $extras (a few minutes the first time; log in $LOG)"
+say "installing Heliotrope with its locked dependencies, ${extras:-no extras} (minutes the first time; log in $LOG)"
 rm -f "$STAMP"
 logged "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install \
-    --constraint deploy/constraints.txt --editable ".[${extras// /,}]"
+    --constraint deploy/constraints.txt --editable ".${extras:+[${extras// /,}]}"
 printf '%s\n%s\n' "$(key)" "$extras" >"$STAMP"
 say "done"

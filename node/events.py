@@ -358,9 +358,10 @@ class StepOuter:
 
 @dataclass(frozen=True, slots=True)
 class FinishModel:
-    """Evaluate, sample, keep the checkpoint; the answer is ModelFinished or LeadFailed."""
+    """Evaluate, sample, keep these parameters as the checkpoint; the answer is ModelFinished or LeadFailed."""
 
     job: bytes
+    parameters: Blob
 
 
 @dataclass(frozen=True, slots=True)

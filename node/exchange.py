@@ -38,7 +38,7 @@ class Exchange:
 
     def on_timer(self, turn: Turn) -> None:
         if self.peers.connected:
-            peer = turn.identity.rng.choice(sorted(self.peers.connected))
+            peer = turn.identity.chance.choice(sorted(self.peers.connected))
             turn.do(Send(peer, self._heads(turn)))
         turn.do(SetTimeout(Timer(TimerKind.SYNC), SYNC_EVERY_MS))
 
@@ -83,8 +83,8 @@ class Exchange:
                 continue
             except Reject as refusal:
                 turn.notify("entry refused", peer=peer_id(event.peer), reason=str(refusal))
-        for refusal in event.refusals:
-            turn.notify("entry refused", peer=peer_id(event.peer), reason=refusal)
+        for reason in event.refusals:
+            turn.notify("entry refused", peer=peer_id(event.peer), reason=reason)
         if gaps:
             turn.do(Send(event.peer, Want(ranges=tuple(sorted(gaps.items())))))
         elif event.more:
@@ -95,7 +95,7 @@ class Exchange:
         heads = turn.ledger.head_list()
         complete = len(heads) <= HEADS_MAX
         if not complete:
-            heads = sorted(turn.identity.rng.sample(heads, HEADS_MAX), key=lambda h: h.author)
+            heads = sorted(turn.identity.chance.sample(heads, HEADS_MAX), key=lambda h: h.author)
         return Heads(heads=tuple((h.author, h.seq, h.id) for h in heads), complete=complete)
 
     def _may_ask(self, turn: Turn, head: Head) -> bool:

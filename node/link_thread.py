@@ -333,10 +333,11 @@ def thread_is_down(reason: str) -> LinkError:
 
 def innermost(error: BaseException) -> BaseException:
     """The first cause, out of groups and chains: the part a person can act on."""
-    while True:
+    while not isinstance(error, LinkError):
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
         elif error.__cause__ is not None:
             error = error.__cause__
         else:
-            return error
+            break
+    return error

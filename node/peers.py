@@ -108,7 +108,7 @@ class Peers:
         failures = self.failures.get(address, 0)
         self.failures[address] = failures + 1
         pause_ms = min(REDIAL_MIN_MS * 2 ** min(failures, 10), REDIAL_MAX_MS)
-        jitter_ms = turn.identity.rng.randrange(pause_ms)
+        jitter_ms = turn.identity.chance.randrange(pause_ms)
         turn.do(SetTimeout(Timer(TimerKind.REDIAL, address.encode()), pause_ms + jitter_ms))
 
     def _addresses_of(self, peer: bytes) -> list[str]:

@@ -104,7 +104,7 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
 def _surpluses(state: State, provider: bytes, slots: set[int]) -> list[Surplus]:
     """The provider's attestations that touch these slots, the newest few; what counts as surplus is what the network's
     assurance allows."""
-    found = []
+    found: list[Surplus] = []
     for record in reversed(state.attestations_of.get(provider, ())):
         a = record.attestation
         if slot_of(a.end_ms - 1, state.slot_ms) < min(slots, default=0) or len(found) == ATTESTATIONS_MAX:

@@ -79,9 +79,9 @@ class Requester:
 
     # --- placing ----------------------------------------------------------------------------------------------------
 
-    def on_bids_close(self, turn: Turn, job: bytes) -> None:
+    def on_bids_close(self, turn: Turn, job_id: bytes) -> None:
         """Match what is not placed among the bids that are there."""
-        run = self.runs.get(job)
+        run = self.runs.get(job_id)
         if run is None or run.phase in (Phase.CLOSING, Phase.OVER) or run.matching:
             return
         job = run.record.job
@@ -257,7 +257,7 @@ class Requester:
         run.phase = Phase.CLOSING
         for member in run.members.values():
             turn.do(Send(member.provider, Finish(award=member.id.award, shard=member.id.shard)))
-        turn.do(FinishModel(run.id))
+        turn.do(FinishModel(run.id, event.parameters))
         turn.do(SetTimeout(Timer(TimerKind.RECEIPTS_DUE, run.id), RECEIPTS_DUE_MS))
 
     def on_lead_failed(self, turn: Turn, event: LeadFailed) -> None:

@@ -5,11 +5,10 @@ A turn keeps the order that safety asks for: what is signed is made durable (`Pe
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from ledger.ledger import Ledger
 from ledger.state import State
@@ -24,16 +23,29 @@ from protocol.messages import BODIES, Body
 KINDS = {model: kind for kind, model in BODIES.items()}
 
 
+Item = TypeVar("Item")
+
+
+class Chance(Protocol):
+    """Where chance comes from: a `random.Random`, seeded by the system in a real node and by a number in a test."""
+
+    def randrange(self, stop: int, /) -> int: ...
+
+    def choice(self, items: Sequence[Item], /) -> Item: ...
+
+    def sample(self, items: Sequence[Item], /, k: int) -> list[Item]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this node is and where, for as long as it runs. All chance comes from `rng`."""
+    """Who this node is and where, for as long as it runs. All chance comes from `chance`."""
 
     keypair: KeyPair
     label: str
     genesis: Genesis
     network: bytes
     topics: Topics
-    rng: random.Random
+    chance: Chance
 
     @property
     def key(self) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any
 from node.matching.gang import fits
 from node.matching.problem import Candidate, Demand, windows
 from node.matching.refusal import format_price, sift
+from protocol.messages import ARRAY_MAX, INTEGER_MAX
 from protocol.units import MS_PER_HOUR
 
 
@@ -86,7 +87,7 @@ def _tighten(candidates: Sequence[Candidate], demand: Demand, axes: Iterable[_Ax
     changes = []
     for axis in axes:
         trial = partial(_with, relaxed, axis)
-        # The last value is known to fit: leaving it out of the search keeps the result in range.
+        # The last value is known to fit and is not tried again.
         at = bisect_left(axis.values, True, hi=len(axis.values) - 1, key=lambda number: fits(candidates, trial(number)))
         number = axis.values[at]
         relaxed = trial(number)
@@ -117,7 +118,7 @@ def _axes(candidates: Sequence[Candidate], demand: Demand) -> list[_Axis]:
         _Axis(
             "deadline_slot",
             demand.deadline_slot - demand.first_slot,
-            sorted(end - demand.first_slot for end in ends if end > demand.deadline_slot),
+            sorted(end - demand.first_slot for end in ends if demand.deadline_slot < end <= INTEGER_MAX),
             lambda span: _later(span - (demand.deadline_slot - demand.first_slot), demand.slot_ms),
             lambda span: demand.first_slot + span,
         ),
@@ -130,7 +131,7 @@ def _axes(candidates: Sequence[Candidate], demand: Demand) -> list[_Axis]:
         _Axis(
             "carbon_max_g_per_kwh",
             cap,
-            sorted(intensity for intensity in intensities if intensity > cap),
+            sorted(intensity for intensity in intensities if cap < intensity <= INTEGER_MAX),
             lambda intensity: f"carbon cap {cap} -> {intensity} g/kWh",
         ),
         _Axis(
@@ -143,7 +144,7 @@ def _axes(candidates: Sequence[Candidate], demand: Demand) -> list[_Axis]:
         _Axis(
             "shards_per_peer",
             demand.shards_per_peer,
-            range(demand.shards_per_peer + 1, len(demand.shards) + len(demand.occupied) + 1),
+            range(demand.shards_per_peer + 1, min(len(demand.shards) + len(demand.occupied), ARRAY_MAX) + 1),
             lambda limit: f"shards per peer {demand.shards_per_peer} -> {limit}",
         ),
         lower("slots", "length", "slots", range(1, demand.slots)),

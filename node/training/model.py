@@ -12,7 +12,7 @@ Not here: optimisers, data, files. Shapes: B sequences of T bytes, width D, H he
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812  # torch's own custom
 from torch import Tensor, nn
 
 from protocol.messages import ModelSpec
@@ -81,11 +81,15 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self.mlp(self.post_attention_layernorm(x))
+        return x  # noqa: RET504  # `x` has a type, what a module returns has none
 
 
 class Decoder(nn.Module):
     """Bytes in, hidden states out."""
+
+    cos: Tensor
+    sin: Tensor
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -110,6 +114,7 @@ class Llama(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.model = Decoder(spec)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -136,9 +141,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def initialise(model: Llama, seed: int) -> None:
-    """Fill the parameters, a function of `seed` alone: every peer that initialises gets the same bits."""
+    """Draw the matrices from a normal distribution; the gains stay 1. A function of `seed` on one torch build."""
     generator = torch.Generator().manual_seed(seed)
-    residual_std = INITIAL_STD / (2 * len(model.model.layers)) ** 0.5  # GPT-2: the residual stream keeps its scale
+    residual_std = INITIAL_STD / (2 * model.spec.num_hidden_layers) ** 0.5  # GPT-2: the residual stream keeps its scale
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1:

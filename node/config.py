@@ -1,0 +1,251 @@
+"""A node's home: one directory with its configuration, key, ledger and blobs, and how each file is read and made.
+
+    config.toml   what the operator says          genesis.json  the network it belongs to
+    key           Ed25519 seed, 0600              token         for the local API, 0600
+    ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
+    peers.json    addresses to dial again         runtime.json  where the running node listens
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from node.energy.source import EnergyConfig
+from node.toml_file import load
+from protocol.adverts import first_fault
+from protocol.errors import LocalError
+from protocol.genesis import Genesis
+from protocol.identity import KeyPair
+from protocol.messages import Count, Name, Offer, Positive, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The directory of one node, 0700."""
+
+    path: Path
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def genesis_path(self) -> Path:
+        return self.path / "genesis.json"
+
+    @property
+    def key_path(self) -> Path:
+        return self.path / "key"
+
+    @property
+    def token_path(self) -> Path:
+        return self.path / "token"
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.path / "ledger.db"
+
+    @property
+    def blobs_path(self) -> Path:
+        return self.path / "blobs"
+
+    @property
+    def work_path(self) -> Path:
+        return self.path / "work"
+
+    @property
+    def peers_path(self) -> Path:
+        return self.path / "peers.json"
+
+    @property
+    def runtime_path(self) -> Path:
+        return self.path / "runtime.json"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "node.log"
+
+
+def default_home() -> Home:
+    """`HELIOTROPE_HOME`, else the platform's place for a user's data."""
+    named = os.environ.get("HELIOTROPE_HOME")
+    if named:
+        return Home(Path(named))
+    import platformdirs
+
+    return Home(platformdirs.user_data_path("heliotrope"))
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ApiConfig(_Section):
+    """Where the node's own user reaches it. Loopback: a public address would need TLS, which this API has not."""
+
+    host: Annotated[str, Field(pattern=r"^(127\.0\.0\.1|::1)$")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8470  # 0: any free port
+
+
+class LinkConfig(_Section):
+    """Where peers reach the node: libp2p, and the HTTPS listener that serves blobs."""
+
+    listen: Annotated[str, Field(pattern=r"^/ip[46]/[0-9a-fA-F.:]+/tcp/\d{1,5}$")] = "/ip4/0.0.0.0/tcp/8471"
+    data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,200}$")] = "127.0.0.1"  # as peers see it
+    data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
+    bootstrap: tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...] = ()
+
+
+class MachineConfig(_Section):
+    """The hardware on offer; fields as in an Offer. Watts and rates are the operator's declaration."""
+
+    device: Name = "cpu"
+    units: Annotated[int, Field(ge=1, le=65_536)] = 1
+    memory_mb: Positive = 2048
+    rate_tps: Positive = 20_000
+    idle_w: Count = 6
+    peak_w: Positive = 18
+    pue_permille: Annotated[int, Field(ge=1000, le=10_000)] = 1200
+    embodied_ug_per_unit_hour: Count = 700_000
+    bandwidth_mbps: Positive = 100
+
+
+class MarketConfig(_Section):
+    """What the node asks, and from whom. `sells` false: a node that only submits jobs."""
+
+    sells: bool = True
+    price_microcredits_per_unit_hour: Count = 50_000
+    tenant: Tenant = ""
+
+
+class Config(_Section):
+    """`config.toml`."""
+
+    label: Annotated[str, Field(min_length=1, max_length=32)]
+    api: ApiConfig = ApiConfig()
+    link: LinkConfig = LinkConfig()
+    energy: EnergyConfig
+    machine: MachineConfig = MachineConfig()
+    market: MarketConfig = MarketConfig()
+
+    def offer(self) -> Offer | None:
+        """What this node declares to the network; None if it only buys."""
+        if not self.market.sells:
+            return None
+        return Offer(
+            **self.machine.model_dump(),
+            price_microcredits_per_unit_hour=self.market.price_microcredits_per_unit_hour,
+            tenant=self.market.tenant,
+            place=self.energy.place,
+            carrier=self.energy.carrier,
+            capacity_w=self.energy.capacity_w,
+            own_g_per_kwh=self.energy.own_g_per_kwh,
+        )
+
+
+def load_config(home: Home) -> Config:
+    """Raises LocalError with file, line and field."""
+    if not home.config_path.exists():
+        raise LocalError(
+            "HEL-CONFIG-001",
+            f"there is no node in {home.path}: {home.config_path.name} is missing",
+            "Make one with: heliotrope init, or name its directory with --home.",
+        )
+    return load(home.config_path, Config)
+
+
+def load_genesis(path: Path) -> Genesis:
+    """Raises LocalError where the file is missing or describes no network."""
+    try:
+        return Genesis.model_validate_json(path.read_bytes())
+    except OSError as error:
+        cause = f"{path} cannot be read: {error.strerror}"
+    except ValidationError as error:
+        cause = f"{path} is no genesis document: {first_fault(error)}"
+    raise LocalError("HEL-CONFIG-002", cause, "Ask whoever runs the network for its genesis file.")
+
+
+def load_keypair(home: Home) -> KeyPair:
+    """The node's key. Raises LocalError if others could have read it: then it may not be this node's alone."""
+    raw = _read_secret(home.key_path).strip()
+    try:
+        return KeyPair(bytes.fromhex(raw))
+    except ValueError:
+        raise LocalError(
+            "HEL-KEY-002",
+            f"{home.key_path} holds no key: 64 hexadecimal digits are expected",
+            "Restore it from a backup. A new key is a new identity: its feed starts empty.",
+        ) from None
+
+
+def load_token(home: Home) -> str:
+    """The bearer token of the local API."""
+    return _read_secret(home.token_path).strip()
+
+
+def devnet_seed(network: str, index: int) -> bytes:
+    """A devnet node's key seed: anyone can compute it, so it is refused wherever admission is not `devnet`."""
+    return hashlib.sha256(f"heliotrope devnet {network} {index}".encode()).digest()
+
+
+def create_home(home: Home, config_toml: str, genesis: Genesis, seed: bytes | None = None) -> None:
+    """Write a new node's files. `seed` None: a fresh key. Raises LocalError if a node lives there already."""
+    if home.config_path.exists() or home.key_path.exists():
+        raise LocalError(
+            "HEL-CONFIG-003",
+            f"{home.path} holds a node already",
+            "Start it with: heliotrope up, or choose another --home. Its key is its identity: keep it.",
+        )
+    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.path.chmod(0o700)
+    _write_secret(home.key_path, (seed or secrets.token_bytes(32)).hex())
+    _write_secret(home.token_path, secrets.token_urlsafe(32))
+    home.genesis_path.write_text(genesis.model_dump_json(indent=2) + "\n")
+    home.config_path.write_text(config_toml)
+
+
+def load_peers(home: Home) -> tuple[str, ...]:
+    """Addresses of the last run; none if there was none or the file is damaged: the bootstrap list remains."""
+    try:
+        stored = json.loads(home.peers_path.read_bytes())
+    except (OSError, ValueError):
+        return ()
+    return tuple(a for a in stored if isinstance(a, str) and len(a) <= 256) if isinstance(stored, list) else ()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file at once and for its owner only: a reader sees the old or the new, never half of it."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    _write_secret(draft, text)
+    draft.replace(path)
+
+
+def _write_secret(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+
+
+def _read_secret(path: Path) -> str:
+    try:
+        mode = path.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise LocalError(
+                "HEL-KEY-001",
+                f"{path} can be read by others (mode {mode:04o}, 0600 is needed)",
+                f"Run: chmod 600 {path}. If strangers use this machine, consider the key known and make a new node.",
+            )
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LocalError(
+            "HEL-KEY-003", f"{path} cannot be read: {error}", "Make a node with: heliotrope init, or name it with --home."
+        ) from None

@@ -1,0 +1,47 @@
+"""Reads the energy source on time: once per slot, and whenever the core asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from node.energy.source import READING_MAX_MS, Source, SourceError
+from node.events import MeterFailed, MeterRead
+from protocol.genesis import Genesis
+
+FORECAST_SLOTS = 256
+
+
+class Meter:
+    """Consecutive readings of one source, none overlapping. Reads queue behind each other."""
+
+    def __init__(self, source: Source, genesis: Genesis, now_ms: Callable[[], int], read_until_ms: int) -> None:
+        """`read_until_ms`: the end of the last attested interval; what lies before it is not read again."""
+        self._source = source
+        self._genesis = genesis
+        self._now_ms = now_ms
+        self._read_until_ms = read_until_ms
+        self._turn = asyncio.Lock()
+
+    async def read(self) -> MeterRead | MeterFailed:
+        """What the source says of the time since the last reading, and of the time to come."""
+        async with self._turn:
+            slot_ms = self._genesis.slot_ms
+            while (now_ms := self._now_ms()) <= self._read_until_ms:
+                await asyncio.sleep(0.001)
+            # A node that was away reads on from the present slot: what nobody attested is grid.
+            start_ms = max(self._read_until_ms, now_ms - min(slot_ms, READING_MAX_MS))
+            try:
+                reading = await asyncio.to_thread(self._source.read, start_ms, now_ms)
+                forecast = await asyncio.to_thread(
+                    self._source.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms
+                )
+            except SourceError as error:
+                return MeterFailed(error.cause)
+            self._read_until_ms = now_ms
+            return MeterRead(reading, forecast)
+
+    async def until_next_slot(self) -> None:
+        """Sleep until the next slot begins."""
+        slot_ms, now_ms = self._genesis.slot_ms, self._now_ms()
+        await asyncio.sleep(self._genesis.clock.real_ms(slot_ms - now_ms % slot_ms) / 1000)

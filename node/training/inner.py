@@ -1,0 +1,105 @@
+"""The inner loop of DiLoCo: one shard's AdamW steps between two outer steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+from node.training import text as texts
+from node.training.model import Llama
+from node.training.text import Text
+from protocol.errors import LocalError
+from protocol.messages import TrainingSpec
+
+BETA1, BETA2 = 0.9, 0.95  # Llama's (arXiv:2302.13971)
+EPSILON = 1e-8  # Adam's default (arXiv:1412.6980)
+GRADIENT_NORM_MAX = 1.0  # Llama's
+FINAL_RATE_SHARE = 0.1  # Llama's cosine ends at a tenth of the peak
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What one round of one shard came to."""
+
+    delta: dict[str, Tensor]  # parameters at the start minus at the end: the outer step descends along it
+    loss: float  # nats per byte, mean over the batches
+
+
+class Inner:
+    """One shard's model and AdamW moments. The moments live from round to round and begin at zero in a joiner."""
+
+    def __init__(self, spec: TrainingSpec, text: Text, shard: int) -> None:
+        self.spec = spec
+        self.text = text
+        self.shard = shard
+        self.model = Llama(spec.model)
+        self._parameters: list[Tensor] = list(self.model.parameters())
+        self._mean = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._square = [torch.zeros_like(parameter) for parameter in self._parameters]
+        self._steps = [torch.zeros(()) for _ in self._parameters]
+
+    def train(self, round_number: int, start: Mapping[str, Tensor], on_step: Callable[[int], None]) -> Segment:
+        """Take the round's inner steps from the parameters `start`; `on_step` gets each step's number since round 0.
+
+        The result is a function of the arguments, the shard and the rounds trained before: bit for bit on the same
+        torch build and instruction set. Raises LocalError when training diverges, and whatever `on_step` raises.
+        """
+        self.model.load_state_dict(dict(start))
+        first_step = round_number * self.spec.inner_steps
+        losses = []
+        for i, tokens in enumerate(texts.batches(self.text, self.spec, self.shard, round_number)):
+            on_step(first_step + i)
+            losses.append(self._step(tokens, learning_rate(self.spec, first_step + i)))
+        delta = {name: start[name] - end for name, end in self.model.state_dict().items()}
+        loss = math.fsum(losses) / len(losses)
+        if not math.isfinite(loss) or not all(tensor.isfinite().all() for tensor in delta.values()):
+            rate = self.spec.inner_learning_rate_micro / 1e6
+            raise LocalError(
+                "HEL-TRAIN-005",
+                f"training diverged in round {round_number}: the mean loss is {loss}",
+                f"submit the job with an inner learning rate below {rate:g} or a longer warm-up",
+            )
+        return Segment(delta, loss)
+
+    def _step(self, tokens: Tensor, rate: float) -> float:
+        loss = self.model.loss(tokens)
+        self.model.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._parameters, GRADIENT_NORM_MAX)
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        with torch.no_grad():
+            # What torch.optim.AdamW calls; the class itself imports torch's compiler, 0.9 s of CPU and 70 MB a worker.
+            adamw(
+                self._parameters,
+                gradients,
+                self._mean,
+                self._square,
+                [],
+                self._steps,
+                foreach=False,
+                fused=True,
+                amsgrad=False,
+                beta1=BETA1,
+                beta2=BETA2,
+                lr=rate,
+                weight_decay=self.spec.inner_weight_decay_micro / 1e6,
+                eps=EPSILON,
+                maximize=False,
+            )
+        return loss.item()
+
+
+def learning_rate(spec: TrainingSpec, step: int) -> float:
+    """Linear warm-up, then a cosine to a tenth of the peak at the run's end. `step` counts from round 0, so a joiner
+    continues where the lost worker stood."""
+    peak = spec.inner_learning_rate_micro / 1e6
+    warmup = spec.inner_warmup_steps
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, spec.rounds * spec.inner_steps - warmup)
+    return peak * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
