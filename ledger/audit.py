@@ -25,21 +25,22 @@ def violations(state: State) -> list[str]:
 
 
 def _oversold_slots(state: State) -> list[str]:
-    """Capacity: in no slot do a provider's leases bind more units than the offer they name."""
+    """Capacity: in no slot do a provider's leases bind more units than the offer that the last of them names."""
     found = []
     for provider, leases in state.leases_of.items():
         bound: Counter[int] = Counter()
+        offered: dict[int, int] = {}
         for record in leases:
             end_slot = record.lease.first_slot + record.lease.slots
             if record.released_at_slot is not None:
                 end_slot = min(end_slot, record.released_at_slot)
             for slot in range(record.lease.first_slot, end_slot):
                 bound[slot] += record.lease.units
-        offered = max((state.offers[r.lease.offer].offer.units for r in leases), default=0)
+                offered[slot] = state.offers[record.lease.offer].offer.units
         found += [
-            f"{provider.hex()[:8]} oversold slot {slot}: {units} of {offered} units"
+            f"{provider.hex()[:8]} oversold slot {slot}: {units} of {offered[slot]} units"
             for slot, units in sorted(bound.items())
-            if units > offered
+            if units > offered[slot]
         ]
     return found
 
@@ -51,15 +52,11 @@ def _surplus_claimed_twice(state: State) -> list[str]:
         for row in record.receipt.energy:
             if row.attestation is not None:
                 claimed[row.attestation] += row.surplus_j
-    found = []
-    for attestation_id, total_j in claimed.items():
-        attested_j = state.attestations[attestation_id].attestation.energy_j
-        remaining_j = state.attestations[attestation_id].remaining_j
-        if total_j > attested_j or remaining_j != attested_j - total_j:
-            found.append(
-                f"attestation {attestation_id.hex()[:8]}: {total_j} J claimed of {attested_j} J, {remaining_j} J left"
-            )
-    return found
+    return [
+        f"attestation {r.id.hex()[:8]}: {claimed[r.id]} J claimed of {r.attestation.energy_j} J, {r.remaining_j} J left"
+        for r in state.attestations.values()
+        if r.remaining_j < 0 or r.remaining_j != r.attestation.energy_j - claimed[r.id]
+    ]
 
 
 def _shards_placed_twice(state: State) -> list[str]:
@@ -97,8 +94,9 @@ def _wrong_amounts(state: State) -> list[str]:
     for record in state.receipts.values():
         if record.settlement is not None and record.settlement.accepted:
             owed[record.lease.placement.job.owner, record.lease.provider] += amount_due(record)
+    booked = Counter(state.owed_microcredits)
     return [
-        f"{debtor.hex()[:8]} owes {creditor.hex()[:8]} {total}, settled were {owed[debtor, creditor]}"
-        for (debtor, creditor), total in state.owed_microcredits.items()
-        if total != owed[debtor, creditor]
+        f"{debtor.hex()[:8]} owes {creditor.hex()[:8]} {booked[debtor, creditor]}, settled: {owed[debtor, creditor]}"
+        for debtor, creditor in sorted(owed.keys() | booked.keys())
+        if booked[debtor, creditor] != owed[debtor, creditor]
     ]

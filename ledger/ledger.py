@@ -17,7 +17,7 @@ from ledger import transitions
 from ledger.feed import Fork, ForkProof, check_follows
 from ledger.state import State
 from protocol.envelope import NO_PREV, Entry, Head, parse, seal
-from protocol.errors import Ignore
+from protocol.errors import Ignore, LocalError, Reject
 from protocol.genesis import Genesis
 from protocol.identity import KeyPair
 
@@ -35,7 +35,7 @@ class Ledger:
         self.forks: dict[bytes, ForkProof] = {}
         self.count = 0
         self._waiting: dict[bytes, deque[Entry]] = {}  # accepted, not yet judged, in feed order
-        self._blocked_on: dict[bytes, set[bytes]] = {}  # entry id not yet judged → authors whose next entry refers to it
+        self._blocked_on: dict[bytes, set[bytes]] = {}  # id not yet judged → authors whose next entry refers to it
 
     def extend(self, entry: Entry, now_ms: int) -> list[Entry]:
         """Accept the next entry of a feed; the caller has verified its signature. Returns the entries that could now
@@ -79,7 +79,7 @@ class Ledger:
 
     def missing_refs(self) -> set[bytes]:
         """Ids that waiting entries refer to and nobody has delivered yet."""
-        return set(self._blocked_on)
+        return self._blocked_on.keys() - {entry.id for queue in self._waiting.values() for entry in queue}
 
     def head_list(self) -> list[Head]:
         """All heads, ordered by author, so that equal ledgers give equal lists."""
@@ -108,12 +108,20 @@ class Ledger:
 def replay(genesis: Genesis, raws: Iterable[bytes], forks: Iterable[ForkProof] = ()) -> Ledger:
     """The ledger that these stored entries make, in the order in which they were accepted.
 
-    Signatures were verified on arrival and are not verified again. Raises Reject or Ignore where the store holds what
-    no ledger can have accepted.
+    Signatures were verified on arrival and are not verified again. Raises LocalError where the store holds what no
+    ledger can have accepted: it was damaged, or changed by hand.
     """
     ledger = Ledger(genesis)
-    for raw in raws:
-        ledger.extend(parse(raw), FAR_FUTURE_MS)
+    try:
+        for raw in raws:
+            ledger.extend(parse(raw), FAR_FUTURE_MS)
+    except (Reject, Ignore) as refusal:
+        raise LocalError(
+            "HEL-LEDGER-008",
+            f"the stored ledger is damaged: its entry number {ledger.count + 1} does not fit: {refusal}",
+            "Move the ledger away and start again with the same key: peers hold your entries. Sign nothing until they"
+            " have been fetched, or your feed forks.",
+        ) from None
     for proof in forks:
         ledger.freeze(proof)
     return ledger

@@ -19,21 +19,20 @@ class Difference:
 def compare(own: Mapping[bytes, Entry], theirs: Iterable[Head], *, complete: bool) -> Difference:
     """What to ask for and what to send; feeds that `theirs` does not name are sent only if it is complete. A feed with
     equal seq and different ids is asked for from that seq on, so that the conflicting entry arrives and proves the
-    fork."""
-    known: dict[bytes, int] = {}
+    fork. Of several heads for one author the last counts: naming it often does not make us send it often."""
+    known = {head.author: head for head in theirs}
     want: list[tuple[bytes, int]] = []
     have: list[tuple[bytes, int]] = []
-    for head in theirs:
-        known[head.author] = head.seq
-        mine = own.get(head.author)
+    for author, head in known.items():
+        mine = own.get(author)
         if mine is None:
-            want.append((head.author, 0))
+            want.append((author, 0))
         elif mine.seq < head.seq:
-            want.append((head.author, mine.seq + 1))
-        elif mine.seq == head.seq and mine.id != head.id:
-            want.append((head.author, head.seq))
+            want.append((author, mine.seq + 1))
         elif mine.seq > head.seq:
-            have.append((head.author, head.seq + 1))
+            have.append((author, head.seq + 1))
+        elif mine.id != head.id:
+            want.append((author, head.seq))
     if complete:
-        have.extend((author, 0) for author in own if author not in known)
+        have.extend((author, 0) for author in own.keys() - known.keys())
     return Difference(tuple(sorted(want)), tuple(sorted(have)))

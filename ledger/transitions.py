@@ -96,7 +96,7 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     metered_j = a.meter_end_j - a.meter_start_j
     require(a.energy_j == metered_j, 3, f"energy_j {a.energy_j} is not the counter's difference {metered_j}")
     bound_j = ceil_div(a.capacity_w * duration_ms, 1000)
-    require(a.energy_j <= bound_j, 4, f"energy_j {a.energy_j} exceeds {a.capacity_w} W x {duration_ms} ms = {bound_j} J")
+    require(a.energy_j <= bound_j, 4, f"energy_j {a.energy_j} exceeds {bound_j}: {a.capacity_w} W x {duration_ms} ms")
     earlier = state.newest_of_device.get((entry.author, a.device_id))
     if earlier is not None:
         last = earlier.attestation
@@ -112,7 +112,8 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
 
 def process_job(state: State, entry: Entry, job: Job) -> None:
     """1. Bids close after the job was signed."""
-    require(job.bids_close_at_ms >= entry.time_ms, 1, f"bids closed {entry.time_ms - job.bids_close_at_ms} ms before it")
+    late_ms = entry.time_ms - job.bids_close_at_ms
+    require(late_ms <= 0, 1, f"bids closed {late_ms} ms before it")
     state.jobs[entry.id] = JobRecord(entry.id, entry.author, job, entry.time_ms)
 
 
@@ -153,12 +154,9 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
         require(bid.provider == placement.provider, 3, "the bid is another provider's")
         price, cap = bid.bid.price_microcredits_per_unit_hour, job.job.price_max_microcredits_per_unit_hour
         require(price <= cap, 4, f"price {price} exceeds the cap {cap}")
-        end_slot = placement.first_slot + placement.slots
-        require(
-            job.job.first_slot <= placement.first_slot and end_slot <= job.job.deadline_slot,
-            5,
-            f"slots {placement.first_slot} to {end_slot} leave the window {job.job.first_slot} to {job.job.deadline_slot}",
-        )
+        slots = (placement.first_slot, placement.first_slot + placement.slots)
+        window = (job.job.first_slot, job.job.deadline_slot)
+        require(window[0] <= slots[0] and slots[1] <= window[1], 5, f"slots {slots} leave the job's window {window}")
         tenant = bid.offer.offer.tenant
         require(pool_allows(job.job.mode, job.job.tenant, tenant), 6, f"mode {job.job.mode} excludes tenant {tenant!r}")
         records.append(PlacementRecord(entry.id, job, placement, bid))

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -25,6 +24,9 @@ from protocol.errors import LocalError
 from protocol.genesis import Genesis
 from protocol.identity import KeyPair
 from protocol.messages import Count, Name, Offer, Positive, Tenant
+
+
+DEVNET_KEY_PREFIX = "devnet:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +175,18 @@ def load_genesis(path: Path) -> Genesis:
     raise LocalError("HEL-CONFIG-002", cause, "Ask whoever runs the network for its genesis file.")
 
 
-def load_keypair(home: Home) -> KeyPair:
-    """The node's key. Raises LocalError if others could have read it: then it may not be this node's alone."""
+def load_keypair(home: Home, genesis: Genesis) -> KeyPair:
+    """The node's key. Raises LocalError if others could have read it, or can compute it: then it may not be this
+    node's alone. Devnet keys can be computed by anyone, and serve on a devnet only."""
     raw = _read_secret(home.key_path).strip()
+    if raw.startswith(DEVNET_KEY_PREFIX) and genesis.admission != "devnet":
+        raise LocalError(
+            "HEL-KEY-004",
+            f"{home.key_path} holds a devnet key, which anyone can compute; network {genesis.name!r} is no devnet",
+            "Make a node with a key of its own: heliotrope init --home DIR",
+        )
     try:
-        return KeyPair(bytes.fromhex(raw))
+        return KeyPair(bytes.fromhex(raw.removeprefix(DEVNET_KEY_PREFIX)))
     except ValueError:
         raise LocalError(
             "HEL-KEY-002",
@@ -191,13 +200,8 @@ def load_token(home: Home) -> str:
     return _read_secret(home.token_path).strip()
 
 
-def devnet_seed(network: str, index: int) -> bytes:
-    """A devnet node's key seed: anyone can compute it, so it is refused wherever admission is not `devnet`."""
-    return hashlib.sha256(f"heliotrope devnet {network} {index}".encode()).digest()
-
-
-def create_home(home: Home, config_toml: str, genesis: Genesis, seed: bytes | None = None) -> None:
-    """Write a new node's files. `seed` None: a fresh key. Raises LocalError if a node lives there already."""
+def create_home(home: Home, config: Config, genesis: Genesis, devnet_seed: bytes | None = None) -> None:
+    """Write a new node's files, with a fresh key unless it is a devnet's. Raises LocalError if a node lives there."""
     if home.config_path.exists() or home.key_path.exists():
         raise LocalError(
             "HEL-CONFIG-003",
@@ -206,10 +210,27 @@ def create_home(home: Home, config_toml: str, genesis: Genesis, seed: bytes | No
         )
     home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.path.chmod(0o700)
-    _write_secret(home.key_path, (seed or secrets.token_bytes(32)).hex())
+    key = secrets.token_hex(32) if devnet_seed is None else DEVNET_KEY_PREFIX + devnet_seed.hex()
+    _write_secret(home.key_path, key)
     _write_secret(home.token_path, secrets.token_urlsafe(32))
     home.genesis_path.write_text(genesis.model_dump_json(indent=2) + "\n")
-    home.config_path.write_text(config_toml)
+    home.config_path.write_text(render(config))
+
+
+def render(config: Config) -> str:
+    """The configuration as TOML; `load_config` reads back the same."""
+    lines = []
+    for name, value in config.model_dump(exclude_none=True).items():
+        if isinstance(value, dict):
+            lines += ["", f"[{name}]", *(f"{key} = {_toml_value(item)}" for key, item in value.items())]
+        else:
+            lines.append(f"{name} = {_toml_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: object) -> str:
+    """Strings, numbers, booleans and arrays look in TOML as they do in JSON."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def load_peers(home: Home) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ class Node:
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
-        self.peers = Peers(bootstrap)
+        self.peers = Peers(identity.key, identity.label, bootstrap)
         self.exchange = Exchange(self.peers)
         self.provider = Provider(offer, self.tickets)
         self.requester = Requester(self.peers, self.tickets)
@@ -147,7 +147,7 @@ class Node:
             case TimerKind.REDIAL:
                 self.peers.on_redial(turn, timer)
             case TimerKind.BIDS_CLOSE:
-                self.requester.on_bids_close(turn, timer.key)
+                self.requester.on_bids_close(turn, timer.key, timer.number)
             case TimerKind.ASSIGN:
                 self.requester.on_assign(turn, ShardId(timer.key, timer.number))
             case TimerKind.LEASES_DUE:

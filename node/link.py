@@ -7,8 +7,8 @@
                                                                          messages: the stream's reader waits
 
 Messages travel as frames, a 4-byte big-endian length and the data, on one long-lived stream per peer and direction.
-Measured with 512 bytes every 20 ms over loopback: 1.7 ms to arrive (p50) and 2.1 ms of CPU in both nodes together; with a
-stream per message 5.2 and 6.3.
+Measured with 512 bytes every 20 ms over loopback: 1.7 ms to arrive (p50) and 2.1 ms of CPU in both nodes together; 5.2
+and 6.3 with a stream per message.
 
 A stream found closed is opened anew. A failure while writing is reported and never repeated, for the peer may have the
 message: at most once, and in order until a send fails.
@@ -90,7 +90,7 @@ class Link:
         self.public = KeyPair(seed).public
         self.addresses: tuple[str, ...] = ()
         self.losses: Counter[str] = Counter()
-        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox), gossip_over_rate (of a flooding peer)"""
+        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox), gossip_over_rate (a flooding peer)"""
         self._settings = Settings(seed, listen, tuple(topics), judge, ping_interval_s, ping_timeout_s)
         self._deliver = deliver
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)

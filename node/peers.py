@@ -33,8 +33,10 @@ ADDRESSES_MAX = 256
 
 @dataclass(slots=True)
 class Peers:
-    """The book of peers."""
+    """The book of peers. `me` and `my_label`: the node itself, which is in no advert that it hears."""
 
+    me: bytes
+    my_label: str
     bootstrap: tuple[str, ...]  # addresses from the configuration and from the last run
     connected: set[bytes] = field(default_factory=set)
     adverts: dict[bytes, SignedAdvert] = field(default_factory=dict)
@@ -97,6 +99,8 @@ class Peers:
 
     def label(self, peer: bytes) -> str:
         """What people call the peer: its own label and enough of its id to tell it from a namesake."""
+        if peer == self.me:
+            return self.my_label
         signed = self.adverts.get(peer)
         return signed.advert.label if signed is not None and signed.advert.label else short(peer)
 

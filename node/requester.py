@@ -79,10 +79,10 @@ class Requester:
 
     # --- placing ----------------------------------------------------------------------------------------------------
 
-    def on_bids_close(self, turn: Turn, job_id: bytes) -> None:
+    def on_bids_close(self, turn: Turn, job_id: bytes, number: int) -> None:
         """Match what is not placed among the bids that are there."""
         run = self.runs.get(job_id)
-        if run is None or run.phase in (Phase.CLOSING, Phase.OVER) or run.matching:
+        if run is None or run.phase in (Phase.CLOSING, Phase.OVER) or run.matching or number != run.rematch:
             return
         job = run.record.job
         missing = tuple(index for index in range(job.shards) if index not in run.members)
@@ -121,7 +121,7 @@ class Requester:
             if run.phase is Phase.BIDDING:
                 self._close(turn, run, "failed", f"no feasible placement; {remedy}")
             else:
-                turn.do(SetTimeout(Timer(TimerKind.BIDS_CLOSE, run.id), RETRY_MS))
+                self._match_again(turn, run, RETRY_MS)
             return
         placements = tuple(p.placement() for p in plan.placements)
         for start in range(0, len(placements), AWARD_PLACEMENTS_MAX):
@@ -209,7 +209,11 @@ class Requester:
         label = self.peers.label(member.provider)
         turn.notify("shard lost", job=run.id.hex(), shard=index, provider=label, reason=reason, round=run.round)
         rounds.drop(turn, run, index)
-        turn.do(SetTimeout(Timer(TimerKind.BIDS_CLOSE, run.id), REBID_MS))
+        self._match_again(turn, run, REBID_MS)
+
+    def _match_again(self, turn: Turn, run: Run, after_ms: int) -> None:
+        run.rematch += 1
+        turn.do(SetTimeout(Timer(TimerKind.BIDS_CLOSE, run.id, run.rematch), after_ms))
 
     # --- training ---------------------------------------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ class Run:
     former: dict[ShardId, Member] = field(default_factory=dict)  # lost or failed
     excluded: dict[bytes, str] = field(default_factory=dict)  # providers that failed us, and how
     matching: bool = False
+    rematch: int = 0  # number of the last matching asked for; a timer of an earlier one is let pass
     parameters: Blob | None = None
     loss_first_millinats: int = 0
     round: int = 0

@@ -65,7 +65,7 @@ class Runtime:
         self.home = home
         self.config = load_config(home)
         self.genesis = load_genesis(home.genesis_path)
-        self.keypair = load_keypair(home)
+        self.keypair = load_keypair(home, self.genesis)
         self.token = load_token(home)
         network = self.genesis.network_id()
         self.store = SqliteStore(home.ledger_path, network)
@@ -147,6 +147,11 @@ class Runtime:
             "started_unix_ms": self.started_at_unix_ms,
         }
         write_private(self.home.runtime_path, json.dumps(facts, indent=2))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where peers reach this node, once it runs."""
+        return self._link.addresses
 
     # --- events in --------------------------------------------------------------------------------------------------
 

@@ -33,8 +33,8 @@ from node.events import (
 )
 from node.training.blobs import BlobStore
 from node.training.errors import FaultyDelta
-from node.training.supervisor import OuterResult, Worker
-from node.training.wire import Role
+from node.training.supervisor import Worker
+from node.training.wire import Outer, Role
 from protocol.errors import LocalError
 from protocol.messages import Blob, TrainingSpec
 
@@ -161,15 +161,15 @@ class Trainer:
             self._forget(seat, ticket.blob.sha256)
         return event
 
-    async def _take_outer(self, job: bytes, seat: Seat, outer: OuterResult, number: int | None) -> Event:
+    async def _take_outer(self, job: bytes, seat: Seat, outer: Outer, number: int | None) -> Event:
         """Keep the outer state for the next step, and publish the parameters."""
         if seat.state is not None:
             seat.state.unlink(missing_ok=True)
-        seat.state = outer.checkpoint.path
+        seat.state, parameters = outer.checkpoint.path, outer.parameters.path
         if number is None:
-            loss_millinats = await seat.worker.evaluate(outer.parameters.path)
-            return ModelReady(job, self._keep(seat, outer.parameters.path), loss_millinats)
-        return OuterStepped(job, number, self._keep(seat, outer.parameters.path))
+            loss_millinats = await seat.worker.evaluate(parameters)
+            return ModelReady(job, self._keep(seat, parameters), loss_millinats)
+        return OuterStepped(job, number, self._keep(seat, parameters))
 
     async def finish_model(self, action: FinishModel) -> Event | None:
         seat = self._leads.get(action.job)

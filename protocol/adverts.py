@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from protocol.codec import decode, encode
 from protocol.errors import Reject
 from protocol.identity import KeyPair, verify
-from protocol.messages import ARRAY_MAX, Body, Count, Digest, Offer, PerSlot
+from protocol.messages import ARRAY_MAX, Body, Count, Digest, Offer, PerSlot, require_same_length
 
 DOMAIN = b"heliotrope-advert/v1\0"
 VERSION = 1
@@ -38,6 +38,11 @@ class Advert(Body):
     attestations: Annotated[tuple[Digest, ...], Field(max_length=16)]
     addresses: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=8)]
 
+    @model_validator(mode="after")
+    def _same_slots(self) -> Advert:
+        require_same_length(self.surplus_s50_j, self.surplus_s20_j, self.grid_g_per_kwh)
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class SignedAdvert:
@@ -53,11 +58,13 @@ def seal(keypair: KeyPair, network: bytes, advert: Advert) -> bytes:
 
 
 def open_advert(raw: bytes, network: bytes, max_bytes: int) -> SignedAdvert:
-    """Parse, verify and check an advert. Raises Reject. Whether it is fresh depends on the reader's clock: see `gossip`."""
+    """Parse, verify and check an advert. Raises Reject. Whether it is fresh depends on the clock: see `gossip`."""
     value = decode(raw, max_bytes, ARRAY_MAX)
-    if type(value) is not tuple or len(value) != 5 or value[0] != VERSION:
-        raise Reject("an advert is an array of five, version 1")
-    _, advert_network, author, body, signature = value
+    if type(value) is not tuple or len(value) != 5:
+        raise Reject("an advert is an array of five")
+    version, advert_network, author, body, signature = value
+    if type(version) is not int or version != VERSION:
+        raise Reject(f"an advert of another version than {VERSION}")
     if advert_network != network:
         raise Reject("advert of another network")
     if type(author) is not bytes or type(signature) is not bytes:
@@ -71,6 +78,8 @@ def open_advert(raw: bytes, network: bytes, max_bytes: int) -> SignedAdvert:
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first field that pydantic refused, with the value's complaint; never the whole input."""
+    """The first field that pydantic refused, with its complaint; never the input. An unknown field's name is a
+    stranger's choice: it is shortened, and quoted where it could move a terminal's cursor."""
     fault = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}"
+    path = ".".join(map(str, fault["loc"]))[:80] or "body"
+    return f"{path if path.isprintable() else ascii(path)}: {fault['msg']}"

@@ -15,11 +15,10 @@ from pydantic import Field, ValidationError
 from protocol.adverts import first_fault
 from protocol.codec import decode, encode
 from protocol.errors import Reject
-from protocol.messages import ARRAY_MAX, Blob, Body, Count, Digest, Key, Signature, Text
+from protocol.messages import ARRAY_MAX, Blob, Body, Count, Digest, Key, Shard, Signature, Text
 
 DIRECT_MAX_BYTES = 4 * 1024 * 1024
 HEADS_MAX = 1024
-SHARD = Annotated[int, Field(ge=0, lt=ARRAY_MAX)]
 
 
 class Heads(Body):
@@ -61,7 +60,7 @@ class Assignment(Body):
     """Lead to provider, after the lease: prepare the shard; here is the data."""
 
     award: Digest
-    shard: SHARD
+    shard: Shard
     data: Annotated[tuple[Ticket, ...], Field(min_length=1, max_length=64)]
 
 
@@ -69,14 +68,14 @@ class Ready(Body):
     """Provider to lead: the worker is up."""
 
     award: Digest
-    shard: SHARD
+    shard: Shard
 
 
 class RoundStart(Body):
     """Lead to provider: train one round from these parameters."""
 
     award: Digest
-    shard: SHARD
+    shard: Shard
     round: Count
     parameters: Ticket
 
@@ -85,7 +84,7 @@ class RoundDelta(Body):
     """Provider to lead: what the round changed. Energy and carbon are provisional; the receipt settles them."""
 
     award: Digest
-    shard: SHARD
+    shard: Shard
     round: Count
     delta: Ticket
     loss_millinats: Count
@@ -99,14 +98,14 @@ class Finish(Body):
     """Lead to provider: no more rounds; write the receipt."""
 
     award: Digest
-    shard: SHARD
+    shard: Shard
 
 
 class Failure(Body):
     """Provider to lead: this shard cannot go on here."""
 
     award: Digest
-    shard: SHARD
+    shard: Shard
     reason: Text
 
 

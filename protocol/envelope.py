@@ -5,12 +5,14 @@
 The signature covers DOMAIN ‖ the canonical encoding of the first nine. The id is the SHA-256 of the same bytes, without
 the signature: a signature can be malleable, an id must not be. Received bytes are kept verbatim.
 
-Whether an entry continues its author's feed is `ledger.feed`'s question; whether its body is allowed, `ledger.transitions`'.
+Whether an entry continues its author's feed is for `ledger.feed` to say; whether its body is allowed, for
+`ledger.transitions`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ VERSION = 1
 REFS_MAX = 16
 NO_PREV = bytes(32)  # `prev` of an author's first entry
 SIGNATURE_TAIL_BYTES = 66  # the last item: a two-byte header and 64 bytes
+KIND = re.compile("[a-z][a-z0-9_]{0,31}")  # fit to be printed, although a stranger chose it
 ARRAY_OF_TEN, ARRAY_OF_NINE = b"\x9a", b"\x99"
 
 
@@ -82,13 +85,14 @@ def parse(raw: bytes) -> Entry:
     if type(value) is not tuple or len(value) != 10:
         raise Reject("an entry is an array of ten")
     version, network, kind, author, seq, prev, time_ms, refs, body, signature = value
-    if version != VERSION:
-        raise Reject(f"entry version {version!r}, this program reads {VERSION}")
+    if type(version) is not int or version != VERSION:
+        found = version if type(version) is int else type(version).__name__
+        raise Reject(f"entry version {found}, this program reads {VERSION}")
     for name, item in (("network", network), ("author", author), ("prev", prev)):
         if type(item) is not bytes or len(item) != 32:
             raise Reject(f"{name} must be 32 bytes")
-    if type(kind) is not str or not 1 <= len(kind) <= 32:
-        raise Reject("kind must be a string of 1 to 32 characters")
+    if type(kind) is not str or not KIND.fullmatch(kind):
+        raise Reject("kind must be 1 to 32 characters of a-z, 0-9 and _, a letter first")
     for name, number in (("seq", seq), ("time_ms", time_ms)):
         if type(number) is not int or not 0 <= number <= INTEGER_MAX:
             raise Reject(f"{name} must be an integer from 0 to 2^53-1")
@@ -114,7 +118,11 @@ def is_signed(entry: Entry) -> bool:
 
 def open_entry(raw: bytes, network: bytes) -> Entry:
     """Parse, compare the network and verify. Raises Reject."""
-    entry = parse(raw)
+    return open_parsed(parse(raw), network)
+
+
+def open_parsed(entry: Entry, network: bytes) -> Entry:
+    """The rest of `open_entry`, for a caller that needs a faulty entry's name. Raises Reject."""
     if entry.network != network:
         raise Reject(f"entry of network {entry.network.hex()[:16]}, this is {network.hex()[:16]}")
     if not is_signed(entry):

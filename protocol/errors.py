@@ -41,3 +41,7 @@ class VerificationFailed(LocalError):
 
 class Unreachable(LocalError):
     """The node or peer that was asked does not answer. Exit code 3."""
+
+
+class Refused(LocalError):
+    """Well formed, and not allowed: a rule of this node or network stands against it. Exit code 6."""

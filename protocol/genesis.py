@@ -31,7 +31,7 @@ class Clock(Body):
 
 
 class Genesis(Body):
-    """See the module. `surplus_assurance_min` is the lowest assurance level (A0 to A4) at which surplus counts as green."""
+    """See the module. `surplus_assurance_min` is the lowest assurance (A0 to A4) at which surplus counts as green."""
 
     name: Name
     clock: Clock

@@ -9,6 +9,7 @@ EdDSAs", SSR 2020), and a ledger whose validity depends on the library forks its
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
@@ -18,6 +19,7 @@ P = 2**255 - 19
 GROUP_ORDER = 2**252 + 27742317777372353535851937790883648493
 PEER_ID_PREFIX = bytes.fromhex("002408011220")  # identity multihash of a protobuf Ed25519 public key
 BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+PEER_ID = re.compile(f"1[{BASE58}]{{51}}")
 
 # y coordinates of the eight points whose order divides 8; a test multiplies them out.
 SMALL_ORDER_Y = frozenset(
@@ -87,16 +89,12 @@ def peer_id(public: bytes) -> str:
 def public_key(peer: str) -> bytes:
     """The public key of a PeerId. Raises ValueError if it is none of an Ed25519 key."""
     number = 0
-    for character in peer[1:]:
-        digit = BASE58.find(character)
-        if digit < 0:
-            raise ValueError(f"{character!r} is no base58 digit")
-        number = number * 58 + digit
-    if number >= 2 ** (8 * 37) or not peer.startswith("1"):
-        raise ValueError(f"{peer[:64]!r} is no Ed25519 peer id")
-    raw = b"\0" + number.to_bytes(37, "big")
-    if not raw.startswith(PEER_ID_PREFIX) or peer_id(raw[6:]) != peer:
-        raise ValueError(f"{peer[:64]!r} is no Ed25519 peer id")
+    if PEER_ID.fullmatch(peer):
+        for character in peer:
+            number = number * 58 + BASE58.index(character)
+    raw = number.to_bytes(38, "big")  # 52 digits never need more
+    if not raw.startswith(PEER_ID_PREFIX):
+        raise ValueError(f"{peer[:64]!r} is no Ed25519 peer id: 52 base58 digits that begin with 12D3KooW")
     return raw[6:]
 
 

@@ -30,6 +30,7 @@ Text = Annotated[str, Field(max_length=1024)]
 Zone = Annotated[str, Field(pattern=r"^[A-Z0-9][A-Z0-9-]{1,31}$")]  # Electricity Maps spelling: DE, US-CAL-CISO
 Tenant = Annotated[str, Field(max_length=64)]  # "" = the open pool
 PerSlot = Annotated[tuple[Count, ...], Field(max_length=ARRAY_MAX)]
+Shard = Annotated[int, Field(ge=0, lt=ARRAY_MAX)]  # index within its job
 
 Mode = Literal["open", "closed", "hybrid"]
 Carrier = Literal["solar", "wind", "hydro", "grid"]
@@ -41,6 +42,13 @@ class Body(BaseModel):
     """Base of all bodies: strict, frozen, no unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, ser_json_bytes="hex", val_json_bytes="hex")
+
+
+def require_same_length(*arrays: tuple[int, ...]) -> None:
+    """Raise ValueError unless the per-slot arrays cover the same number of slots."""
+    lengths = sorted({len(array) for array in arrays})
+    if len(lengths) != 1:
+        raise ValueError(f"per-slot arrays differ in length: {lengths}")
 
 
 class Place(Body):
@@ -207,18 +215,14 @@ class Bid(Body):
 
     @model_validator(mode="after")
     def _same_slots(self) -> Bid:
-        lengths = {
-            len(a) for a in (self.free_units, self.surplus_s50_j, self.surplus_s20_j, self.grid_g_per_kwh)
-        }
-        if len(lengths) != 1:
-            raise ValueError(f"per-slot arrays differ in length: {sorted(lengths)}")
+        require_same_length(self.free_units, self.surplus_s50_j, self.surplus_s20_j, self.grid_g_per_kwh)
         return self
 
 
 class Placement(Body):
     """One shard on one provider for consecutive slots, with the energy and carbon that the matching expects."""
 
-    shard: Annotated[int, Field(ge=0, lt=ARRAY_MAX)]
+    shard: Shard
     provider: Key
     bid: Digest
     first_slot: Count
@@ -245,7 +249,7 @@ class Lease(Body):
 
     award: Digest
     offer: Digest
-    shard: Annotated[int, Field(ge=0, lt=ARRAY_MAX)]
+    shard: Shard
     first_slot: Count
     slots: Annotated[int, Field(ge=1, le=ARRAY_MAX)]
     units: Annotated[int, Field(ge=1, le=1024)]
@@ -258,7 +262,7 @@ class Revocation(Body):
     """
 
     award: Digest
-    shard: Annotated[int, Field(ge=0, lt=ARRAY_MAX)]
+    shard: Shard
     reason: Text
     energy_j: Count
     carbon_ug: Count

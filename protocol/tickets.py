@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 
 from pydantic import ValidationError
 
@@ -23,6 +24,7 @@ TICKET_DOMAIN = b"heliotrope-ticket/v1\0"
 PROOF_DOMAIN = b"heliotrope-ticket-proof/v1\0"
 TICKET_MAX_BYTES = 2048
 PROOF_AGE_MAX_MS = 60_000
+DIGITS = re.compile("[0-9]{1,16}")
 
 
 def issue(
@@ -61,7 +63,7 @@ def redeem(header: str, server: bytes, network_ms: int, unix_ms: int) -> Ticket:
     """
     scheme, _, value = header.partition(" ")
     parts = value.split(".")
-    if scheme != "Heliotrope" or len(parts) != 3 or len(value) > 2 * TICKET_MAX_BYTES or not parts[1].isdecimal():
+    if scheme != "Heliotrope" or len(value) > 2 * TICKET_MAX_BYTES or len(parts) != 3 or not DIGITS.fullmatch(parts[1]):
         raise Reject("not a Heliotrope ticket")
     try:
         raw, proof = base64.urlsafe_b64decode(parts[0]), base64.urlsafe_b64decode(parts[2])
@@ -74,7 +76,9 @@ def redeem(header: str, server: bytes, network_ms: int, unix_ms: int) -> Ticket:
     if ticket.expires_at_ms <= network_ms:
         raise Reject(f"the ticket expired {network_ms - ticket.expires_at_ms} ms ago")
     proved_at_ms = int(parts[1])
-    if abs(unix_ms - proved_at_ms) > PROOF_AGE_MAX_MS or not verify(ticket.holder, _proof_bytes(raw, proved_at_ms), proof):
+    if abs(unix_ms - proved_at_ms) > PROOF_AGE_MAX_MS:
+        raise Reject(f"the proof is {unix_ms - proved_at_ms} ms old, at most {PROOF_AGE_MAX_MS} are allowed")
+    if not verify(ticket.holder, _proof_bytes(raw, proved_at_ms), proof):
         raise Reject("the request does not prove the holder's key")
     return ticket
 

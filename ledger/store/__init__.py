@@ -12,8 +12,10 @@ from protocol.envelope import Entry
 class Store(Protocol):
     """What every store promises.
 
-    - `append` returns once the entries are durable: a power cut afterwards loses none of them. It stores all or none.
+    - `append` returns once the entries are durable: a power cut afterwards loses none of them. It stores all of them,
+      or, when it raises, none.
     - `replay` gives the raw entries in the order of `append`.
+    - No reader on another thread sees an entry before it is durable: nothing is said that a crash can forget.
     - One process writes at a time; opening a store that another process holds raises LocalError.
     """
 
@@ -31,7 +33,9 @@ class Store(Protocol):
         """(position, raw) of entries behind a position, in the order of `append`."""
         ...
 
-    def add_fork(self, proof: ForkProof) -> None: ...
+    def add_fork(self, proof: ForkProof) -> None:
+        """Keep the proof, the first for each author. Entries of the author must have been stored before."""
+        ...
 
     def forks(self) -> list[ForkProof]: ...
 

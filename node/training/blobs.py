@@ -125,6 +125,10 @@ class BlobStore:
             )
         return path
 
+    def remove(self, sha256: bytes) -> None:
+        """Let a blob go. One that is not here is gone already."""
+        (self._directory / sha256.hex()).unlink(missing_ok=True)
+
     @contextmanager
     def _incoming(self, size_bytes_max: int) -> Iterator[Incoming]:
         incoming = Incoming(self._directory, size_bytes_max)

@@ -13,7 +13,7 @@ import signal
 import sys
 
 NICENESS = 5  # training yields to the daemon that must answer its peers; a guess, not measured
-ADDRESS_SPACE_BYTES_MAX = 64 * 2**30  # torch alone reserves about 4 GiB; this ends a runaway, not a large model
+ADDRESS_SPACE_BYTES_MAX = 64 * 2**30  # a small job's worker takes 0.8 GB: this ends a runaway, not a large model
 FILES_MAX = 256
 
 # <linux/sched.h> and <linux/prctl.h>
@@ -36,11 +36,15 @@ def isolate(parent: int) -> str:
     libc = ctypes.CDLL(None, use_errno=True)
     network = leave_network(libc)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    # After leave_network: a change of credentials clears the signal. Orphans were seen without it.
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died between the fork and the line above
-        sys.exit("the daemon that started this worker has gone")
+    end_with_parent(parent)  # after leave_network: a change of credentials clears the signal
     return f"resource limits, no new privileges, {network}"
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that ends. Orphans were seen without it."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died between the fork and the line above
+        sys.exit("the process that started this one has gone")
 
 
 def leave_network(libc: ctypes.CDLL) -> str:

@@ -1,0 +1,163 @@
+"""A devnet: n real nodes as processes on loopback, made from a seed, alike on every run.
+
+Keys, sites and preferred ports follow from the seed; the clock starts when the network is made, at a declared time of
+day. Whoever starts a devnet in the foreground owns its processes: they end with it, however it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.config import ApiConfig, Config, Home, LinkConfig, MachineConfig, MarketConfig, create_home
+from node.devnet.sites import NETWORK_TIME_MS, Site, sites
+from protocol.errors import LocalError
+from protocol.genesis import Clock, Genesis
+from protocol.identity import KeyPair, peer_id
+
+LOOPBACK = "127.0.0.1"
+PORT_FIRST = 18_400
+PORTS_PER_NODE = 3
+SLOT_MS = 10_000  # short slots, so that a job of a minute spans several
+NEIGHBOURS = 4  # each node dials this many of those before it
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One node of the devnet, as made; it may or may not run."""
+
+    site: Site
+    home: Home
+    key: bytes
+    api_port: int
+
+    @property
+    def peer(self) -> str:
+        return peer_id(self.key)
+
+
+def make(directory: Path, count: int, seed: int) -> list[Member]:
+    """Write the homes of a new devnet. Raises LocalError if one is there already."""
+    name = f"devnet-{seed}"
+    now_ms = time.time_ns() // 10**6
+    genesis = Genesis(
+        name=name,
+        clock=Clock(unix_ms=now_ms, network_ms=NETWORK_TIME_MS, speed=1),
+        slot_ms=SLOT_MS,
+        surplus_assurance_min=0,
+        admission="devnet",
+    )
+    members: list[Member] = []
+    addresses: list[str] = []
+    taken: set[int] = set()
+    for index, site in enumerate(sites(count, seed)):
+        node_seed = hashlib.sha256(f"heliotrope {name} {index}".encode()).digest()
+        key = KeyPair(node_seed).public
+        ports = [_free_port(PORT_FIRST + PORTS_PER_NODE * index + k, taken) for k in range(PORTS_PER_NODE)]
+        home = Home(directory / f"{index}-{site.name}")
+        create_home(home, _config(site, ports, tuple(addresses[-NEIGHBOURS:])), genesis, node_seed)
+        addresses.append(f"/ip4/{LOOPBACK}/tcp/{ports[1]}/p2p/{peer_id(key)}")
+        members.append(Member(site, home, key, ports[0]))
+    return members
+
+
+def _config(site: Site, ports: list[int], bootstrap: tuple[str, ...]) -> Config:
+    return Config(
+        label=site.name,
+        api=ApiConfig(host=LOOPBACK, port=ports[0]),
+        link=LinkConfig(
+            listen=f"/ip4/{LOOPBACK}/tcp/{ports[1]}", data_host=LOOPBACK, data_port=ports[2], bootstrap=bootstrap
+        ),
+        energy=site.energy,
+        machine=MachineConfig(**{name: getattr(site, name) for name in MachineConfig.model_fields}),
+        market=MarketConfig(price_microcredits_per_unit_hour=site.price_microcredits_per_unit_hour),
+    )
+
+
+def _free_port(preferred: int, taken: set[int]) -> int:
+    """The first port from `preferred` on that nobody listens on now."""
+    for port in range(preferred, 65_536):
+        if port in taken:
+            continue
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+        taken.add(port)
+        return port
+    raise LocalError("HEL-DEVNET-001", f"no port from {preferred} on is free", "Stop what holds them.")
+
+
+class Processes:
+    """The running nodes of a devnet that this process owns."""
+
+    def __init__(self, members: list[Member]) -> None:
+        self.members = members
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self) -> None:
+        """Start all nodes at once and wait until every API answers. Raises LocalError with a node's own words."""
+        for member in self.members:
+            self._processes[member.site.name] = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "node.daemon",
+                str(member.home.path),
+                str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C reaches the owner alone, which then ends them in order
+            )
+        async with asyncio.timeout(START_TIMEOUT_S):
+            for member in self.members:
+                await self._until_up(member)
+
+    async def _until_up(self, member: Member) -> None:
+        process = self._processes[member.site.name]
+        while not is_up(member.home):
+            if process.returncode is not None:
+                assert process.stderr is not None
+                words = (await process.stderr.read()).decode(errors="replace").strip()
+                raise LocalError(
+                    "HEL-DEVNET-002", f"node {member.site.name} did not start: {words[-2000:]}", "See above."
+                )
+            await asyncio.sleep(0.05)
+
+    def kill(self, member: Member) -> None:
+        """SIGKILL: the node gets no chance to say goodbye."""
+        self._processes[member.site.name].kill()
+
+    async def stop(self) -> None:
+        """End every node in order, or, after a while, without."""
+        running = [p for p in self._processes.values() if p.returncode is None]
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        if running:
+            _, late = await asyncio.wait([asyncio.create_task(p.wait()) for p in running], timeout=STOP_TIMEOUT_S)
+            if late:
+                for process in running:
+                    if process.returncode is None:
+                        process.kill()
+                await asyncio.wait(late)
+
+
+def is_up(home: Home) -> bool:
+    """Whether the node of this home has said where it listens, and lives."""
+    try:
+        pid = json.loads(home.runtime_path.read_bytes())["pid"]
+        os.kill(pid, 0)
+    except (OSError, ValueError, KeyError):
+        return False
+    return True

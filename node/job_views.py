@@ -1,0 +1,187 @@
+"""Jobs as the API shows them: what the ledger says of each, and of our own what their run adds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from ledger.state import JobRecord, PlacementRecord, PlacementStatus, ReceiptRecord, State
+from node.carbon import job_account
+from node.core import Node
+from node.matching.explain import table
+from node.matching.plan import Plan
+from node.matching.problem import Candidate, Demand
+from node.question import candidate_of_advert, demand_of_job
+from node.resources import (
+    BlobOf,
+    CarbonAccount,
+    DryRun,
+    JobDetail,
+    JobList,
+    JobSummary,
+    Matching,
+    PlacementOf,
+    ReceiptOf,
+    Round,
+)
+from node.run import Run
+from node.views import lowest_assurance, market, peer
+from protocol.messages import Blob, Job
+
+DRY_RUN_ID = bytes(32)  # a plan asks before there is a job
+
+
+def jobs(node: Node) -> JobList:
+    """Every job that the ledger knows, the newest first."""
+    records = sorted(node.ledger.state.jobs.values(), key=lambda record: (record.time_ms, record.id), reverse=True)
+    return JobList(jobs=tuple(summary(node, record) for record in records))
+
+
+def summary(node: Node, record: JobRecord) -> JobSummary:
+    run = node.requester.runs.get(record.id)
+    return JobSummary(
+        id=record.id.hex(),
+        name=record.job.name,
+        owner=peer(node, record.owner),
+        own=record.owner == node.identity.key,
+        mode=record.job.mode,
+        status=str(record.status),
+        phase=str(run.phase) if run else None,
+        shards=record.job.shards,
+        rounds_done=_rounds_done(record, run),
+        rounds=record.job.training.rounds,
+        submitted_at_ms=record.time_ms,
+    )
+
+
+def detail(node: Node, record: JobRecord) -> JobDetail:
+    run, closure, state = node.requester.runs.get(record.id), record.closure, node.ledger.state
+    checkpoint = closure.checkpoint if closure else None
+    matchings = _matchings(run)
+    return JobDetail(
+        **summary(node, record).model_dump(exclude={"owner"}),
+        owner=peer(node, record.owner),
+        request=record.job.model_dump(mode="json"),
+        bids=len(record.bids),
+        bids_close_at_ms=record.job.bids_close_at_ms,
+        placements=tuple(_placement(node, placement) for placement in record.placements),
+        matchings=matchings,
+        unplaceable=closure is not None and closure.outcome == "failed" and bool(matchings) and not record.placements,
+        history=tuple(Round(**asdict(each)) for each in run.history) if run else (),
+        replaced_shards=sum(placement.status is PlacementStatus.REVOKED for placement in record.placements),
+        loss_first_millinats=closure.loss_first_millinats if closure else run.loss_first_millinats if run else 0,
+        loss_last_millinats=closure.loss_last_millinats if closure else run.loss_last_millinats if run else 0,
+        account=_account(state, record, run),
+        receipts=tuple(_receipt(node, receipt) for receipt in _receipts(record)),
+        outcome=closure.outcome if closure else None,
+        reason=closure.reason if closure else "",
+        checkpoint=_blob(checkpoint) if checkpoint else None,
+        sample=run.sample if run else "",
+    )
+
+
+def question(node: Node, job: Job, now_ms: int) -> tuple[tuple[Candidate, ...], Demand]:
+    """What the matching would be asked if everyone bid what they advertise now."""
+    candidates = tuple(
+        candidate_of_advert(signed, node.ledger.state, peer(node, signed.author).label or "unnamed")
+        for signed in market(node, now_ms)
+    )
+    demand = demand_of_job(
+        job,
+        DRY_RUN_ID,
+        node.identity.genesis.slot_ms,
+        shards=tuple(range(job.shards)),
+        slots=job.slots,
+        first_slot=job.first_slot,
+    )
+    return candidates, demand
+
+
+def dry_run(job: Job, plan: Plan, totals: dict[str, object]) -> DryRun:
+    """A plan and its comparison with the baselines, as `node.matching.explain.summary` makes it."""
+    return DryRun(
+        feasible=bool(plan.placements),
+        candidates=len(plan.choices),
+        slots=job.slots,
+        first_slot=job.first_slot,
+        deadline_slot=job.deadline_slot,
+        tokens=job.training.tokens_per_shard * job.shards,
+        table=tuple(table(plan)),
+        summary=totals,
+    )
+
+
+def _matchings(run: Run | None) -> tuple[Matching, ...]:
+    if run is None:
+        return ()
+    pairs = zip(run.tables, run.summaries, strict=True)
+    return tuple(Matching(table=tuple(rows), summary=totals) for rows, totals in pairs)
+
+
+def _rounds_done(record: JobRecord, run: Run | None) -> int:
+    if record.closure is not None:
+        return record.closure.rounds
+    if run is not None:
+        return run.round
+    return max((r.receipt.first_round + len(r.receipt.deltas) for r in _receipts(record)), default=0)
+
+
+def _placement(node: Node, record: PlacementRecord) -> PlacementOf:
+    placement = record.placement
+    return PlacementOf(
+        award=record.award.hex(),
+        shard=placement.shard,
+        provider=peer(node, placement.provider),
+        status=str(record.status),
+        first_slot=placement.first_slot,
+        slots=placement.slots,
+        energy_j=placement.energy_j,
+        carbon_ug=placement.carbon_ug,
+        reason=record.revocation_reason,
+    )
+
+
+def _receipts(record: JobRecord) -> Iterable[ReceiptRecord]:
+    return (receipt for p in record.placements if p.lease is not None for receipt in p.lease.receipts)
+
+
+def _receipt(node: Node, record: ReceiptRecord) -> ReceiptOf:
+    receipt, settlement = record.receipt, record.settlement
+    return ReceiptOf(
+        id=record.id.hex(),
+        provider=peer(node, record.lease.provider),
+        shard=record.lease.lease.shard,
+        first_round=receipt.first_round,
+        rounds=len(receipt.deltas),
+        final=receipt.final,
+        tokens=receipt.tokens,
+        energy_j=sum(row.energy_j for row in receipt.energy),
+        surplus_j=sum(row.surplus_j for row in receipt.energy),
+        carbon_ug=sum(row.carbon_ug for row in receipt.energy),
+        method=receipt.method,
+        assurance=_assurance(node.ledger.state, [record]),
+        uncertainty_permille=receipt.uncertainty_permille,
+        accepted=settlement.accepted if settlement else None,
+        amount_microcredits=settlement.amount_microcredits if settlement else 0,
+        reason=settlement.reason if settlement else "",
+    )
+
+
+def _account(state: State, record: JobRecord, run: Run | None) -> CarbonAccount:
+    members = [*run.members.values(), *run.former.values()] if run else []
+    return CarbonAccount(
+        **asdict(job_account(record)),
+        assurance=_assurance(state, _receipts(record)),
+        reported_energy_j=sum(member.energy_j for member in members),
+        reported_carbon_ug=sum(member.carbon_ug for member in members),
+    )
+
+
+def _assurance(state: State, receipts: Iterable[ReceiptRecord]) -> int | None:
+    """The lowest level behind any surplus that these receipts claim."""
+    claimed = [row.attestation for r in receipts for row in r.receipt.energy if row.attestation and row.surplus_j]
+    return lowest_assurance(state.attestations[attestation] for attestation in claimed)
+
+
+def _blob(blob: Blob) -> BlobOf:
+    return BlobOf(sha256=blob.sha256.hex(), size_bytes=blob.size_bytes)

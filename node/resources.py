@@ -1,0 +1,314 @@
+"""What the API answers with: one strict model per resource. `views` fills them from a node's state.
+
+Keys and digests are hexadecimal, peers also by their libp2p id; times are milliseconds of network time; energy, carbon
+and money are the protocol's integers. Every gram stands beside its method and the assurance behind it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from node.documents import Strict
+from protocol.messages import Carrier, Count, Method, Mode, Offer
+
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+PeerId = Annotated[str, Field(pattern=r"^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$")]
+
+
+class Peer(Strict):
+    """Who somebody is. `label` is what its operator calls it: a stranger's word, and not unique."""
+
+    key: Hex
+    peer_id: PeerId
+    label: str
+
+
+class Health(Strict):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Strict):
+    """The node can do its work."""
+
+    ready: Literal[True] = True
+
+
+class Power(Strict):
+    """This node's power now: what its source expects for this slot, and what was attested last."""
+
+    carrier: Carrier
+    zone: str
+    surplus_w: int | None  # None: no forecast
+    grid_g_per_kwh: int | None
+    attested_until_ms: int | None
+    method: Method | None
+    assurance: int | None  # level A0 to A4 of the last attestation
+
+
+class ActiveShard(Strict):
+    """A shard that this node trains now."""
+
+    job: Hex
+    name: str
+    shard: int
+    rounds_done: int
+    rounds: int
+
+
+class Jobs(Strict):
+    """Jobs of others, as this node met them: why it is idle."""
+
+    seen: int
+    bids: int
+    placed: int
+
+
+class ThisNode(Strict):
+    """The node that answers."""
+
+    identity: Peer
+    version: str
+    network: Hex
+    network_name: str
+    now_ms: int
+    slot: int
+    slot_ms: int
+    clock_speed: int
+    surplus_assurance_min: int
+    started_at_unix_ms: int
+    addresses: tuple[str, ...]
+    peers_connected: int
+    peers_known: int
+    ledger_entries: int
+    forks: int
+    offer: Offer | None
+    power: Power
+    shards: tuple[ActiveShard, ...]
+    jobs: Jobs
+
+
+class KnownPeer(Strict):
+    """A peer that is connected or has advertised."""
+
+    identity: Peer
+    connected: bool
+    advert_age_ms: int | None
+    advert_fresh: bool
+    zone: str | None
+    carrier: Carrier | None
+    device: str | None
+    addresses: tuple[str, ...]
+
+
+class FailedAddress(Strict):
+    """An address that does not answer; it is dialled again, forever."""
+
+    address: str
+    failures: int
+    reason: str
+
+
+class PeerList(Strict):
+    peers: tuple[KnownPeer, ...]
+    unreachable: tuple[FailedAddress, ...]
+
+
+class LiveOffer(Strict):
+    """What a provider offers now, by its newest advert. Arrays hold one value per slot from `first_slot` on."""
+
+    identity: Peer
+    own: bool
+    offer: Offer
+    free_units: int
+    first_slot: int
+    surplus_s50_j: tuple[int, ...]
+    surplus_s20_j: tuple[int, ...]
+    grid_g_per_kwh: tuple[int, ...]
+    method: Method | None  # of the newest attestation behind it
+    assurance: int | None  # the lowest of those behind it
+    expires_at_ms: int
+
+
+class OfferList(Strict):
+    offers: tuple[LiveOffer, ...]
+
+
+class Matching(Strict):
+    """One run of the matching: `table` as of `node.matching.explain.table`, `summary` as of its `summary`."""
+
+    table: tuple[dict[str, Any], ...]
+    summary: dict[str, Any]
+
+
+class DryRun(Matching):
+    """What the matching would choose if every peer bid what it advertises."""
+
+    feasible: bool
+    candidates: int
+    slots: int
+    first_slot: int
+    deadline_slot: int
+    tokens: int
+
+
+class JobSummary(Strict):
+    """A job in a list. `phase` is known for own jobs since the node's start, `status` for all, from the ledger."""
+
+    id: Hex
+    name: str
+    owner: Peer
+    own: bool
+    mode: Mode
+    status: str
+    phase: str | None
+    shards: int
+    rounds_done: int
+    rounds: int
+    submitted_at_ms: int
+
+
+class JobList(Strict):
+    jobs: tuple[JobSummary, ...]
+
+
+class PlacementOf(Strict):
+    """A shard's place: expected energy and carbon as awarded. `reason` says why it was revoked."""
+
+    award: Hex
+    shard: int
+    provider: Peer
+    status: str
+    first_slot: int
+    slots: int
+    energy_j: int
+    carbon_ug: int
+    reason: str
+
+
+class Round(Strict):
+    """A closed round. `loss_millinats`: mean training loss of its shards, thousandths of a nat per byte."""
+
+    round: int
+    shards: int
+    loss_millinats: int
+    tokens: int
+    seconds_ms: int
+
+
+class ReceiptOf(Strict):
+    """What was delivered under a lease, and what the owner made of it (`accepted` None: not settled yet)."""
+
+    id: Hex
+    provider: Peer
+    shard: int
+    first_round: int
+    rounds: int
+    final: bool
+    tokens: int
+    energy_j: int
+    surplus_j: int
+    carbon_ug: int
+    method: Method
+    assurance: int | None
+    uncertainty_permille: int
+    accepted: bool | None
+    amount_microcredits: int
+    reason: str
+
+
+class CarbonAccount(Strict):
+    """A job's totals by its receipts; lost and refused work is in them. `reported_*`: what its shards have reported so
+    far, before receipts settle it. `assurance`: the lowest behind any surplus, None where no surplus counts."""
+
+    energy_j: int
+    surplus_j: int
+    embodied_ug: int
+    carbon_ug: int
+    lost_energy_j: int
+    lost_carbon_ug: int
+    methods: tuple[Method, ...]
+    assurance: int | None
+    uncertainty_permille: int
+    reported_energy_j: int
+    reported_carbon_ug: int
+
+
+class BlobOf(Strict):
+    """A file by its content; its bytes are at `/v1/blobs/{sha256}`."""
+
+    sha256: Hex
+    size_bytes: Count
+
+
+class JobDetail(JobSummary):
+    """A job, from its request to its receipts. Losses are on held-out text, 0 before the first is known."""
+
+    request: dict[str, Any]  # the signed body
+    bids: int
+    bids_close_at_ms: int
+    placements: tuple[PlacementOf, ...]
+    matchings: tuple[Matching, ...]
+    unplaceable: bool  # it was closed because no feasible placement was found
+    history: tuple[Round, ...]
+    replaced_shards: int
+    loss_first_millinats: int
+    loss_last_millinats: int
+    account: CarbonAccount
+    receipts: tuple[ReceiptOf, ...]
+    outcome: str | None
+    reason: str
+    checkpoint: BlobOf | None
+    sample: str
+
+
+class EntryOf(Strict):
+    """A ledger entry. `void`: the check that it failed, None if it counts or still waits for what it refers to."""
+
+    position: int | None  # in this node's store
+    id: Hex
+    kind: str
+    author: Peer
+    seq: int
+    prev: Hex
+    time_ms: int
+    refs: tuple[Hex, ...]
+    body: dict[str, Any]
+    void: str | None
+    raw: Annotated[str, Field(pattern=r"^([0-9a-f]{2})+$")]
+
+
+class EntryPage(Strict):
+    """Entries behind a position. `next_after` continues; a page may be short, even empty, though more follow."""
+
+    entries: tuple[EntryOf, ...]
+    next_after: int
+    more: bool
+
+
+class HeadOf(Strict):
+    author: Peer
+    seq: int
+    id: Hex
+
+
+class HeadList(Strict):
+    """All feeds' newest entries. Equal ledgers have equal fingerprints. `forked`: authors caught in double talk."""
+
+    network: Hex
+    entries: int
+    fingerprint: str
+    heads: tuple[HeadOf, ...]
+    forked: tuple[Hex, ...]
+
+
+class Verification(Strict):
+    """Every stored entry was read, and its signature, chain and rules checked again."""
+
+    ok: Literal[True] = True
+    entries: int
+    fingerprint: str
+    network: Hex

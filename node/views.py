@@ -1,0 +1,203 @@
+"""The node and its neighbours as the API shows them. Pure: a Node and a moment in, a resource out.
+
+Jobs are in `job_views`, entries in `ledger_views`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median_low
+
+from ledger.state import AttestationRecord
+from node.core import Node
+from node.events import Publish
+from node.resources import (
+    ActiveShard,
+    FailedAddress,
+    Jobs,
+    KnownPeer,
+    LiveOffer,
+    OfferList,
+    Peer,
+    PeerList,
+    Power,
+    ThisNode,
+)
+from node.turn import Turn
+from protocol.adverts import SignedAdvert, open_advert
+from protocol.gossip import ADVERT_MAX_BYTES
+from protocol.identity import peer_id
+from protocol.units import slot_of
+
+# An advert is sealed as it is sent: one dated this far ahead means that a clock is wrong. Guess, not measured.
+CLOCK_AHEAD_MAX_MS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class NotReady:
+    """One reason why the node cannot do its work: what is concerned (peers, energy, clock), and what to do."""
+
+    concern: str
+    text: str
+
+
+def peer(node: Node, key: bytes) -> Peer:
+    label = node.identity.label if key == node.identity.key else node.peers.label(key)
+    return Peer(key=key.hex(), peer_id=peer_id(key), label=label)
+
+
+def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int) -> ThisNode:
+    genesis = node.identity.genesis
+    return ThisNode(
+        identity=peer(node, node.identity.key),
+        version=version,
+        network=node.identity.network.hex(),
+        network_name=genesis.name,
+        now_ms=now_ms,
+        slot=slot_of(now_ms, genesis.slot_ms),
+        slot_ms=genesis.slot_ms,
+        clock_speed=genesis.clock.speed,
+        surplus_assurance_min=genesis.surplus_assurance_min,
+        started_at_unix_ms=started_at_unix_ms,
+        addresses=node.addresses,
+        peers_connected=len(node.peers.connected),
+        peers_known=len(node.peers.adverts.keys() | node.peers.connected),
+        ledger_entries=node.ledger.count,
+        forks=len(node.ledger.forks),
+        offer=node.provider.offer,
+        power=_power(node, now_ms),
+        shards=tuple(
+            ActiveShard(
+                job=work.lease.placement.job.id.hex(),
+                name=work.lease.placement.job.job.name,
+                shard=shard.shard,
+                rounds_done=work.next_round or 0,
+                rounds=work.lease.placement.job.job.training.rounds,
+            )
+            for shard, work in node.provider.works.items()
+        ),
+        jobs=_others_jobs(node),
+    )
+
+
+def peers(node: Node, now_ms: int) -> PeerList:
+    """Everyone who is connected or has advertised, by key; and the addresses that do not answer."""
+    known = sorted(node.peers.connected | node.peers.adverts.keys())
+    return PeerList(
+        peers=tuple(_known_peer(node, key, now_ms) for key in known),
+        unreachable=tuple(
+            FailedAddress(address=address, failures=node.peers.failures.get(address, 0), reason=reason)
+            for address, reason in sorted(node.peers.reasons.items())
+        ),
+    )
+
+
+def offers(node: Node, now_ms: int) -> OfferList:
+    """What could be bought now: our own advert first, then those of others that have not expired."""
+    return OfferList(offers=tuple(_live_offer(node, signed) for signed in market(node, now_ms)))
+
+
+def market(node: Node, now_ms: int) -> list[SignedAdvert]:
+    """Our own advert, if we sell, and the fresh ones of others."""
+    return [*own_advert(node, now_ms), *node.peers.fresh_adverts(now_ms)]
+
+
+def own_advert(node: Node, now_ms: int) -> Iterable[SignedAdvert]:
+    """What this node would advertise at this moment, in a turn that nobody carries out; nothing while it cannot."""
+    turn = Turn(node.identity, node.ledger, now_ms)
+    node.provider.advertise(turn)
+    for action in turn.actions():
+        if isinstance(action, Publish):
+            yield open_advert(action.data, node.identity.network, ADVERT_MAX_BYTES)
+
+
+def not_ready(node: Node, now_ms: int) -> list[NotReady]:
+    """Why the node cannot do its work now; empty when it can."""
+    found = []
+    if node.peers.bootstrap and not node.peers.connected:
+        reasons = sorted(set(node.peers.reasons.values()))
+        last = f"; the last attempts: {', '.join(reasons[:3])}" if reasons else ""
+        count = len(node.peers.bootstrap)
+        found.append(NotReady("peers", f"none of {count} configured or remembered addresses is connected{last}"))
+    if node.provider.offer is not None and node.provider.forecast is None:
+        found.append(NotReady("energy", "the energy source gives no forecast: nothing is advertised, nothing bid"))
+    adverts = [node.peers.adverts[key].advert for key in node.peers.connected & node.peers.adverts.keys()]
+    if adverts:
+        ahead_ms = median_low(advert.number - now_ms for advert in adverts)
+        if ahead_ms > CLOCK_AHEAD_MAX_MS * node.identity.genesis.clock.speed:
+            found.append(NotReady("clock", f"peers are {ahead_ms} ms of network time ahead of this machine's clock"))
+        if all(advert.expires_at_ms <= now_ms for advert in adverts):
+            text = f"the adverts of all {len(adverts)} connected peers have expired by this machine's clock"
+            found.append(NotReady("clock", text))
+    return found
+
+
+def lowest_assurance(records: Iterable[AttestationRecord]) -> int | None:
+    """The level that a claim resting on all of these attestations has; None for no attestation at all."""
+    return min((record.assurance for record in records), default=None)
+
+
+def _power(node: Node, now_ms: int) -> Power:
+    attested = node.ledger.state.attestations_of.get(node.identity.key)
+    newest = attested[-1] if attested else None
+    surplus_w = grid_g_per_kwh = None
+    forecast, offer = node.provider.forecast, node.provider.offer
+    if forecast is not None:
+        index = slot_of(now_ms, forecast.slot_ms) - forecast.first_slot
+        if 0 <= index < len(forecast.grid_g_per_kwh):
+            surplus_w = forecast.surplus_s50_j[index] * 1000 // forecast.slot_ms
+            grid_g_per_kwh = forecast.grid_g_per_kwh[index]
+    return Power(
+        carrier=offer.carrier if offer else "grid",
+        zone=offer.place.zone if offer else "",
+        surplus_w=surplus_w,
+        grid_g_per_kwh=grid_g_per_kwh,
+        attested_until_ms=newest.attestation.end_ms if newest else None,
+        method=newest.attestation.method if newest else None,
+        assurance=newest.assurance if newest else None,
+    )
+
+
+def _others_jobs(node: Node) -> Jobs:
+    key = node.identity.key
+    others = [record for record in node.ledger.state.jobs.values() if record.owner != key]
+    return Jobs(
+        seen=len(others),
+        bids=sum(key in record.bids for record in others),
+        placed=sum(any(p.placement.provider == key for p in record.placements) for record in others),
+    )
+
+
+def _known_peer(node: Node, key: bytes, now_ms: int) -> KnownPeer:
+    signed = node.peers.adverts.get(key)
+    advert = signed.advert if signed else None
+    return KnownPeer(
+        identity=peer(node, key),
+        connected=key in node.peers.connected,
+        advert_age_ms=max(0, now_ms - advert.number) if advert else None,
+        advert_fresh=advert is not None and advert.expires_at_ms > now_ms,
+        zone=advert.offer.place.zone if advert else None,
+        carrier=advert.offer.carrier if advert else None,
+        device=advert.offer.device if advert else None,
+        addresses=advert.addresses if advert else (),
+    )
+
+
+def _live_offer(node: Node, signed: SignedAdvert) -> LiveOffer:
+    advert, attestations = signed.advert, node.ledger.state.attestations
+    behind = [attestations[a] for a in advert.attestations if a in attestations]
+    behind = [record for record in behind if record.author == signed.author]
+    return LiveOffer(
+        identity=peer(node, signed.author),
+        own=signed.author == node.identity.key,
+        offer=advert.offer,
+        free_units=advert.free_units,
+        first_slot=advert.first_slot,
+        surplus_s50_j=advert.surplus_s50_j,
+        surplus_s20_j=advert.surplus_s20_j,
+        grid_g_per_kwh=advert.grid_g_per_kwh,
+        method=behind[-1].attestation.method if behind else None,
+        assurance=lowest_assurance(behind),
+        expires_at_ms=advert.expires_at_ms,
+    )
