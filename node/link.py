@@ -39,10 +39,11 @@ from node.link_events import (
     MessageArrived,
     PeerConnected,
     PeerDisconnected,
+    thread_is_down,
 )
 from node.link_gossip import GOSSIP_MAX_BYTES
 from node.link_hardening import demote_library_logging
-from node.link_thread import MESSAGE_MAX_BYTES, LinkThread, Settings, thread_is_down
+from node.link_thread import MESSAGE_MAX_BYTES, LinkThread, Settings
 from protocol.identity import KeyPair, public_key
 
 __all__ = [
@@ -96,6 +97,7 @@ class Link:
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._thread: LinkThread | None = None
+        self._supervisor: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen. Afterwards `addresses` holds full multiaddrs with the real port. Raises LinkError."""
@@ -105,7 +107,9 @@ class Link:
         self._supervisor = asyncio.create_task(self._supervise(), name="link supervisor")
 
     async def stop(self) -> None:
-        """Close every connection and end the thread. Nothing is delivered any more; what was not published is lost."""
+        """Close every connection and end the thread. Nothing is delivered any more; what is under way may be lost."""
+        if self._supervisor is None:
+            return
         self._crossing.close()
         self._supervisor.cancel()
         await asyncio.wait({self._supervisor})
@@ -129,7 +133,7 @@ class Link:
         return peer
 
     async def disconnect(self, peer: bytes) -> None:
-        """Close all connections with a peer, if there are any."""
+        """Close all connections with a peer, if there are any. Messages under way may be lost."""
         thread = self._running_thread()
         await thread.call(thread.disconnect, peer)
 

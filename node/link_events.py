@@ -1,4 +1,7 @@
-"""What the link reports, and how it crosses from the libp2p thread to the loop. Imports neither libp2p nor trio."""
+"""What the link reports: events, how they cross from the libp2p thread to the loop, and errors.
+
+Imports neither libp2p nor trio.
+"""
 
 from __future__ import annotations
 
@@ -61,6 +64,50 @@ LinkEvent = PeerConnected | PeerDisconnected | GossipArrived | MessageArrived | 
 
 class LinkError(LocalError):
     """What was asked of the link did not happen; after a failed `send` the peer may have the message all the same."""
+
+
+def cannot_listen(listen: str, reason: str) -> LinkError:
+    return LinkError(
+        "HEL-LINK-001",
+        f"cannot listen on {listen[:80]!r}: {reason}",
+        "end the program that uses the port (`ss -ltnp` names it), or choose another; tcp/0 takes any that is free",
+    )
+
+
+def unreachable(address: object, reason: str) -> LinkError:
+    return LinkError(
+        "HEL-LINK-003",
+        f"cannot reach {address}: {reason}",
+        "check that the node is up, that this is the address it prints, and that no firewall stands between",
+    )
+
+
+def thread_is_down(reason: str) -> LinkError:
+    return LinkError("HEL-LINK-007", f"the libp2p thread is down: {reason}", "it restarts by itself: try again")
+
+
+def did_not_start(reason: str) -> LinkError:
+    return LinkError(
+        "HEL-LINK-009", f"the libp2p thread did not start: {reason}", "report it as a fault, with this line"
+    )
+
+
+def innermost(error: BaseException) -> BaseException:
+    """The first cause, out of groups and chains."""
+    while not isinstance(error, LinkError):
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            break
+    return error
+
+
+def describe(error: BaseException) -> str:
+    """The part of a failure that a person can act on, in a line."""
+    cause = innermost(error)
+    return f"{type(cause).__name__} {cause}".strip()[:200]
 
 
 class Crossing:

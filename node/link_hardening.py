@@ -10,8 +10,12 @@ Not here: gossip (`link_gossip.py`), and what Heliotrope says to whom (`link.py`
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import logging
 import os
+import re
+import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -39,6 +43,7 @@ from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
+from node.link_events import cannot_listen
 from protocol.identity import PEER_ID_PREFIX
 
 VERSION = "0.8.1"
@@ -50,6 +55,7 @@ CONNECTIONS_OUTBOUND_MIN = 64  # of these, kept for our own dials: strangers can
 CONNECTIONS_PER_PEER_MAX = 4  # two after a simultaneous dial, twice that while stale ones await their ping
 STREAMS_PER_CONNECTION_MAX = 64  # guess, not measured; an honest peer has about six
 UNREAD_MAX_BYTES = 32 * 1024 * 1024  # received and not yet read, per connection; one yamux window is at most 16 MiB
+LISTEN_ADDRESS = re.compile(r"/ip[46]/([0-9A-Fa-f.:]{2,45})/tcp/([0-9]{1,5})")
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +190,21 @@ class ContainedManager(TrioManager):
         # A daemon that ends leaves half a host: that one takes the thread with it, and the thread is started anew.
         essential = options.get("daemon") or options.get("_internal")
         super().run_task(async_fn if essential else contained, *args, **options)
+
+
+def require_free(listen: str) -> None:
+    """Refuse a port that somebody listens on: the library shares it, and each of the two gets half the connections."""
+    match = LISTEN_ADDRESS.fullmatch(listen)
+    if match is None:
+        raise cannot_listen(listen, "it is not of the form /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT")
+    try:
+        host, port = ipaddress.ip_address(match[1]), int(match[2])
+        with socket.socket(socket.AF_INET if host.version == 4 else socket.AF_INET6) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((str(host), port))
+    except (OSError, OverflowError, ValueError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        raise cannot_listen(listen, "the port is taken" if taken else str(error)) from error
 
 
 @asynccontextmanager

@@ -7,11 +7,7 @@ Nothing here restarts or decides; `link.py` does. Failures of the library are co
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import logging
-import re
-import socket
 import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -24,13 +20,27 @@ from weakref import WeakValueDictionary
 import trio
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from node.link_events import Crossing, GossipArrived, LinkError, MessageArrived, PeerConnected, PeerDisconnected
+from node.link_events import (
+    Crossing,
+    GossipArrived,
+    LinkError,
+    MessageArrived,
+    PeerConnected,
+    PeerDisconnected,
+    cannot_listen,
+    describe,
+    did_not_start,
+    innermost,
+    thread_is_down,
+    unreachable,
+)
 from node.link_gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
-from node.link_hardening import build_host, cut, is_usable, running
+from node.link_hardening import build_host, cut, is_usable, require_free, running
 from protocol.identity import PEER_ID_PREFIX, peer_id
 
 PROTOCOL = TProtocol("/heliotrope/1")
@@ -40,7 +50,6 @@ PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core 
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
 DIAL_TIMEOUT_S = 10.0  # the library's default
 DISCONNECT_TIMEOUT_S = 2.0  # it takes 0.2 s
-LISTEN_ADDRESS = re.compile(r"/ip[46]/([0-9A-Fa-f.:]{2,45})/tcp/([0-9]{1,5})")
 
 log = logging.getLogger(__name__)
 
@@ -104,9 +113,9 @@ class LinkThread:
         self._on_thread(self._stop_asked.set)
 
     def _finish(self, failure: BaseException | None) -> None:
-        reason = f"{type(failure).__name__}: {failure}"[:200] if failure is not None else "stopped"
+        reason = describe(failure) if failure is not None else "it was stopped"
         if not self.ready.done():
-            self.ready.set_exception(failure if isinstance(failure, LinkError) else thread_is_down(reason))
+            self.ready.set_exception(failure if isinstance(failure, LinkError) else did_not_start(reason))
         for answer in list(self._calls):
             settle(answer, thread_is_down(reason))
         self.ended.set_result(reason)
@@ -243,11 +252,11 @@ class LinkThread:
             except Exception as error:
                 abandoned, peer.outgoing = peer.outgoing, None
                 if abandoned is not None:
-                    with suppress(Exception):
+                    with suppress(BaseLibp2pError):
                         await abandoned.close()  # not a reset, which would discard the messages before this one
                 raise LinkError(
                     "HEL-LINK-005",
-                    f"a message of {len(data)} bytes to {peer_id(key)} failed: {innermost(error)!r}",
+                    f"a message of {len(data)} bytes to {peer_id(key)} failed: {describe(error)}",
                     "the peer may have it or not: send it again if it may arrive twice",
                 ) from error
 
@@ -257,14 +266,12 @@ class LinkThread:
             if key in self._peers:
                 return
             try:
-                with trio.fail_after(DIAL_TIMEOUT_S):
+                with trio.move_on_after(DIAL_TIMEOUT_S) as dialling:
                     await self._swarm.dial_addr(target, id_of(key))
             except Exception as error:
-                raise LinkError(
-                    "HEL-LINK-003",
-                    f"cannot reach {target}: {innermost(error)!r}",
-                    "check that the node is up, that this is the address it prints, and that no firewall is between",
-                ) from error
+                raise unreachable(target, describe(error)) from error
+            if dialling.cancelled_caught:
+                raise unreachable(target, f"no answer within {DIAL_TIMEOUT_S:g} s")
 
     async def disconnect(self, key: bytes) -> None:
         peer = self._peers.get(key)
@@ -302,42 +309,3 @@ def id_of(key: bytes) -> ID:
 
 def key_of(peer: ID) -> bytes:
     return peer.to_bytes()[len(PEER_ID_PREFIX) :]
-
-
-def require_free(listen: str) -> None:
-    """Refuse a port that somebody listens on: the library shares it, and each of the two gets half the connections."""
-    match = LISTEN_ADDRESS.fullmatch(listen)
-    if match is None:
-        raise cannot_listen(listen, "it is not of the form /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT")
-    try:
-        host, port = ipaddress.ip_address(match[1]), int(match[2])
-        with socket.socket(socket.AF_INET if host.version == 4 else socket.AF_INET6) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((str(host), port))
-    except (OSError, OverflowError, ValueError) as error:
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        raise cannot_listen(listen, "the port is taken" if taken else str(error)) from error
-
-
-def cannot_listen(listen: str, reason: str) -> LinkError:
-    return LinkError(
-        "HEL-LINK-001",
-        f"cannot listen on {listen[:80]!r}: {reason}",
-        "end the program that uses the port (`ss -ltnp` names it), or choose another; tcp/0 takes any that is free",
-    )
-
-
-def thread_is_down(reason: str) -> LinkError:
-    return LinkError("HEL-LINK-007", f"the libp2p thread is down: {reason}", "it restarts by itself: try again")
-
-
-def innermost(error: BaseException) -> BaseException:
-    """The first cause, out of groups and chains: the part a person can act on."""
-    while not isinstance(error, LinkError):
-        if isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        elif error.__cause__ is not None:
-            error = error.__cause__
-        else:
-            break
-    return error

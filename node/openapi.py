@@ -65,7 +65,7 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
+def _operation(route: Route, references: Mapping[Any, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": route.handler.__name__.strip("_"),
         "summary": route.summary,
@@ -96,7 +96,7 @@ def _operation(route: Route, references: Mapping[type[BaseModel], Any]) -> dict[
     return described
 
 
-def _content(body: type[BaseModel] | str, references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
+def _content(body: type[BaseModel] | str, references: Mapping[Any, Any]) -> dict[str, Any]:
     if isinstance(body, str):
         return {body: {}}
     return {JSON_TYPE: {"schema": references[body]}}

@@ -32,6 +32,23 @@ class TooLarge(LocalError):
     """More bytes than are taken."""
 
 
+class WrongMethod(LocalError):
+    """The path exists, and does not do that."""
+
+
+class WrongType(LocalError):
+    """The body is of another media type than is read."""
+
+
+class NotReady(Unreachable):
+    """The node runs and cannot do its work; every reason is named."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        cause = "; ".join(map(str, faults))
+        super().__init__("HEL-NODE-001", f"not ready: {cause}", "See `heliotrope status` and `heliotrope peers`.")
+        self.faults = faults
+
+
 # Subclasses before their bases: the first that fits counts.
 KINDS: tuple[tuple[type[LocalError], int, str], ...] = (
     (Invalid, 422, "Invalid"),
@@ -40,7 +57,9 @@ KINDS: tuple[tuple[type[LocalError], int, str], ...] = (
     (NotFound, 404, "Not found"),
     (NoMatch, 409, "No match"),
     (Conflict, 409, "Conflict"),
+    (WrongMethod, 405, "Wrong method"),
     (TooLarge, 413, "Too large"),
+    (WrongType, 415, "Wrong type"),
     (VerificationFailed, 422, "Verification failed"),
     (Unreachable, 503, "Not ready"),
     (LocalError, 500, "Failed"),
@@ -68,11 +87,7 @@ class Problem(Strict):
 
 def problem_of(error: LocalError) -> Problem:
     status, title = next((status, title) for kind, status, title in KINDS if isinstance(error, kind))
-    faults = error.faults if isinstance(error, Invalid) else ()
-    return problem(status, title, error, tuple(FieldFault(field=f.field, message=f.message) for f in faults))
-
-
-def problem(status: int, title: str, error: LocalError, errors: tuple[FieldFault, ...] = ()) -> Problem:
+    faults = error.faults if isinstance(error, Invalid | NotReady) else ()
     return Problem(
         type=f"urn:heliotrope:{error.code}",
         title=title,
@@ -80,7 +95,7 @@ def problem(status: int, title: str, error: LocalError, errors: tuple[FieldFault
         detail=error.cause,
         code=error.code,
         remedy=error.remedy,
-        errors=errors,
+        errors=tuple(FieldFault(field=fault.field, message=fault.message) for fault in faults),
     )
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.devnet.network import START_TIMEOUT_S, STOP_TIMEOUT_S, Member, is_up, make
+from node.devnet.network import POLL_S, STOP_TIMEOUT_S, Processes, make, running_pid
 from protocol.errors import LocalError
-
-POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +38,7 @@ def up(directory: Path, count: int, seed: int) -> list[Row]:
             "Stop and remove it with: heliotrope devnet down, or choose another --directory.",
         )
     members = make(directory, count, seed)
-    processes = []
-    try:
-        for member in members:
-            with (member.home.path / "stderr").open("wb") as stderr:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "node.daemon", str(member.home.path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stderr,
-                    start_new_session=True,
-                )
-            processes.append(process)
-        _wait_until_up(members)
-    except BaseException:
-        for process in processes:
-            process.kill()
-        raise
+    Processes(members, owned=False).start()
     return [
         Row(
             m.site.name,
@@ -84,23 +62,9 @@ def down(directory: Path) -> int:
     return stopped
 
 
-def _wait_until_up(members: list[Member]) -> None:
-    deadline_s = time.monotonic() + START_TIMEOUT_S
-    for member in members:
-        while not is_up(member.home):
-            if time.monotonic() > deadline_s:
-                words = (member.home.path / "stderr").read_text(errors="replace").strip()
-                raise LocalError(
-                    "HEL-DEVNET-002",
-                    f"node {member.site.name} did not start within {START_TIMEOUT_S} s: {words[-2000:]}",
-                    f"See {member.home.log_path}.",
-                )
-            time.sleep(POLL_S)
-
-
 def _end(directory: Path) -> int:
     """SIGTERM to every node that runs there, SIGKILL to those that do not heed it."""
-    pids = [pid for pid in map(_pid, directory.glob("*/runtime.json")) if pid is not None]
+    pids = [pid for pid in map(running_pid, directory.glob("*/runtime.json")) if pid is not None]
     deadline_s = time.monotonic() + STOP_TIMEOUT_S
     for pid in pids:
         _signal(pid, signal.SIGTERM)
@@ -109,15 +73,6 @@ def _end(directory: Path) -> int:
     for pid in pids:
         _signal(pid, signal.SIGKILL)
     return len(pids)
-
-
-def _pid(runtime_path: Path) -> int | None:
-    """The process of a node, if it is one: a number in an old file may be anybody's by now."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        pid = int(json.loads(runtime_path.read_bytes())["pid"])
-        if b"node.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
-    return None
 
 
 def _signal(pid: int, number: int) -> bool:

@@ -6,12 +6,11 @@ day. Whoever starts a devnet in the foreground owns its processes: they end with
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
-import signal
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ SLOT_MS = 10_000  # short slots, so that a job of a minute spans several
 NEIGHBOURS = 4  # each node dials this many of those before it
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 15
+POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,64 +100,78 @@ def _free_port(preferred: int, taken: set[int]) -> int:
 
 
 class Processes:
-    """The running nodes of a devnet that this process owns."""
+    """Nodes as child processes. `owned`: the kernel ends them when this process ends, however it ends."""
 
-    def __init__(self, members: list[Member]) -> None:
+    def __init__(self, members: list[Member], *, owned: bool) -> None:
         self.members = members
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._parent = [str(os.getpid())] if owned else []
+        self._processes: dict[bytes, subprocess.Popen[bytes]] = {}
 
-    async def start(self) -> None:
-        """Start all nodes at once and wait until every API answers. Raises LocalError with a node's own words."""
-        for member in self.members:
-            self._processes[member.site.name] = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "node.daemon",
-                str(member.home.path),
-                str(os.getpid()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C reaches the owner alone, which then ends them in order
-            )
-        async with asyncio.timeout(START_TIMEOUT_S):
+    def start(self) -> None:
+        """Start all nodes at once and return when every API answers.
+
+        Raises LocalError with a node's own words if one does not start: then none is left running.
+        """
+        try:
             for member in self.members:
-                await self._until_up(member)
-
-    async def _until_up(self, member: Member) -> None:
-        process = self._processes[member.site.name]
-        while not is_up(member.home):
-            if process.returncode is not None:
-                assert process.stderr is not None
-                words = (await process.stderr.read()).decode(errors="replace").strip()
-                raise LocalError(
-                    "HEL-DEVNET-002", f"node {member.site.name} did not start: {words[-2000:]}", "See above."
-                )
-            await asyncio.sleep(0.05)
+                with self._stderr(member).open("wb") as stderr:
+                    self._processes[member.key] = subprocess.Popen(
+                        [sys.executable, "-m", "node.daemon", str(member.home.path), *self._parent],
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=stderr,
+                        start_new_session=True,  # Ctrl-C reaches the owner alone, which then ends them in order
+                    )
+            deadline_s = time.monotonic() + START_TIMEOUT_S
+            while waiting := [m for m in self.members if not is_up(m.home)]:
+                for member in waiting:
+                    if self._processes[member.key].poll() is not None or time.monotonic() > deadline_s:
+                        raise self._did_not_start(member)
+                time.sleep(POLL_S)
+        except BaseException:
+            for process in self._processes.values():
+                process.kill()
+                process.wait()
+            raise
 
     def kill(self, member: Member) -> None:
         """SIGKILL: the node gets no chance to say goodbye."""
-        self._processes[member.site.name].kill()
+        self._processes[member.key].kill()
+        self._processes[member.key].wait()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """End every node in order, or, after a while, without."""
-        running = [p for p in self._processes.values() if p.returncode is None]
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-        if running:
-            _, late = await asyncio.wait([asyncio.create_task(p.wait()) for p in running], timeout=STOP_TIMEOUT_S)
-            if late:
-                for process in running:
-                    if process.returncode is None:
-                        process.kill()
-                await asyncio.wait(late)
+        for process in self._processes.values():
+            process.terminate()
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        for process in self._processes.values():
+            try:
+                process.wait(max(0.0, deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _did_not_start(self, member: Member) -> LocalError:
+        words = self._stderr(member).read_text(errors="replace").strip()[-2000:]
+        return LocalError(
+            "HEL-DEVNET-002",
+            f"node {member.site.name} did not start: {words or f'no answer within {START_TIMEOUT_S} s'}",
+            f"See {member.home.log_path}.",
+        )
+
+    def _stderr(self, member: Member) -> Path:
+        return member.home.path / "stderr"
 
 
 def is_up(home: Home) -> bool:
     """Whether the node of this home has said where it listens, and lives."""
+    return running_pid(home.runtime_path) is not None
+
+
+def running_pid(runtime_path: Path) -> int | None:
+    """The process of a node, if it is one: the number in an old file may be anybody's by now."""
     try:
-        pid = json.loads(home.runtime_path.read_bytes())["pid"]
-        os.kill(pid, 0)
+        pid = int(json.loads(runtime_path.read_bytes())["pid"])
+        return pid if b"node.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes() else None
     except (OSError, ValueError, KeyError):
-        return False
-    return True
+        return None

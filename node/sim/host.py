@@ -129,7 +129,7 @@ class Host:
         return actions
 
     def _bring(self, after_ms: int, event: ev.Event) -> None:
-        self.world.later(self, after_ms, lambda: self.handle(event))
+        self.world.later(self, after_ms, self.handle, event)
 
     # --- actions ----------------------------------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ class World:
         self.hosts: dict[str, Host] = {}
         self._host_of: dict[bytes, Host] = {}
         self._host_at: dict[str, Host] = {}
-        self._agenda: list[tuple[int, int, Host, int, Callable[[], object]]] = []
+        self._agenda: list[tuple[int, int, Host, int, Callable[..., object], tuple[object, ...]]] = []
         self._ties = 0
         self._gossips = 0
         self._history = hashlib.sha256()
@@ -137,7 +137,8 @@ class World:
         for host in self.alive():
             for peer in self.network.neighbours(host.key):
                 if host.key < peer and not self.network.can_reach(host.key, peer):
-                    self.disconnect(host, peer, CUT_NOTICED_MIN_MS + self.chance.randrange(CUT_NOTICED_SPREAD_MS))
+                    after_ms = CUT_NOTICED_MIN_MS + self.chance.randrange(CUT_NOTICED_SPREAD_MS)
+                    self.later(host, after_ms, self._cut, host, self._host_of[peer])
 
     def heal(self) -> None:
         """Let messages pass everywhere again. Ended connections come back when somebody dials."""
@@ -145,17 +146,18 @@ class World:
 
     # --- what hosts ask for -----------------------------------------------------------------------------------------
 
-    def later(self, host: Host, after_ms: int, happening: Callable[[], object]) -> None:
+    def later(self, host: Host, after_ms: int, happening: Callable[..., object], *arguments: object) -> None:
         """Something happens at a host, unless its node has crashed by then."""
         self._ties += 1
-        heapq.heappush(self._agenda, (self.unix_ms + after_ms, self._ties, host, host.life, happening))
+        item = (self.unix_ms + after_ms, self._ties, host, host.life, happening, arguments)
+        heapq.heappush(self._agenda, item)
 
     def send(self, host: Host, peer: bytes, data: bytes) -> None:
-        """A message on a connection; without one it is lost."""
+        """A message on a connection; where there is none, it is lost."""
         receiver = self._host_of.get(peer)
-        if receiver is not None:
+        if receiver is not None and self.network.are_connected(host.key, peer):
             for after_ms in self.network.travel_times_ms():
-                self.later(receiver, after_ms, lambda: self._arrive(host.key, receiver, MessageReceived(host.key, data)))
+                self.later(receiver, after_ms, self._arrive, host, receiver, MessageReceived(host.key, data))
 
     def publish(self, host: Host, topic: str, data: bytes) -> None:
         """Gossip, handed on by whoever hears it for the first time and finds it acceptable."""
@@ -163,19 +165,20 @@ class World:
         self._hand_on(host, self._gossips, topic, data)
 
     def dial(self, host: Host, address: str) -> None:
-        self.later(host, DIAL_MS, lambda: self._answer_dial(host, address))
+        self.later(host, DIAL_MS, self._answer_dial, host, address)
 
     def reachable(self, host: Host, peer: bytes) -> Host | None:
         """The host of a running peer that no partition hides."""
         other = self._host_of.get(peer)
-        return other if other is not None and self._can_talk(host, other) else None
+        can = other is not None and other.node is not None and self.network.can_reach(host.key, peer)
+        return other if can else None
 
     def drop_connections(self, host: Host) -> None:
         """The host's node is gone: its peers notice."""
         for peer in self.network.neighbours(host.key):
             self.network.disconnect(host.key, peer)
             other = self._host_of[peer]
-            self.later(other, CLOSED_NOTICED_MS, lambda other=other: other.handle(PeerDisconnected(host.key)))
+            self.later(other, CLOSED_NOTICED_MS, other.handle, PeerDisconnected(host.key))
 
     def record(self, host: Host, entries: Sequence[Entry]) -> None:
         """Entries became durable at a host."""
@@ -185,16 +188,14 @@ class World:
     # --- how it happens ---------------------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        at_ms, _, host, life, happening = heapq.heappop(self._agenda)
+        at_ms, _, host, life, happening, arguments = heapq.heappop(self._agenda)
         self.unix_ms = max(self.unix_ms, at_ms)
         if host.node is not None and host.life == life:
-            happening()
+            happening(*arguments)
 
-    def _can_talk(self, a: Host, b: Host) -> bool:
-        return a.node is not None and b.node is not None and self.network.can_reach(a.key, b.key)
-
-    def _arrive(self, sender: bytes, receiver: Host, event: Event) -> None:
-        if self.network.are_connected(sender, receiver.key) and self.network.can_reach(sender, receiver.key):
+    def _arrive(self, sender: Host, receiver: Host, event: Event) -> None:
+        """A message or gossip arrives, if the connection it travels on is still there."""
+        if self.network.are_connected(sender.key, receiver.key) and self.reachable(receiver, sender.key):
             receiver.handle(event)
 
     def _hand_on(self, host: Host, number: int, topic: str, data: bytes) -> None:
@@ -202,4 +203,40 @@ class World:
         for peer in self.network.neighbours(host.key):
             receiver = self._host_of[peer]
             for after_ms in self.network.travel_times_ms():
-                self.later(receiver, after_ms, lambda r=receiver: self._hear(host.key, r, number, topic, data))
+                self.later(receiver, after_ms, self._hear, host, receiver, number, topic, data)
+
+    def _hear(self, sender: Host, receiver: Host, number: int, topic: str, data: bytes) -> None:
+        if number in receiver.heard:
+            return
+        try:
+            judge(self.topics, self.genesis.network_id(), topic, data, self.now_ms)
+        except (Ignore, Reject):
+            return
+        self._hand_on(receiver, number, topic, data)
+        self._arrive(sender, receiver, GossipReceived(topic, sender.key, data))
+
+    def _answer_dial(self, host: Host, address: str) -> None:
+        other = self._host_at.get(address)
+        if other is None or other is host or self.reachable(host, other.key) is None:
+            host.handle(DialFailed(address, "nobody answers there"))
+        elif self.network.connect(host.key, other.key):
+            host.handle(PeerConnected(other.key))
+            other.handle(PeerConnected(host.key))
+
+    def _cut(self, host: Host, other: Host) -> None:
+        """Pings have found out that a connection leads nowhere any more."""
+        if not self.network.can_reach(host.key, other.key) and self.network.disconnect(host.key, other.key):
+            host.handle(PeerDisconnected(other.key))
+            other.handle(PeerDisconnected(host.key))
+
+
+def keypair_of(site: Site) -> KeyPair:
+    """A key that everybody can make: good for nothing but simulation."""
+    return KeyPair(hashlib.sha256(f"simulated {site.name}".encode()).digest())
+
+
+def offer_of(site: Site, tenant: str) -> Offer:
+    """What a node at this site declares."""
+    machine = {field: getattr(site, field) for field in Offer.model_fields if hasattr(site, field)}
+    energy = {field: getattr(site.energy, field) for field in ("place", "carrier", "capacity_w", "own_g_per_kwh")}
+    return Offer(**machine, **energy, tenant=tenant)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(directory: Path) -> BlobStore:
     return BlobStore(directory, size_bytes_max=4 * CHUNK_BYTES)
+
+
+def receive(store: BlobStore, announced: Blob, chunks: Iterable[bytes]) -> None:
+    with store.receive(announced) as incoming:
+        for chunk in chunks:
+            incoming.write(chunk)
 
 
 def test_put_names_bytes_by_their_hash(store: BlobStore) -> None:
@@ -71,9 +78,7 @@ def test_open_directory_is_closed_to_others(directory: Path) -> None:
 
 
 def test_receive_announced_content(store: BlobStore) -> None:
-    with store.receive(BLOB) as incoming:
-        incoming.write(CONTENT[:5])
-        incoming.write(CONTENT[5:])
+    receive(store, BLOB, [CONTENT[:5], CONTENT[5:]])
     assert store.path(BLOB.sha256).read_bytes() == CONTENT
 
 
@@ -83,15 +88,14 @@ def test_receive_announced_content(store: BlobStore) -> None:
     ids=["cut off", "altered", "nothing"],
 )
 def test_reject_other_content_than_announced(store: BlobStore, directory: Path, content: bytes) -> None:
-    with pytest.raises(Reject, match="came for the blob"), store.receive(BLOB) as incoming:
-        incoming.write(content)
+    with pytest.raises(Reject, match="came for the blob"):
+        receive(store, BLOB, [content])
     assert list(directory.iterdir()) == []
 
 
 def test_reject_first_byte_too_many(store: BlobStore, directory: Path) -> None:
-    with pytest.raises(Reject, match="more than the 19 bytes"), store.receive(BLOB) as incoming:
-        incoming.write(CONTENT)
-        incoming.write(b"!")
+    with pytest.raises(Reject, match="more than the 19 bytes"):
+        receive(store, BLOB, [CONTENT, b"!"])
     assert list(directory.iterdir()) == []
 
 
@@ -102,9 +106,12 @@ def test_reject_announcement_above_the_limit_before_any_byte(store: BlobStore) -
 
 
 def test_broken_connection_leaves_nothing(store: BlobStore, directory: Path) -> None:
-    with pytest.raises(ConnectionResetError), store.receive(BLOB) as incoming:
-        incoming.write(CONTENT[:5])
+    def break_off() -> Iterator[bytes]:
+        yield CONTENT[:5]
         raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        receive(store, BLOB, break_off())
     assert list(directory.iterdir()) == []
 
 
@@ -135,4 +142,11 @@ def test_rotten_blob_is_found_and_removed(store: BlobStore) -> None:
     path.write_bytes(CONTENT.replace(b"not", b"now"))
     with pytest.raises(VerificationFailed, match="had changed on the disk"):
         store.verify(BLOB.sha256)
+    assert BLOB.sha256 not in store
+
+
+def test_removed_blob_is_gone_and_may_be_removed_again(store: BlobStore) -> None:
+    store.put(CONTENT)
+    store.remove(BLOB.sha256)
+    store.remove(BLOB.sha256)
     assert BLOB.sha256 not in store

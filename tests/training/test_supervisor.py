@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from .builders import TEXT, text_file, training_spec
 
 READY = wire.to_line(wire.Ready(parameters=1, torch="0", isa="none", device="cpu", isolation="none"))
 
-Start = Callable[..., Awaitable[Worker]]
+PF_EXITING = 0x4  # <linux/sched.h>: this process is past running code
+
+Start = Callable[..., Coroutine[Any, Any, Worker]]
 
 
 class Losses(asyncio.Queue[str]):
@@ -71,12 +73,18 @@ def process_id(worker: Worker) -> int:
     return worker._process.pid
 
 
-def is_gone(pid: int) -> bool:
-    try:
-        os.killpg(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
+def is_gone(group: int) -> bool:
+    """No process of the group runs; one that has ended may still wait for a container's init to reap it."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = stat.read_text().rpartition(")")[2].split()  # from the third of proc(5) on
+            if int(fields[2]) == group and not int(fields[6]) & PF_EXITING:
+                return False
+    return True
+
+
+def environment_of(worker: Worker) -> bytes:
+    return Path(f"/proc/{process_id(worker)}/environ").read_bytes()
 
 
 async def test_rounds_of_two_shards_and_a_lead_lower_the_loss(tmp_path: Path, start: Start, losses: Losses) -> None:
@@ -120,7 +128,7 @@ async def test_failed_request_leaves_the_worker_usable(tmp_path: Path, start: St
 
 async def test_start_tells_what_is_wrong_with_the_job(tmp_path: Path, start: Start, losses: Losses) -> None:
     with pytest.raises(LocalError, match="is not the data file") as caught:
-        await start(data=[text_file(tmp_path, TEXT[::-1])])
+        await start(spec=training_spec(TEXT[::-1]))
     assert caught.value.code == "HEL-TRAIN-003"
     assert losses.empty()
 
@@ -234,8 +242,7 @@ async def test_stop_in_the_middle_of_a_round_needs_no_kill(tmp_path: Path, start
     outer = await lead.init()
     worker = await start(spec=spec)
     round_0 = asyncio.create_task(worker.round(0, outer.parameters.path))
-    while worker.step == 0:
-        await asyncio.sleep(0.01)
+    await asyncio.sleep(0)
     await worker.stop()
     with pytest.raises(WorkerLost, match="it was stopped"):
         await round_0
@@ -251,10 +258,9 @@ async def test_stop_twice_is_harmless(start: Start, losses: Losses) -> None:
 
 
 async def test_worker_inherits_no_secret(start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HELIOTROPE_TOKEN", "secret")
-    monkeypatch.setenv("HTTPS_PROXY", "http://user:secret@proxy")
+    monkeypatch.setenv("HELIOTROPE_TOKEN", "hunter2")
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2@proxy")
     worker = await start(program=fake("time.sleep(600)"))
-    environment = Path(f"/proc/{process_id(worker)}/environ").read_bytes()
-    assert b"secret" not in environment
-    assert b"OMP_NUM_THREADS=1\0" in environment
+    assert b"hunter2" not in environment_of(worker)
+    assert b"OMP_NUM_THREADS=1\0" in environment_of(worker)
     assert (tmp_path / "worker").stat().st_mode & 0o777 == 0o700

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -66,33 +67,49 @@ class Program:
         return reply
 
 
+Launch = Callable[..., Program]
+
+
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    program = Program(tmp_path)
-    yield program
-    program.process.kill()
-    program.process.communicate()
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """Starts programs, and ends them after the test."""
+    with contextlib.ExitStack() as running:
+
+        def launch(*command: str, directory: Path = tmp_path) -> Program:
+            program = Program(directory, *command)
+            running.enter_context(program.process)
+            running.callback(program.process.kill)
+            return program
+
+        yield launch
+
+
+@pytest.fixture
+def program(launch: Launch) -> Program:
+    return launch()
+
+
+def worker_code(before: str) -> tuple[str, ...]:
+    """A command that does this, then is a worker."""
+    return (sys.executable, "-c", f"{before}\nfrom node.training import worker\nworker.main()", str(os.getpid()))
 
 
 def parameters_file(directory: Path, spec: TrainingSpec) -> Path:
     return write(directory / "start.safetensors", first_parameters(spec)).path
 
 
-def test_segment_in_another_process_has_the_same_hash(program: Program, tmp_path: Path) -> None:
+def test_segment_in_another_process_has_the_same_hash(launch: Launch, tmp_path: Path) -> None:
     spec = training_spec()
     start = parameters_file(tmp_path, spec)
-    (tmp_path / "again").mkdir()
-    again = Program(tmp_path / "again")
-    deltas: list[list[bytes]] = []
-    for each in (program, again):
-        ready = each.prepare(spec, shard=2)
-        assert isinstance(ready, wire.Ready)
-        replies = [each.ask(wire.TrainRound(round=number, params=start)) for number in (1, 2)]
-        deltas.append([reply.sha256 for reply in replies if isinstance(reply, wire.Delta)])
-    again.process.kill()
-    again.process.communicate()
-    assert len(deltas[0]) == 2
-    assert deltas[0] == deltas[1]
+    hashes = []
+    for name in ("once", "again"):
+        (tmp_path / name).mkdir()
+        program = launch(directory=tmp_path / name)
+        program.prepare(spec, shard=2)
+        deltas = [program.ask(wire.TrainRound(round=number, params=start)) for number in (1, 2)]
+        hashes.append([delta.sha256 for delta in deltas if isinstance(delta, wire.Delta)])
+    assert len(set(hashes[0])) == 2
+    assert hashes[0] == hashes[1]
 
 
 def test_delta_tells_what_the_round_was(program: Program, tmp_path: Path) -> None:
@@ -106,29 +123,25 @@ def test_delta_tells_what_the_round_was(program: Program, tmp_path: Path) -> Non
     assert 5000 < delta.loss_millinats < 6000
 
 
-def test_output_is_for_replies_alone(tmp_path: Path) -> None:
-    code = (
+def test_output_is_for_replies_alone(launch: Launch) -> None:
+    noisy = (
         "import os\n"
-        "from node.training import roles, worker\n"
+        "from node.training import roles\n"
         "quiet = roles.take_role\n"
         "def noisy(*arguments):\n"
         "    print('from python', flush=True)\n"
         "    os.write(1, b'from native code')\n"
         "    return quiet(*arguments)\n"
         "roles.take_role = noisy\n"
-        "worker.main()\n"
     )
-    program = Program(tmp_path, sys.executable, "-c", code, str(os.getpid()))
+    program = launch(*worker_code(noisy))
     assert isinstance(program.prepare(training_spec()), wire.Ready)
     assert isinstance(program.ask(wire.Stop()), wire.Bye)
     assert program.process.communicate() == (b"", b"from python\nfrom native code")
 
 
-def test_missing_torch_is_named_with_its_remedy(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['torch'] = None; from node.training import worker; worker.main()"
-    program = Program(tmp_path, sys.executable, "-c", code, str(os.getpid()))
-    reply = program.prepare(training_spec())
-    program.process.communicate()
+def test_missing_torch_is_named_with_its_remedy(launch: Launch) -> None:
+    reply = launch(*worker_code("import sys; sys.modules['torch'] = None")).prepare(training_spec())
     assert isinstance(reply, wire.Failed)
     assert (reply.code, reply.remedy) == ("HEL-TRAIN-001", "pip install 'heliotrope[train]'")
     assert "torch" in reply.cause
@@ -183,7 +196,10 @@ def test_round_is_abandoned_at_once(program: Program, tmp_path: Path, ending: st
         if isinstance(reply, wire.Heartbeat) and reply.step > 0:
             break
     stdin: IO[bytes] = program.process.stdin  # type: ignore[assignment]
-    program.say(wire.Stop()) if ending == "stop" else stdin.close()
+    if ending == "stop":
+        program.say(wire.Stop())
+    else:
+        stdin.close()
     assert isinstance(program.hear(), wire.Bye)
     assert program.process.wait() == 0
     assert not (tmp_path / "delta-00000.safetensors").exists()
@@ -201,20 +217,19 @@ def test_what_is_no_command_ends_the_worker(program: Program, line: bytes) -> No
     assert stderr.startswith(b"not a command: ")
 
 
-def test_worker_dies_with_its_parent_though_its_input_stays_open(tmp_path: Path) -> None:
-    code = f"import os, subprocess; subprocess.run([*{PROGRAM}, str(os.getpid())])"
-    program = Program(tmp_path, sys.executable, "-c", code)
+def test_worker_dies_with_its_parent_though_its_input_stays_open(launch: Launch) -> None:
+    program = launch(sys.executable, "-c", f"import os, subprocess; subprocess.run([*{PROGRAM}, str(os.getpid())])")
     assert isinstance(program.prepare(training_spec()), wire.Ready)
     program.process.kill()  # the parent; the worker has the pipes from it
     stdout: IO[bytes] = program.process.stdout  # type: ignore[assignment]
     assert all(isinstance(wire.parse_reply(line), wire.Heartbeat) for line in stdout)  # until the last writer is gone
 
 
-def test_worker_whose_parent_has_gone_does_not_begin(tmp_path: Path) -> None:
-    program = Program(tmp_path, *PROGRAM, "1")
+def test_worker_whose_parent_has_gone_does_not_begin(launch: Launch) -> None:
+    program = launch(*PROGRAM, "1")
     stdout, stderr = program.process.communicate()
     assert (program.process.returncode, stdout) == (1, b"")
-    assert b"the daemon that started this worker has gone" in stderr
+    assert b"the process that started this one has gone" in stderr
 
 
 def test_worker_is_shut_in_as_it_says(program: Program) -> None:

@@ -1,0 +1,238 @@
+"""What the API answers, route by route, and the table of all routes. Handlers read the node's state between two turns,
+and change it only by submitting an event."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from ledger.state import JobRecord
+from node import api_streams, job_views, ledger_views, views
+from node.documents import Fault, Strict, invalid
+from node.events import JobCancelled, JobSubmitted, Persist
+from node.jobfile import JobRequest
+from node.matching.baselines import compare
+from node.matching.explain import summary
+from node.matching.greedy import match
+from node.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, Route, document
+from node.problems import Conflict, NotFound, NotReady
+from node.resources import (
+    BlobOf,
+    DryRun,
+    EntryOf,
+    EntryPage,
+    HeadList,
+    Health,
+    JobDetail,
+    JobList,
+    OfferList,
+    PeerList,
+    Readiness,
+    ThisNode,
+    Verification,
+)
+from node.version import version
+from protocol.envelope import Entry, parse
+from protocol.errors import LocalError, Refused
+from protocol.identity import public_key
+from protocol.messages import Count, Job
+
+if TYPE_CHECKING:
+    from node.runtime import Runtime
+
+# --- the node and its neighbours ----------------------------------------------------------------------------------
+
+
+async def health(runtime: Runtime, request: web.Request, _: None) -> Health:
+    return Health()
+
+
+async def readiness(runtime: Runtime, request: web.Request, _: None) -> Readiness:
+    reasons = views.not_ready(runtime.node, runtime.now_ms())
+    if reasons:
+        raise NotReady(tuple(Fault(reason.concern, reason.text) for reason in reasons))
+    return Readiness()
+
+
+async def this_node(runtime: Runtime, request: web.Request, _: None) -> ThisNode:
+    started = runtime.started_at_unix_ms
+    return views.this_node(runtime.node, runtime.now_ms(), version=version(), started_at_unix_ms=started)
+
+
+async def peers(runtime: Runtime, request: web.Request, _: None) -> PeerList:
+    return views.peers(runtime.node, runtime.now_ms())
+
+
+async def offers(runtime: Runtime, request: web.Request, _: None) -> OfferList:
+    return views.offers(runtime.node, runtime.now_ms())
+
+
+# --- jobs ---------------------------------------------------------------------------------------------------------
+
+
+async def jobs(runtime: Runtime, request: web.Request, _: None) -> JobList:
+    return job_views.jobs(runtime.node)
+
+
+async def job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
+    return job_views.detail(runtime.node, _job(runtime, request))
+
+
+async def submit_job(runtime: Runtime, request: web.Request, asked: JobRequest) -> JobDetail:
+    """Sign and record the job; bids are awaited from now on."""
+    wanted = asked.job(runtime.genesis, runtime.now_ms())
+    _require_data(runtime, wanted)
+    actions = await runtime.submit(JobSubmitted(wanted))
+    entry = next(e for a in actions if isinstance(a, Persist) for e in a.entries if e.kind == "job")
+    record = runtime.node.ledger.state.jobs.get(entry.id)
+    if record is None:
+        why = runtime.node.ledger.state.voids.get(entry.id, "it waits for other entries")
+        raise LocalError("HEL-JOB-004", f"the job does not count: {why}", "Submit it again.")
+    return job_views.detail(runtime.node, record)
+
+
+async def plan_job(runtime: Runtime, request: web.Request, asked: JobRequest) -> DryRun:
+    """What the matching would choose now; nothing is recorded, nobody asked."""
+    wanted = asked.job(runtime.genesis, runtime.now_ms())
+    candidates, demand = job_views.question(runtime.node, wanted, runtime.now_ms())
+
+    def compute() -> DryRun:
+        plan = match(candidates, demand)
+        return job_views.dry_run(wanted, plan, summary(plan, compare(candidates, plan)))
+
+    return await runtime.compute(compute)
+
+
+async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
+    """Close an own job; what was done until now is receipted and paid."""
+    record = _job(runtime, request)
+    if record.owner != runtime.node.identity.key:
+        cause = f"job {record.id.hex()[:16]} belongs to {views.peer(runtime.node, record.owner).label}"
+        raise Refused("HEL-JOB-005", cause, "Only the node that submitted a job can cancel it.")
+    if record.closure is not None:
+        raise Conflict(
+            "HEL-JOB-006", f"job {record.id.hex()[:16]} is {record.status} already", "Nothing is to be done."
+        )
+    await runtime.submit(JobCancelled(record.id))
+    return job_views.detail(runtime.node, record)
+
+
+def _job(runtime: Runtime, request: web.Request) -> JobRecord:
+    job_id = request.match_info["id"]
+    record = runtime.node.ledger.state.jobs.get(bytes.fromhex(job_id))
+    if record is None:
+        raise NotFound("HEL-JOB-003", f"no job {job_id} is known here", "List them with: heliotrope job list")
+    return record
+
+
+def _require_data(runtime: Runtime, wanted: Job) -> None:
+    """The lead serves a job's texts to the workers: it must hold them."""
+    faults = []
+    for index, blob in enumerate(wanted.training.data):
+        if blob.sha256 not in runtime.blobs:
+            faults.append(
+                Fault(f"training.data.{index}", f"blob {blob.sha256.hex()} is not on this node: upload it first")
+            )
+        elif (held := runtime.blobs.path(blob.sha256).stat().st_size) != blob.size_bytes:
+            faults.append(
+                Fault(f"training.data.{index}.size_bytes", f"the blob has {held} bytes, not {blob.size_bytes}")
+            )
+    if faults:
+        raise invalid("the job", faults)
+
+
+# --- ledger -------------------------------------------------------------------------------------------------------
+
+
+class EntriesQuery(Strict):
+    """`after`: a position, 0 for the beginning. `author`: a key in hexadecimal, or a peer id."""
+
+    after: Count = 0
+    limit: Annotated[int, Field(ge=1, le=ledger_views.PAGE_ENTRIES)] = 100
+    author: Annotated[str, Field(max_length=64)] | None = None
+    kind: Annotated[str, Field(max_length=32)] | None = None
+
+
+async def entries(runtime: Runtime, request: web.Request, asked: EntriesQuery) -> EntryPage:
+    author = None if asked.author is None else _author(asked.author)
+
+    def wanted(entry: Entry) -> bool:
+        return author in (None, entry.author) and asked.kind in (None, entry.kind)
+
+    found = await runtime.compute(ledger_views.search, runtime.store, asked.after, asked.limit, wanted)
+    return EntryPage(
+        entries=tuple(ledger_views.entry_of(runtime.node, entry, position) for position, entry in found.entries),
+        next_after=found.next_after,
+        more=found.more,
+    )
+
+
+async def entry(runtime: Runtime, request: web.Request, _: None) -> EntryOf:
+    entry_id = request.match_info["id"]
+    raw = await runtime.compute(runtime.store.entry, bytes.fromhex(entry_id))
+    if raw is None:
+        raise NotFound("HEL-LEDGER-010", f"no entry {entry_id} is in this ledger", "It may not have arrived yet.")
+    return ledger_views.entry_of(runtime.node, parse(raw), None)
+
+
+async def heads(runtime: Runtime, request: web.Request, _: None) -> HeadList:
+    return ledger_views.heads(runtime.node)
+
+
+async def verify_ledger(runtime: Runtime, request: web.Request, _: None) -> Verification:
+    """Page by page on worker threads: the node goes on meanwhile."""
+    verifier = ledger_views.Verifier(runtime.genesis)
+    after = 0
+    while page := await runtime.compute(runtime.store.page, after, ledger_views.PAGE_ENTRIES):
+        await runtime.compute(verifier.extend, page)
+        after = page[-1][0]
+    return await runtime.compute(verifier.finish)
+
+
+def _author(text: str) -> bytes:
+    try:
+        key = bytes.fromhex(text) if len(text) == 64 else public_key(text)
+    except ValueError:
+        raise invalid(
+            "the query", [Fault("author", f"expected 64 hexadecimal digits or a peer id, not {text!r}")]
+        ) from None
+    return key
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+async def describe(runtime: Runtime, request: web.Request, _: None) -> str:
+    return _description()
+
+
+@cache
+def _description() -> str:
+    return json.dumps(document(ROUTES, version()))
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/healthz", health, "The process answers", Health, open=True),
+    Route("GET", "/readyz", readiness, "The node can do its work; 503 with every reason why not", Readiness),
+    Route("GET", "/v1/node", this_node, "This node: who, where, since when, doing what", ThisNode),
+    Route("GET", "/v1/peers", peers, "Peers that are connected or have advertised", PeerList),
+    Route("GET", "/v1/offers", offers, "What could be bought now, by the newest adverts", OfferList),
+    Route("GET", "/v1/jobs", jobs, "Every job that the ledger knows, the newest first", JobList),
+    Route("POST", "/v1/jobs", submit_job, "Submit a job", JobDetail, takes=JobRequest, status=201),
+    Route("POST", "/v1/jobs/plan", plan_job, "What the matching would choose now", DryRun, takes=JobRequest),
+    Route("GET", "/v1/jobs/{id}", job, "A job: placements, rounds, energy and carbon, receipts", JobDetail),
+    Route("POST", "/v1/jobs/{id}/cancel", cancel_job, "Cancel an own job", JobDetail),
+    Route("PUT", "/v1/blobs/{sha256}", api_streams.put_blob, "Upload a text", BlobOf, takes=BINARY_TYPE),
+    Route("GET", "/v1/blobs/{sha256}", api_streams.get_blob, "Download a blob", BINARY_TYPE),
+    Route("GET", "/v1/ledger/entries", entries, "Entries in order of acceptance", EntryPage, query=EntriesQuery),
+    Route("GET", "/v1/ledger/entries/{id}", entry, "One entry", EntryOf),
+    Route("GET", "/v1/ledger/heads", heads, "The newest entry of every feed", HeadList),
+    Route("GET", "/v1/ledger/export", api_streams.export_ledger, "The ledger as one file", BINARY_TYPE),
+    Route("POST", "/v1/ledger/verify", verify_ledger, "Check every stored entry again", Verification),
+    Route("GET", "/v1/events", api_streams.events, "Events", EVENTS_TYPE, query=api_streams.EventsQuery),
+    Route("GET", "/openapi.json", describe, "This description", JSON_TYPE),
+)

@@ -1,0 +1,1 @@
+"""Facts about what has been said, and what follows from it."""

@@ -1,0 +1,1 @@
+"""Facts seen over real sockets, between real processes."""

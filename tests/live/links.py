@@ -1,0 +1,130 @@
+"""Links to test with: their inboxes, their processes, and what stands between them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import trio
+from libp2p import new_host
+from libp2p.abc import IHost
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from multiaddr import Multiaddr
+
+from node.link import GossipArrived, Link, LinkEvent, MessageArrived
+
+ANY_PORT = "/ip4/127.0.0.1/tcp/0"
+TOPIC = "heliotrope/1/test/adverts"
+
+
+class Inbox:
+    """Collects a link's events."""
+
+    def __init__(self) -> None:
+        self.events: list[LinkEvent] = []
+        self._arrived = asyncio.Event()
+
+    def __call__(self, event: LinkEvent) -> None:
+        self.events.append(event)
+        self._arrived.set()
+
+    async def until(self, is_enough: Callable[[], bool], timeout_s: float = 10.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not is_enough():
+                self._arrived.clear()
+                await self._arrived.wait()
+
+    async def has(self, *events: LinkEvent) -> None:
+        await self.until(lambda: all(event in self.events for event in events))
+
+    async def until_counts(self, *, messages: int, gossip: int) -> None:
+        await self.until(lambda: len(self.messages()) >= messages and len(self.gossip()) >= gossip)
+
+    def messages(self) -> list[bytes]:
+        return [event.data for event in self.events if isinstance(event, MessageArrived)]
+
+    def gossip(self) -> list[bytes]:
+        return [event.data for event in self.events if isinstance(event, GossipArrived)]
+
+
+Opener = Callable[..., Awaitable[tuple[Link, Inbox]]]
+
+
+CHILD = """
+import asyncio, sys
+from node.link import Link
+
+async def main():
+    link = Link(seed=b"c" * 32, listen="/ip4/127.0.0.1/tcp/0", topics=[sys.argv[1]],
+                judge=lambda topic, data: True, deliver=lambda event: None)
+    await link.start()
+    print(link.addresses[0], flush=True)
+    if len(sys.argv) > 2:
+        await link.dial(sys.argv[2])
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def child(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A link in a process of its own, and its address. It dials the address in `arguments`, if there is one."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CHILD, TOPIC, *arguments, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        yield process, (await process.stdout.readline()).decode().strip()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def proxy(address: str) -> AsyncIterator[tuple[str, Callable[[], None]]]:
+    """An address that leads to the given one, and a function that cuts every connection made through it."""
+    _, _, host, _, port, _, peer = address.split("/")
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward_reader, onward_writer = await asyncio.open_connection(host, int(port))
+        writers.extend((writer, onward_writer))
+        await asyncio.gather(pump(reader, onward_writer), pump(onward_reader, writer))
+
+    def cut() -> None:
+        for writer in writers:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        yield f"/ip4/127.0.0.1/tcp/{server.sockets[0].getsockname()[1]}/p2p/{peer}", cut
+        server.close()
+
+
+def as_raw_peer(attack: Callable[[IHost, ID], Awaitable[None]], address: str, **options: object) -> Awaitable[None]:
+    """Run an attack from an unhardened libp2p host, connected to the address, on a thread."""
+
+    async def run() -> None:
+        host = new_host(key_pair=create_new_key_pair(b"r" * 32), **options)  # type: ignore[arg-type]
+        async with host.run([Multiaddr(ANY_PORT)]):
+            target = info_from_p2p_addr(Multiaddr(address))
+            with trio.fail_after(20):
+                await host.connect(target)
+                await attack(host, target.peer_id)
+            await host.close()
+
+    return asyncio.to_thread(trio.run, run)

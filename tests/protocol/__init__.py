@@ -1,0 +1,1 @@
+"""Facts about what peers say to each other."""
