@@ -15,10 +15,11 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from node.api_routes import ROUTES
-from node.documents import faults_of, invalid, read_json
+from node.documents import Strict, faults_of, invalid, read_json
 from node.guard import check
-from node.openapi import JSON_TYPE, Route
-from node.problems import PROBLEM_TYPE, LocalError, NotFound, TooLarge, WrongMethod, WrongType, problem_of
+from node.openapi import JSON_TYPE, PATH_PARAMETER, Route
+from node.problems import PROBLEM_TYPE, NotFound, TooLarge, WrongMethod, WrongType, problem_of
+from protocol.errors import LocalError
 
 if TYPE_CHECKING:
     from node.runtime import Runtime
@@ -45,7 +46,8 @@ def build_api(runtime: Runtime, token: str) -> web.Application:
 
     application = web.Application(middlewares=[_problems, guard], client_max_size=JSON_MAX_BYTES)
     for route in ROUTES:
-        application.router.add_route(route.method, route.path, _endpoint(runtime, route))
+        path = PATH_PARAMETER.sub(r"{\1:[0-9a-f]{64}}", route.path)
+        application.router.add_route(route.method, path, _endpoint(runtime, route))
     return application
 
 
@@ -83,23 +85,20 @@ def _endpoint(runtime: Runtime, route: Route) -> Handler:
 
 
 async def _given(request: web.Request, route: Route) -> Any:
-    """The checked query or body, None for a route that takes neither. Raises Invalid, WrongType, TooLarge."""
-    if isinstance(route.takes, type):
-        if request.content_type != JSON_TYPE:
-            cause = f"the body's type is {request.content_type[:100]!r}; {JSON_TYPE} is read here"
-            raise WrongType("HEL-API-007", cause, f"Send the header `Content-Type: {JSON_TYPE}`.")
-        return read_json(await request.read(), route.takes)
-    if route.query is not None:
-        query = {name: values[0] if len(values) == 1 else values for name, values in _by_name(request).items()}
-        try:
-            return route.query.model_validate_strings(query, strict=True)
-        except ValidationError as error:
-            raise invalid("the query", list(faults_of(error, route.query).values())) from None
-    return None
-
-
-def _by_name(request: web.Request) -> dict[str, list[str]]:
-    return {name: request.query.getall(name) for name in request.query}
+    """The checked body, else the checked query, None for a route that takes neither. Raises Invalid, WrongType,
+    TooLarge; a parameter that the route does not know is a fault too: a filter dropped in silence answers wrongly."""
+    values = {name: request.query.getall(name) for name in request.query}
+    model = route.query or Strict
+    try:
+        query = model.model_validate_strings({n: v[0] if len(v) == 1 else v for n, v in values.items()}, strict=True)
+    except ValidationError as error:
+        raise invalid("the query", list(faults_of(error, model).values())) from None
+    if not isinstance(route.takes, type):
+        return query if route.query else None
+    if request.content_type != JSON_TYPE:
+        cause = f"the body's type is {request.content_type[:100]!r}; {JSON_TYPE} is read here"
+        raise WrongType("HEL-API-007", cause, f"Send the header `Content-Type: {JSON_TYPE}`.")
+    return read_json(await request.read(), route.takes)
 
 
 @web.middleware

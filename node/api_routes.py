@@ -232,7 +232,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/ledger/entries/{id}", entry, "One entry", EntryOf),
     Route("GET", "/v1/ledger/heads", heads, "The newest entry of every feed", HeadList),
     Route("GET", "/v1/ledger/export", api_streams.export_ledger, "The ledger as one file", BINARY_TYPE),
-    Route("POST", "/v1/ledger/verify", verify_ledger, "Check every stored entry again", Verification),
+    Route("GET", "/v1/ledger/verify", verify_ledger, "Check every stored entry again", Verification),
     Route("GET", "/v1/events", api_streams.events, "Events", EVENTS_TYPE, query=api_streams.EventsQuery),
     Route("GET", "/openapi.json", describe, "This description", JSON_TYPE),
 )

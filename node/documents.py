@@ -120,7 +120,7 @@ def _nearest(key: str, known: list[str]) -> str:
     elsewhere = [k for k in known if k.rpartition(".")[2] == name]
     if similar := difflib.get_close_matches(name, siblings, n=1) or elsewhere[:1]:
         return f"the nearest known is {similar[0]}"
-    return f"known here are {', '.join(siblings)}"
+    return f"known here are {', '.join(siblings)}" if siblings else "none is known here"
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -1,36 +1,48 @@
-"""The books of one shard in a provider's hands, and the receipt that is written from them."""
+"""The books of one shard in a provider's hands, and the receipts that are written from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ledger.state import LeaseRecord, State
 from node.energy.power import METHOD, UNCERTAINTY_PERMILLE, shard_energy
-from node.energy.split import Interval, Surplus, settle_slots, split_by_slot
+from node.energy.split import Draw, Interval, Surplus, settle_slots, split_by_slot
 from node.events import RoundTrained
-from protocol.messages import RECEIPT_ROUNDS_MAX, Receipt
+from protocol.direct import RoundDelta
+from protocol.messages import Receipt
 from protocol.units import slot_of
 
-ATTESTATIONS_MAX = 12  # a receipt refers to its lease and to these: below the 16 refs of an entry
+# One receipt refers to its lease and to its attestations, 16 refs in all, and has 64 rows and rounds at most. The meter
+# is read once a slot and a few times more, and one reading may touch two slots: these keep within all of it.
+ATTESTATIONS_MAX = 12
+SLOTS_MAX = 8
+ROUNDS_MAX = 32
+
+
+class Round(NamedTuple):
+    """A round that was trained."""
+
+    number: int
+    delta: bytes
+    inner_steps: int
+    tokens: int
 
 
 @dataclass(slots=True)
 class Work:
-    """What was done under a lease since its last receipt."""
+    """A leased shard: where its worker stands, and what was done since the last receipt."""
 
     lease: LeaseRecord
     slot_ms: int
-    started_ms: int
-    busy_until_ms: int = 0  # up to here the energy is booked
+    busy_until_ms: int  # up to here the energy is booked
     assigned: bool = False
-    next_round: int | None = None
-    intervals: list[Interval] = field(default_factory=list)
-    deltas: list[bytes] = field(default_factory=list)
-    inner_steps: int = 0
-    tokens: int = 0
-
-    def __post_init__(self) -> None:
-        self.busy_until_ms = self.started_ms
+    ready: bool = False
+    asked_round: int = -1  # the last that the lead asked for
+    next_round: int = 0
+    told: RoundDelta | None = None  # the last that the lead was told of, in case it did not hear
+    draws: dict[int, Draw] = field(default_factory=dict)  # by slot
+    rounds: list[Round] = field(default_factory=list)
 
     @property
     def owner(self) -> bytes:
@@ -39,41 +51,44 @@ class Work:
 
     def book(self, event: RoundTrained) -> int:
         """Book a round and the wait before it; the joules of both."""
-        energy_j = self._draw(event.end_ms, event.cpu_ms)
-        self.deltas.append(event.delta.sha256)
+        self.rounds.append(Round(event.round, event.delta.sha256, event.inner_steps, event.tokens))
         self.next_round = event.round + 1
-        self.inner_steps += event.inner_steps
-        self.tokens += event.tokens
-        return energy_j
+        return self._draw(event.end_ms, event.cpu_ms)
 
     def close(self, now_ms: int) -> None:
         """Book the time since the last round at idle: the unit was held."""
         self._draw(now_ms, 0)
 
-    def is_full(self) -> bool:
-        """Whether a receipt should be written before more is booked."""
-        slots = {slot for i in self.intervals for slot in (slot_of(i.start_ms, self.slot_ms), slot_of(i.end_ms, self.slot_ms))}
-        return len(self.deltas) >= RECEIPT_ROUNDS_MAX or len(slots) >= ATTESTATIONS_MAX - 2
+    def fills_a_receipt(self) -> bool:
+        """Whether it is time for one, so that a lost peer loses little."""
+        return len(self.rounds) >= ROUNDS_MAX or len(self.draws) >= SLOTS_MAX
+
+    def exceeds_a_receipt(self) -> bool:
+        return len(self.rounds) > ROUNDS_MAX or len(self.draws) > SLOTS_MAX
 
     def _draw(self, until_ms: int, cpu_ms: int) -> int:
-        lease = self.lease
-        end_ms = min(until_ms, (lease.lease.first_slot + lease.lease.slots) * self.slot_ms)
+        lease = self.lease.lease
+        end_ms = min(until_ms, (lease.first_slot + lease.slots) * self.slot_ms)
         if end_ms <= self.busy_until_ms:
             return 0
-        offer = lease.placement.bid.offer.offer
+        offer = self.lease.placement.bid.offer.offer
         energy_j = shard_energy(
-            cpu_ms, end_ms - self.busy_until_ms, offer.idle_w, offer.peak_w, lease.lease.units, offer.pue_permille
+            cpu_ms, end_ms - self.busy_until_ms, offer.idle_w, offer.peak_w, lease.units, offer.pue_permille
         )
-        self.intervals.append(Interval(self.busy_until_ms, end_ms, energy_j))
+        for slot, draw in split_by_slot([Interval(self.busy_until_ms, end_ms, energy_j)], self.slot_ms).items():
+            before = self.draws.get(slot, Draw(0, 0))
+            self.draws[slot] = Draw(before.energy_j + draw.energy_j, before.duration_ms + draw.duration_ms)
         self.busy_until_ms = end_ms
         return energy_j
 
 
 def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
-    """The receipt for everything booked, drawing on the provider's unclaimed attestations; empties the books."""
+    """The receipt for the oldest of what is booked, as much as one may carry, drawing on the provider's unclaimed
+    attestations. Takes it out of the books: while work `exceeds_a_receipt`, another must follow."""
     lease = work.lease
     offer = lease.placement.bid.offer.offer
-    draws = split_by_slot(work.intervals, state.slot_ms)
+    rounds, work.rounds = work.rounds[:ROUNDS_MAX], work.rounds[ROUNDS_MAX:]
+    draws = {slot: work.draws.pop(slot) for slot in sorted(work.draws)[:SLOTS_MAX]}
     rows, _ = settle_slots(
         draws,
         _surpluses(state, lease.provider, set(draws)),
@@ -82,23 +97,20 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
         units=lease.lease.units,
         embodied_ug_per_unit_hour=offer.embodied_ug_per_unit_hour,
     )
-    done = [r.receipt for r in lease.receipts]
-    start_ms = work.intervals[0].start_ms if work.intervals else work.busy_until_ms
-    first_round = done[-1].first_round + len(done[-1].deltas) if done else (work.next_round or 0) - len(work.deltas)
-    receipt = Receipt(
+    last = lease.receipts[-1].receipt if lease.receipts else None
+    first_round = last.first_round + len(last.deltas) if last else rounds[0].number if rounds else 0
+    return Receipt(
         lease=lease.id,
         first_round=first_round,
         final=final,
-        inner_steps=work.inner_steps,
-        tokens=work.tokens,
-        busy_ms=work.busy_until_ms - start_ms,
-        deltas=tuple(work.deltas),
+        inner_steps=sum(each.inner_steps for each in rounds),
+        tokens=sum(each.tokens for each in rounds),
+        busy_ms=sum(draw.duration_ms for draw in draws.values()),
+        deltas=tuple(each.delta for each in rounds),
         method=METHOD,
         uncertainty_permille=UNCERTAINTY_PERMILLE,
         energy=rows,
     )
-    work.intervals, work.deltas, work.inner_steps, work.tokens = [], [], 0, 0
-    return receipt
 
 
 def _surpluses(state: State, provider: bytes, slots: set[int]) -> list[Surplus]:
@@ -112,7 +124,5 @@ def _surpluses(state: State, provider: bytes, slots: set[int]) -> list[Surplus]:
         if slots.isdisjoint(range(slot_of(a.start_ms, state.slot_ms), slot_of(a.end_ms - 1, state.slot_ms) + 1)):
             continue
         remaining_j = record.remaining_j if record.assurance >= state.surplus_assurance_min else 0
-        found.append(
-            Surplus(record.id, a.start_ms, a.end_ms, remaining_j, a.own_g_per_kwh, a.grid_g_per_kwh)
-        )
+        found.append(Surplus(record.id, a.start_ms, a.end_ms, remaining_j, a.own_g_per_kwh, a.grid_g_per_kwh))
     return found

@@ -193,7 +193,7 @@ class History:
         self.now_ms = NOW_MS
         self.entries: list[Entry] = []
         self.broken: list[str] = []
-        self._keys: dict[bytes, KeyPair] = {}
+        self.keys: dict[bytes, KeyPair] = {}
 
     @property
     def state(self) -> State:
@@ -204,7 +204,7 @@ class History:
         return self.state.voids.get(entry.id)
 
     def append(self, author: KeyPair, body: Body, *refs: bytes) -> Entry:
-        self._keys[author.public] = author
+        self.keys[author.public] = author
         unique = tuple(dict.fromkeys(refs))
         entry, _ = self.ledger.append(author, KINDS[type(body)], body.model_dump(), unique, self.now_ms)
         self.entries.append(entry)
@@ -257,11 +257,11 @@ class History:
 
     def award(self, job: Entry, *placements: Placement, author: KeyPair | None = None) -> Entry:
         body = Award(job=job.id, instance_sha256=digest("instance"), matcher="greedy 1", placements=placements)
-        return self.append(author or self._keys[job.author], body, job.id, *(p.bid for p in placements))
+        return self.append(author or self.keys[job.author], body, job.id, *(p.bid for p in placements))
 
     def lease(self, award: Entry, shard: int = 0, *, author: KeyPair | None = None, **changes: Any) -> Entry:
         placed = self.state.placements[award.id, shard]
-        provider = author or self._keys[placed.placement.provider]
+        provider = author or self.keys[placed.placement.provider]
         fields: dict[str, Any] = {
             "award": award.id,
             "offer": self.state.offer_of[provider.public].id,
@@ -275,16 +275,9 @@ class History:
 
     def revocation(self, award: Entry, shard: int = 0, *, author: KeyPair | None = None) -> Entry:
         body = Revocation(award=award.id, shard=shard, reason="unreachable", energy_j=500, carbon_ug=50_000)
-        return self.append(author or self._keys[award.author], body, award.id)
+        return self.append(author or self.keys[award.author], body, award.id)
 
-    def receipt(
-        self,
-        lease: Entry,
-        *rows: SlotEnergy,
-        author: KeyPair | None = None,
-        refs: tuple[bytes, ...] = (),
-        **changes: Any,
-    ) -> Entry:
+    def receipt(self, lease: Entry, *rows: SlotEnergy, author: KeyPair | None = None, **changes: Any) -> Entry:
         """Two rounds, by default the last and all from the grid."""
         claimed = (row.attestation for row in rows if row.attestation is not None)
         fields: dict[str, Any] = {
@@ -299,7 +292,7 @@ class History:
             "uncertainty_permille": 250,
             "energy": rows or (slot_energy(),),
         }
-        return self.append(author or self._keys[lease.author], Receipt(**fields | changes), lease.id, *claimed, *refs)
+        return self.append(author or self.keys[lease.author], Receipt(**fields | changes), lease.id, *claimed)
 
     def settlement(self, receipt: Entry, *, author: KeyPair | None = None, **changes: Any) -> Entry:
         record = self.state.receipts[receipt.id]
@@ -310,7 +303,7 @@ class History:
             "amount_microcredits": amount_due(record) if accepted else 0,
             "reason": "",
         }
-        owner = author or self._keys[record.lease.placement.job.owner]
+        owner = author or self.keys[record.lease.placement.job.owner]
         return self.append(owner, Settlement(**fields | changes), receipt.id)
 
     def closure(self, job: Entry, *, author: KeyPair | None = None, **changes: Any) -> Entry:
@@ -323,7 +316,7 @@ class History:
             "loss_first_millinats": 5500,
             "loss_last_millinats": 2500,
         }
-        return self.append(author or self._keys[job.author], Closure(**fields | changes), job.id)
+        return self.append(author or self.keys[job.author], Closure(**fields | changes), job.id)
 
     def archive(self, exporter: KeyPair | None = None) -> bytes:
         """`ledger.bin` of all of it."""
@@ -334,7 +327,10 @@ class History:
 
 def next_round(lease: LeaseRecord) -> int:
     """The round after those that have been receipted."""
-    return sum(len(record.receipt.deltas) for record in lease.receipts)
+    if not lease.receipts:
+        return 0
+    last = lease.receipts[-1].receipt
+    return last.first_round + len(last.deltas)
 
 
 def whole_history() -> History:
@@ -352,7 +348,7 @@ def whole_history() -> History:
     leases[1] = history.lease(again, 1)
     history.now_ms += SLOT_MS
     for lease in leases:
-        attested = history.attestation(history._keys[lease.author])
+        attested = history.attestation(history.keys[lease.author])
         history.settlement(history.receipt(lease, final=False))
         row = slot_energy(surplus_j=6000, attestation=attested.id)
         history.settlement(history.receipt(lease, row, deltas=(digest("delta 2"),)))

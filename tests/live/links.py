@@ -73,11 +73,10 @@ asyncio.run(main())
 
 
 @asynccontextmanager
-async def child(*arguments: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A link in a process of its own, and its address. It dials the address in `arguments`, if there is one."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, TOPIC, *arguments, stdout=subprocess.PIPE
-    )
+async def child(*dials: str, stderr: int | None = None) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A link in a process of its own, and its address. It dials the address it is given, if any."""
+    command = (sys.executable, "-c", CHILD, TOPIC, *dials)
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=stderr)
     try:
         assert process.stdout is not None
         yield process, (await process.stdout.readline()).decode().strip()

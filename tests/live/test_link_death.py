@@ -7,13 +7,7 @@ import signal
 
 import pytest
 
-from node.link import (
-    Link,
-    LinkError,
-    LinkFailed,
-    PeerConnected,
-    PeerDisconnected,
-)
+from node.link import Link, LinkError, LinkFailed, PeerConnected, PeerDisconnected
 
 from .links import TOPIC, Opener, child
 

@@ -1,0 +1,223 @@
+"""The local API from Python: what the command line, the devnet and the demo speak to a node with.
+
+Synchronous, and of the standard library alone: a command starts at once. Answers are the JSON documents that
+`resources` describes; refusals are the LocalErrors that they were on the node. Proxies are never asked: the token is
+for the node only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from node.config import Home, load_token
+from node.problems import error_of
+from protocol.errors import LocalError, Unreachable, VerificationFailed
+from protocol.messages import Blob
+
+TIMEOUT_S = 30.0
+STREAM_TIMEOUT_S = 45.0  # three of the node's keep-alives
+RECONNECTS_MAX = 10
+RECONNECT_PAUSE_S = 0.5
+CHUNK_BYTES = 256 * 1024
+ANSWER_MAX_BYTES = 64 * 1024 * 1024
+
+
+class Client:
+    """One node's API. Every method raises LocalError: Unreachable where no node answers, else what the node said."""
+
+    def __init__(self, api: str, token: str) -> None:
+        """`api`: its URL, as in the home's `runtime.json`."""
+        self.api = api
+        self._token = token
+
+    @classmethod
+    def of_home(cls, home: Home) -> Client:
+        """The client of the node that runs in a home. Raises Unreachable if none does."""
+        try:
+            api = str(json.loads(home.runtime_path.read_bytes())["api"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise Unreachable(
+                "HEL-CLIENT-001",
+                f"no node runs in {home.path}",
+                "Start it with: heliotrope up, or name another with --home.",
+            ) from None
+        return cls(api, load_token(home))
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def node(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/node")
+
+    def ready(self) -> None:
+        """Return if the node can do its work. Raises Unreachable with the reasons."""
+        self._ask("GET", "/readyz")
+
+    def peers(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/peers")
+
+    def offers(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/offers")
+
+    def jobs(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/jobs")
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self._ask("GET", f"/v1/jobs/{job_id}")
+
+    def heads(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/ledger/heads")
+
+    def entry(self, entry_id: str) -> dict[str, Any]:
+        return self._ask("GET", f"/v1/ledger/entries/{entry_id}")
+
+    def entries(self, after: int = 0, **filters: int | str) -> Iterator[dict[str, Any]]:
+        """All entries behind a position that `author` and `kind`, where given, let through."""
+        more = True
+        while more:
+            page = self._ask("GET", f"/v1/ledger/entries?{urlencode({'after': after, **filters})}")
+            yield from page["entries"]
+            after, more = page["next_after"], page["more"]
+
+    def verify(self) -> dict[str, Any]:
+        """Have the node check its whole ledger again. Raises VerificationFailed."""
+        return self._ask("GET", "/v1/ledger/verify", timeout_s=600.0)
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    def plan(self, request: str) -> dict[str, Any]:
+        """What a job request (JSON) would get now."""
+        return self._ask("POST", "/v1/jobs/plan", request.encode())
+
+    def submit(self, request: str) -> dict[str, Any]:
+        """Submit a job request (JSON) whose texts are uploaded."""
+        return self._ask("POST", "/v1/jobs", request.encode())
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        return self._ask("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def events(self, after: int | None = None) -> Iterator[dict[str, Any]]:
+        """Events as they happen, {number, time_ms, kind, data}; first those that the node still holds. Ends never.
+
+        Takes the stream up again where it broke; of kind `lost` where events are missing. Raises Unreachable when the
+        node stays away.
+        """
+        failures = 0
+        while True:
+            try:
+                for event in self._stream(after):
+                    failures, after = 0, event.get("number", after)
+                    yield event
+            except Unreachable:
+                failures += 1
+                if failures > RECONNECTS_MAX:
+                    raise
+            time.sleep(RECONNECT_PAUSE_S)
+
+    def _stream(self, after: int | None) -> Iterator[dict[str, Any]]:
+        position = {} if after is None else {"Last-Event-ID": str(after)}
+        with self._request("GET", "/v1/events", headers=position, timeout_s=STREAM_TIMEOUT_S) as response:
+            while line := response.readline():
+                if line.startswith(b"data: "):
+                    yield json.loads(line.removeprefix(b"data: "))
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def upload(self, path: Path) -> Blob:
+        """Send a file; its blob."""
+        blob = blob_of(path)
+        headers = {"Content-Length": str(blob.size_bytes)}
+        with path.open("rb") as file:
+            pieces = iter(lambda: file.read(CHUNK_BYTES), b"")
+            self._ask("PUT", f"/v1/blobs/{blob.sha256.hex()}", pieces, headers)
+        return blob
+
+    def download(self, sha256: str, path: Path) -> None:
+        """Fetch a blob into a file. Raises VerificationFailed if other bytes came; the file is not written then."""
+        with self._request("GET", f"/v1/blobs/{sha256}") as response:
+            digest = _save(response, path.with_name(path.name + ".part"))
+        if digest.hex() != sha256:
+            path.with_name(path.name + ".part").unlink()
+            cause = f"blob {sha256} came with hash {digest.hex()}"
+            raise VerificationFailed("HEL-CLIENT-003", cause, "Try again; if it happens again, check the node's disk.")
+        path.with_name(path.name + ".part").replace(path)
+
+    def export(self, path: Path) -> None:
+        """Fetch the ledger's archive into a file; whether it is whole, `ledger.archive.read` says."""
+        with self._request("GET", "/v1/ledger/export") as response:
+            _save(response, path)
+
+    # --- HTTP -------------------------------------------------------------------------------------------------------
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> dict[str, Any]:
+        with self._request(method, path, body, headers, timeout_s) as response:
+            answer: dict[str, Any] = json.loads(response.read(ANSWER_MAX_BYTES))
+            return answer
+
+    @contextmanager
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The response of a request that was granted."""
+        parts = urlsplit(self.api)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
+        sent = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json", **(headers or {})}
+        try:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise _refusal(response)
+            yield response
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(
+                "HEL-CLIENT-002",
+                f"no node answers at {self.api}: {error or type(error).__name__}",
+                "Start it with: heliotrope up, or name another with --home.",
+            ) from None
+        finally:
+            connection.close()
+
+
+def blob_of(path: Path) -> Blob:
+    """The name of a file's content, without sending it anywhere."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+        return Blob(sha256=digest, size_bytes=file.tell())
+
+
+def _refusal(response: http.client.HTTPResponse) -> LocalError:
+    raw = response.read(ANSWER_MAX_BYTES)
+    try:
+        return error_of(json.loads(raw))
+    except (ValueError, TypeError, AttributeError):
+        cause = f"the answer is HTTP {response.status} and no problem document: {raw[:200]!r}"
+        return Unreachable("HEL-CLIENT-004", cause, "Something else than a Heliotrope node may hold the port.")
+
+
+def _save(response: http.client.HTTPResponse, path: Path) -> bytes:
+    """Write a body to a file, for its owner's eyes; its SHA-256."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        while chunk := response.read(CHUNK_BYTES):
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.digest()

@@ -1,0 +1,95 @@
+"""What a provider has on offer: its adverts and bids, from its offer, its forecast and what its leases bind already.
+
+Nothing is decided here but whether there is anything to say; the buyer's matching judges whether a bid fits.
+"""
+
+from __future__ import annotations
+
+from ledger.state import JobRecord, OfferRecord
+from ledger.transitions import pool_allows
+from node.energy.source import Forecast
+from node.turn import Turn
+from protocol.adverts import Advert
+from protocol.messages import ARRAY_MAX, Bid, Offer
+
+ADVERT_LIFETIME_MS = 600_000
+ADVERT_SLOTS_MAX = 64
+ATTESTATIONS_SHOWN = 4
+
+
+def advert(turn: Turn, offer: Offer, forecast: Forecast, addresses: tuple[str, ...]) -> Advert | None:
+    """What is on offer now; None once the forecast lies behind us."""
+    first, count = turn.slot, min(ADVERT_SLOTS_MAX, horizon(forecast) - turn.slot)
+    if count <= 0:
+        return None
+    return Advert(
+        number=turn.now_ms,
+        expires_at_ms=turn.now_ms + ADVERT_LIFETIME_MS,
+        label=turn.identity.label,
+        offer=offer,
+        free_units=_free_units(turn, offer, first),
+        first_slot=first,
+        surplus_s50_j=_left_over(turn, forecast, forecast.surplus_s50_j, first, count),
+        surplus_s20_j=_left_over(turn, forecast, forecast.surplus_s20_j, first, count),
+        grid_g_per_kwh=_window(forecast, forecast.grid_g_per_kwh, first, count),
+        attestations=_newest_attestations(turn),
+        addresses=addresses,
+    )
+
+
+def bid(turn: Turn, record: JobRecord, offer: OfferRecord, forecast: Forecast | None) -> Bid | str:
+    """Our present facts for a job, or why we have none to offer."""
+    job = record.job
+    if not pool_allows(job.mode, job.tenant, offer.offer.tenant):
+        return f"mode {job.mode} excludes our pool {offer.offer.tenant!r}"
+    if forecast is None:
+        return "our energy source has not answered yet"
+    first = max(job.first_slot, turn.slot)
+    count = min(job.deadline_slot, horizon(forecast), first + ARRAY_MAX) - first
+    if count <= 0:
+        return "its window lies outside our forecast"
+    return Bid(
+        job=record.id,
+        offer=offer.id,
+        price_microcredits_per_unit_hour=offer.offer.price_microcredits_per_unit_hour,
+        first_slot=first,
+        free_units=tuple(_free_units(turn, offer.offer, slot) for slot in range(first, first + count)),
+        surplus_s50_j=_left_over(turn, forecast, forecast.surplus_s50_j, first, count),
+        surplus_s20_j=_left_over(turn, forecast, forecast.surplus_s20_j, first, count),
+        grid_g_per_kwh=_window(forecast, forecast.grid_g_per_kwh, first, count),
+        attestations=_newest_attestations(turn),
+    )
+
+
+def horizon(forecast: Forecast) -> int:
+    """The first slot that the forecast does not reach."""
+    return forecast.first_slot + len(forecast.grid_g_per_kwh)
+
+
+def _free_units(turn: Turn, offer: Offer, slot: int) -> int:
+    return max(0, offer.units - turn.state.units_leased(turn.identity.key, slot))
+
+
+def _window(forecast: Forecast, values: tuple[int, ...], first: int, count: int) -> tuple[int, ...]:
+    """`first` is not before the forecast: a forecast begins with the slot in which it was made."""
+    offset = first - forecast.first_slot
+    return values[offset : offset + count]
+
+
+def _left_over(turn: Turn, forecast: Forecast, surplus_j: tuple[int, ...], first: int, count: int) -> tuple[int, ...]:
+    """Forecast surplus less what running leases are expected to draw."""
+    spoken_for = [
+        (p.first_slot, p.first_slot + p.slots, p.energy_j // p.slots)
+        for lease in turn.state.leases_of.get(turn.identity.key, ())
+        if lease.released_at_slot is None
+        for p in (lease.placement.placement,)
+    ]
+    return tuple(
+        max(0, value - sum(energy_j for start, end, energy_j in spoken_for if start <= slot < end))
+        for slot, value in enumerate(_window(forecast, surplus_j, first, count), start=first)
+    )
+
+
+def _newest_attestations(turn: Turn) -> tuple[bytes, ...]:
+    records = turn.state.attestations_of.get(turn.identity.key, [])
+    return tuple(record.id for record in records[-ATTESTATIONS_SHOWN:])

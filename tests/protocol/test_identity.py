@@ -1,0 +1,202 @@
+"""Facts about keys, peer ids and the strict signature rule."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol import identity
+from protocol.identity import KeyPair, is_canonical_point, peer_id, public_key, short, verify
+from tests.builders import keypair
+
+from .edwards import BASE, NEUTRAL, TORSION, L, P, Point, add, challenge, encoded, multiply
+
+MESSAGE = b"message"
+SECRET, NONCE = 123_456_789, 987_654_321
+ORDER_8 = TORSION[1]
+MIXED = add(multiply(SECRET, BASE), ORDER_8)
+
+
+def with_torsion_cancelling(public: bytes, of_public: int, r: bytes, of_r: int) -> tuple[bytes, int]:
+    """(message, challenge) for which R + kA has no torsion, when R and A carry these multiples of ORDER_8."""
+    for n in count():
+        message = b"message %d" % n
+        k = challenge(r, public, message)
+        if (of_r + k * of_public) % 8 == 0:
+            return message, k
+    raise AssertionError
+
+
+def holds_without_cofactor(public: Point, r: Point, s: int, k: int) -> bool:
+    return multiply(s, BASE) == add(r, multiply(k, public))
+
+
+def test_small_order_y_are_those_of_the_eight_torsion_points() -> None:
+    assert len(set(TORSION)) == 8
+    assert all(multiply(8, point) == NEUTRAL for point in TORSION)
+    assert {y for _, y in TORSION} == identity.SMALL_ORDER_Y
+
+
+def test_constants_are_those_of_the_curve() -> None:
+    assert (identity.P, identity.GROUP_ORDER) == (P, L)
+    assert multiply(L, BASE) == NEUTRAL
+    assert encoded(multiply(SECRET, BASE)) != encoded(BASE)
+
+
+def test_a_signature_verifies() -> None:
+    pair = keypair(1)
+    assert verify(pair.public, MESSAGE, pair.sign(MESSAGE))
+
+
+@given(bit=st.integers(0, 511))
+def test_a_signature_with_any_bit_flipped_is_refused(bit: int) -> None:
+    pair = keypair(1)
+    flipped = bytearray(pair.sign(MESSAGE))
+    flipped[bit // 8] ^= 1 << bit % 8
+    assert not verify(pair.public, MESSAGE, bytes(flipped))
+
+
+def test_another_key_or_message_is_refused() -> None:
+    signature = keypair(1).sign(MESSAGE)
+    assert not verify(keypair(2).public, MESSAGE, signature)
+    assert not verify(keypair(1).public, MESSAGE + b"!", signature)
+
+
+@pytest.mark.parametrize("length", [0, 31, 33, 64])
+def test_a_key_of_another_length_is_refused(length: int) -> None:
+    assert not verify(bytes(length), MESSAGE, keypair(1).sign(MESSAGE))
+
+
+@pytest.mark.parametrize("length", [0, 32, 63, 65])
+def test_a_signature_of_another_length_is_refused(length: int) -> None:
+    assert not verify(keypair(1).public, MESSAGE, (keypair(1).sign(MESSAGE) + b"\0")[:length])
+
+
+@pytest.mark.parametrize("point", TORSION)
+@pytest.mark.parametrize("sign", [0, 0x80])
+def test_no_small_order_point_is_a_key_whatever_its_sign_bit(point: Point, sign: int) -> None:
+    spelled = bytearray(encoded(point))
+    spelled[31] = spelled[31] & 0x7F | sign
+    assert not is_canonical_point(bytes(spelled))
+
+
+@pytest.mark.parametrize("y", [P, P + 1, 2**255 - 1])
+def test_a_y_beyond_the_field_is_not_canonical(y: int) -> None:
+    assert not is_canonical_point(y.to_bytes(32, "little"))
+
+
+# The cases of ed25519-speccheck ("Taming the many EdDSAs", table 6), built anew. Of its twelve only number 3 is in order:
+# the others break the rule, or hold only for verifiers that multiply by the cofactor.
+
+
+@pytest.mark.parametrize("case", ["0", "1", "2", "3"])
+def test_speccheck_0_to_3_points_with_torsion(case: str) -> None:
+    """The plain equation holds for all four: only the rule refuses the small-order ones."""
+    secret, public_torsion = {"0": (0, 1), "1": (0, 1), "2": (SECRET, 1), "3": (SECRET, 1)}[case]
+    nonce, r_torsion = {"0": (0, 1), "1": (NONCE, 1), "2": (0, 1), "3": (NONCE, 1)}[case]
+    public = add(multiply(secret, BASE), TORSION[public_torsion])
+    r = add(multiply(nonce, BASE), TORSION[r_torsion])
+    message, k = with_torsion_cancelling(encoded(public), public_torsion, encoded(r), r_torsion)
+    s = (nonce + k * secret) % L
+    assert holds_without_cofactor(public, r, s, k)
+    accepted = verify(encoded(public), message, encoded(r) + s.to_bytes(32, "little"))
+    assert accepted is (case == "3")
+
+
+@pytest.mark.parametrize("r_torsion", [1, 0], ids=["4 mixed R", "5 R of prime order"])
+def test_speccheck_4_and_5_valid_only_with_the_cofactor(r_torsion: int) -> None:
+    public, r = MIXED, add(multiply(NONCE, BASE), TORSION[r_torsion])
+    message = next(
+        m for m in map(b"%d".__mod__, count()) if (r_torsion + challenge(encoded(r), encoded(public), m)) % 8
+    )
+    k = challenge(encoded(r), encoded(public), message)
+    s = (NONCE + k * SECRET) % L
+    assert not holds_without_cofactor(public, r, s, k)
+    assert multiply(8 * s, BASE) == add(multiply(8, r), multiply(8 * k, public))
+    assert not verify(encoded(public), message, encoded(r) + s.to_bytes(32, "little"))
+
+
+@pytest.mark.parametrize("times", [1, 14], ids=["6 S above L", "7 S far above L"])
+def test_speccheck_6_and_7_scalar_beyond_the_order(times: int) -> None:
+    signature = keypair(1).sign(MESSAGE)
+    s = int.from_bytes(signature[32:], "little") + times * L
+    assert verify(keypair(1).public, MESSAGE, signature)
+    assert not verify(keypair(1).public, MESSAGE, signature[:32] + s.to_bytes(32, "little"))
+
+
+@pytest.mark.parametrize("hashed", ["as sent", "reduced"], ids=["8", "9"])
+def test_speccheck_8_and_9_small_order_r_in_a_spelling_that_is_not_canonical(hashed: str) -> None:
+    r = (P + 1).to_bytes(32, "little")  # the neutral point, whose y is 1
+    seen = r if hashed == "as sent" else encoded(NEUTRAL)
+    message, k = with_torsion_cancelling(encoded(MIXED), 1, seen, 0)
+    s = k * SECRET % L
+    assert holds_without_cofactor(MIXED, NEUTRAL, s, k)
+    assert not verify(encoded(MIXED), message, r + s.to_bytes(32, "little"))
+
+
+@pytest.mark.parametrize("hashed", ["as sent", "reduced"], ids=["10", "11"])
+def test_speccheck_10_and_11_small_order_a_in_a_spelling_that_is_not_canonical(hashed: str) -> None:
+    public = (P + 1).to_bytes(32, "little")
+    r = multiply(NONCE, BASE)
+    k = challenge(encoded(r), public if hashed == "as sent" else encoded(NEUTRAL), MESSAGE)
+    assert holds_without_cofactor(NEUTRAL, r, NONCE, k)
+    assert not verify(public, MESSAGE, encoded(r) + NONCE.to_bytes(32, "little"))
+
+
+# Test 1 of RFC 8032, section 7.1; the peer id is what go-libp2p makes of that key.
+RFC_SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+RFC_PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+
+
+def test_a_known_seed_gives_the_known_key_and_peer_id() -> None:
+    assert KeyPair(RFC_SEED).public == RFC_PUBLIC
+    assert peer_id(RFC_PUBLIC) == "12D3KooWQK3W3yXxZfLsWzVbRVCcuSxq2MCnzqKy1hKCBTA1hAMu"
+
+
+@given(public=st.binary(min_size=32, max_size=32))
+def test_a_peer_id_leads_back_to_its_key(public: bytes) -> None:
+    assert len(peer_id(public)) == 52
+    assert public_key(peer_id(public)) == public
+    assert peer_id(public).endswith(short(public))
+
+
+GOOD_ID = peer_id(keypair(1).public)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1",
+        GOOD_ID[:-1],
+        GOOD_ID + "1",
+        "1" + GOOD_ID,
+        GOOD_ID[:-1] + "0",
+        GOOD_ID[:-1] + "é",
+        "1" * 52,
+        "z" * 52,
+        "1" + "z" * 51,
+        "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+        GOOD_ID * 100_000,
+    ],
+    ids=lambda text: f"{text[:12]}x{len(text)}",
+)
+def test_what_is_no_ed25519_peer_id_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no Ed25519 peer id") as refusal:
+        public_key(text)
+    assert len(str(refusal.value)) < 200
+
+
+def test_a_seed_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="32 bytes, not 31"):
+        KeyPair(bytes(31))
+
+
+def test_a_key_pair_shows_its_peer_id_and_never_its_seed() -> None:
+    shown = f"{KeyPair(RFC_SEED)!r} {KeyPair(RFC_SEED)}"
+    assert peer_id(RFC_PUBLIC) in shown
+    assert RFC_SEED.hex() not in shown
+    assert repr(RFC_SEED) not in shown
