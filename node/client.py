@@ -12,7 +12,7 @@ import http.client
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -27,6 +27,7 @@ STREAM_TIMEOUT_S = 45.0  # three of the node's keep-alives
 RECONNECTS_MAX = 10
 RECONNECT_PAUSE_S = 0.5
 CHUNK_BYTES = 256 * 1024
+ENTRIES_PER_PAGE = 500
 ANSWER_MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -47,7 +48,7 @@ class Client:
             raise Unreachable(
                 "HEL-CLIENT-001",
                 f"no node runs in {home.path}",
-                "Start it with: heliotrope up, or name another with --home.",
+                "Make one with: heliotrope init. Start it with: heliotrope up. Or name another with --home.",
             ) from None
         return cls(api, load_token(home))
 
@@ -78,11 +79,15 @@ class Client:
     def entry(self, entry_id: str) -> dict[str, Any]:
         return self._ask("GET", f"/v1/ledger/entries/{entry_id}")
 
-    def entries(self, after: int = 0, **filters: int | str) -> Iterator[dict[str, Any]]:
-        """All entries behind a position that `author` and `kind`, where given, let through."""
+    def entries(
+        self, after: int = 0, *, author: str | None = None, kind: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """All entries behind a position, of one author or kind where given."""
+        filters = {name: value for name, value in (("author", author), ("kind", kind)) if value is not None}
         more = True
         while more:
-            page = self._ask("GET", f"/v1/ledger/entries?{urlencode({'after': after, **filters})}")
+            query = urlencode({"after": after, "limit": ENTRIES_PER_PAGE, **filters})
+            page = self._ask("GET", f"/v1/ledger/entries?{query}")
             yield from page["entries"]
             after, more = page["next_after"], page["more"]
 
@@ -124,7 +129,7 @@ class Client:
     def _stream(self, after: int | None) -> Iterator[dict[str, Any]]:
         position = {} if after is None else {"Last-Event-ID": str(after)}
         with self._request("GET", "/v1/events", headers=position, timeout_s=STREAM_TIMEOUT_S) as response:
-            while line := response.readline():
+            while line := response.readline(ANSWER_MAX_BYTES):
                 if line.startswith(b"data: "):
                     yield json.loads(line.removeprefix(b"data: "))
 
@@ -141,18 +146,19 @@ class Client:
 
     def download(self, sha256: str, path: Path) -> None:
         """Fetch a blob into a file. Raises VerificationFailed if other bytes came; the file is not written then."""
-        with self._request("GET", f"/v1/blobs/{sha256}") as response:
-            digest = _save(response, path.with_name(path.name + ".part"))
-        if digest.hex() != sha256:
-            path.with_name(path.name + ".part").unlink()
-            cause = f"blob {sha256} came with hash {digest.hex()}"
-            raise VerificationFailed("HEL-CLIENT-003", cause, "Try again; if it happens again, check the node's disk.")
-        path.with_name(path.name + ".part").replace(path)
+        with _draft(path) as draft:
+            with self._request("GET", f"/v1/blobs/{sha256}") as response:
+                _save(response, draft)
+            found = blob_of(draft).sha256.hex()
+            if found != sha256:
+                cause = f"blob {sha256} came with hash {found}"
+                remedy = "Try again; if it happens again, check the node's disk."
+                raise VerificationFailed("HEL-CLIENT-003", cause, remedy)
 
     def export(self, path: Path) -> None:
         """Fetch the ledger's archive into a file; whether it is whole, `ledger.archive.read` says."""
-        with self._request("GET", "/v1/ledger/export") as response:
-            _save(response, path)
+        with _draft(path) as draft, self._request("GET", "/v1/ledger/export") as response:
+            _save(response, draft)
 
     # --- HTTP -------------------------------------------------------------------------------------------------------
 
@@ -181,20 +187,26 @@ class Client:
         parts = urlsplit(self.api)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout_s)
         sent = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json", **(headers or {})}
-        try:
-            connection.request(method, path, body, sent)
+        with closing(connection), self._named_failures():
+            connection.connect()
+            with suppress(BrokenPipeError, ConnectionResetError):  # a refusal in mid-upload: the answer says why
+                connection.request(method, path, body, sent)
             response = connection.getresponse()
             if response.status >= 400:
                 raise _refusal(response)
             yield response
-        except (OSError, http.client.HTTPException) as error:
+
+    @contextmanager
+    def _named_failures(self) -> Iterator[None]:
+        """Whatever the connection suffers, as Unreachable. A file's failures pass: they are no fault of the node."""
+        try:
+            yield
+        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
             raise Unreachable(
                 "HEL-CLIENT-002",
-                f"no node answers at {self.api}: {error or type(error).__name__}",
+                f"no node answers at {self.api}: {str(error) or type(error).__name__}",
                 "Start it with: heliotrope up, or name another with --home.",
             ) from None
-        finally:
-            connection.close()
 
 
 def blob_of(path: Path) -> Blob:
@@ -213,11 +225,18 @@ def _refusal(response: http.client.HTTPResponse) -> LocalError:
         return Unreachable("HEL-CLIENT-004", cause, "Something else than a Heliotrope node may hold the port.")
 
 
-def _save(response: http.client.HTTPResponse, path: Path) -> bytes:
-    """Write a body to a file, for its owner's eyes; its SHA-256."""
-    digest = hashlib.sha256()
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place once it is whole, and vanishes otherwise."""
+    draft = path.with_name(path.name + ".part")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _save(response: http.client.HTTPResponse, path: Path) -> None:
     with path.open("wb") as file:
         while chunk := response.read(CHUNK_BYTES):
-            digest.update(chunk)
             file.write(chunk)
-    return digest.digest()

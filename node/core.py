@@ -6,8 +6,8 @@ time. The same Node runs under `runtime` on a real machine and under `sim.world`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from ledger.ledger import Ledger
 from node.events import (
@@ -145,7 +145,7 @@ class Node:
             case TimerKind.ADVERTISE:
                 self.provider.on_advertise(turn)
             case TimerKind.REDIAL:
-                self.peers.on_redial(turn, timer)
+                self.peers.on_redial(turn)
             case TimerKind.BIDS_CLOSE:
                 self.requester.on_bids_close(turn, timer.key, timer.number)
             case TimerKind.ASSIGN:
@@ -176,8 +176,7 @@ class Node:
             case "job":
                 self.provider.on_job(turn, entry.id)
             case "award":
-                award = Award.model_validate(entry.body)
-                self.provider.on_award(turn, entry.id, entry.author, award)
+                self.provider.on_award(turn, entry.id, Award.model_validate(entry.body))
             case "lease":
                 self.requester.on_lease(turn, Lease.model_validate(entry.body))
             case "revocation":
@@ -192,7 +191,7 @@ class Node:
             case _:
                 pass
 
-    _on_event: dict[type, Callable[[Node, Turn, Any], None]] = {
+    _on_event: ClassVar[Mapping[type, Callable[[Node, Turn, Any], None]]] = {
         Started: _on_started,
         PeerConnected: _on_connected,
         PeerDisconnected: _on_disconnected,

@@ -55,6 +55,6 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         end_with_parent(int(sys.argv[2]))
     try:
-        run(Home(Path(sys.argv[1])), quiet=True)
+        run(Home(Path(sys.argv[1]).absolute()), quiet=True)
     except LocalError as failure:
         sys.exit(str(failure))

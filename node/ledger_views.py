@@ -94,6 +94,7 @@ class Verifier:
             entries=self._ledger.count,
             fingerprint=fingerprint(self._ledger.head_list()),
             network=self._ledger.network.hex(),
+            network_name=self._ledger.genesis.name,
         )
 
 

@@ -120,14 +120,10 @@ class ContainedPubsub(Pubsub):
             self.set_topic_validator(topic, self._validate, is_async_validator=False)
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
-        peer = stream.muxed_conn.peer_id
-        try:
-            while True:
-                await self._handle_rpc(peer, await read_varint_prefixed_bytes_limited(stream, RPC_MAX_BYTES))
-        except Exception as fault:  # noqa: BLE001  lost: what the peer still had to say on this stream; it may open another
-            log.debug("gossip stream of %s has ended: %r", peer, fault)
-        finally:
-            await stream.reset()
+        """Ends with the exception that ends the stream: the swarm contains it, and the peer may open another."""
+        while True:
+            frame = await read_varint_prefixed_bytes_limited(stream, RPC_MAX_BYTES)
+            await self._handle_rpc(stream.muxed_conn.peer_id, frame)
 
     async def _handle_rpc(self, peer: ID, frame: bytes) -> None:
         """One item after the other: a peer's gossip keeps its order, and a flood waits for itself."""

@@ -246,9 +246,11 @@ class LinkThread:
         peer = self._peers.get(key)
         if peer is None:
             raise LinkError("HEL-LINK-004", f"not connected to {peer_id(key)}", "dial it, and send again then")
-        if peer.lock.statistics().tasks_waiting:  # the loop sends one at a time: what stands here was cancelled there
+        if peer.lock.statistics().tasks_waiting:  # the loop sends one at a time: what waits here was cancelled there
             raise LinkError(
-                "HEL-LINK-005", f"{peer_id(key)} is slow: two cancelled messages wait before this one", "wait"
+                "HEL-LINK-005",
+                f"{peer_id(key)} is slow: two cancelled messages stand before one of {len(data)} bytes",
+                "give a message more time before you cancel it",
             )
         async with peer.lock:
             try:

@@ -6,6 +6,7 @@ Nothing about a peer is believed here but what it signed; an advert says what a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from node.events import (
     Dial,
@@ -22,13 +23,13 @@ from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge_advert
-from protocol.identity import peer_id, short
+from protocol.identity import peer_id, public_key, short
 
-REDIAL_MIN_MS = 500
-REDIAL_MAX_MS = 30_000  # guess, not measured: twice a minute costs nothing and finds a peer soon after it returns
+REDIAL_EVERY_MS = 500
+REDIAL_PAUSES_MAX = 60  # guess, not measured: twice a minute costs nothing and finds a peer soon after it returns
 CONNECTIONS_MAX = 32  # guess, not measured: a gossip mesh wants 6 to 12
 ADVERTS_MAX = 10_000
-ADDRESSES_MAX = 256
+ADDRESSES_MAX = 256  # dialled at any time, and remembered; beyond it newcomers have to dial us
 
 
 @dataclass(slots=True)
@@ -40,34 +41,44 @@ class Peers:
     bootstrap: tuple[str, ...]  # addresses from the configuration and from the last run
     connected: set[bytes] = field(default_factory=set)
     adverts: dict[bytes, SignedAdvert] = field(default_factory=dict)
-    failures: dict[str, int] = field(default_factory=dict)  # per address, since the last success
+    # of each address that we try to reach
+    failures: dict[str, int] = field(default_factory=dict)  # since the last success
+    pauses: dict[str, int] = field(default_factory=dict)  # of REDIAL_EVERY_MS, until the next attempt
     reasons: dict[str, str] = field(default_factory=dict)  # why the last dial failed
+    remembered: tuple[str, ...] = ()
 
     def on_started(self, turn: Turn) -> None:
         for address in self.bootstrap[:ADDRESSES_MAX]:
             self._dial(turn, address)
+        turn.do(SetTimeout(Timer(TimerKind.REDIAL), REDIAL_EVERY_MS))
 
     def on_connected(self, turn: Turn, event: PeerConnected) -> None:
         self.connected.add(event.peer)
         for address in self._addresses_of(event.peer):
-            self.failures.pop(address, None)
-            self.reasons.pop(address, None)
+            self._forget(address)
         turn.do(Notify("peer connected", {"peer": peer_id(event.peer), "label": self.label(event.peer)}))
 
     def on_disconnected(self, turn: Turn, event: PeerDisconnected) -> None:
         self.connected.discard(event.peer)
         turn.do(Notify("peer lost", {"peer": peer_id(event.peer), "label": self.label(event.peer)}))
         for address in self._addresses_of(event.peer):
-            self._redial_later(turn, address)
+            self._dial_later(turn, address)
 
     def on_dial_failed(self, turn: Turn, event: DialFailed) -> None:
-        self.reasons[event.address] = event.reason
-        self._redial_later(turn, event.address)
+        if event.address in self.failures:
+            self.reasons[event.address] = event.reason
+            self._dial_later(turn, event.address)
 
-    def on_redial(self, turn: Turn, timer: Timer) -> None:
-        address = timer.key.decode()
-        if not self._is_connected_at(address):
-            self._dial(turn, address)
+    def on_redial(self, turn: Turn) -> None:
+        """Try again wherever it is time. An address is given up when nobody advertises it any more."""
+        for address, pauses in list(self.pauses.items()):
+            if peer_of(address) in self.connected or not self._is_wanted(address, turn.now_ms):
+                self._forget(address)
+            elif pauses > 0:
+                self.pauses[address] = pauses - 1
+            elif len(self.connected) < CONNECTIONS_MAX:
+                self._dial(turn, address)
+        turn.do(SetTimeout(Timer(TimerKind.REDIAL), REDIAL_EVERY_MS))
 
     def on_advert(self, turn: Turn, data: bytes) -> None:
         """Keep the newest advert of each peer, and meet peers that are new."""
@@ -90,8 +101,7 @@ class Peers:
                 if address not in self.failures:
                     self._dial(turn, address)
         if known is None or known.advert.addresses != signed.advert.addresses:
-            addresses = [a for s in self.adverts.values() for a in self._addresses_of(s.author)]
-            turn.do(RememberPeers(tuple(dict.fromkeys((*self.bootstrap, *addresses)))[:ADDRESSES_MAX]))
+            self._remember(turn, self._addresses_of(signed.author))
 
     def fresh_adverts(self, now_ms: int) -> list[SignedAdvert]:
         """Adverts that have not expired, ordered by peer."""
@@ -105,25 +115,48 @@ class Peers:
         return signed.advert.label if signed is not None and signed.advert.label else short(peer)
 
     def _dial(self, turn: Turn, address: str) -> None:
+        if peer_of(address) == self.me or (address not in self.failures and len(self.failures) >= ADDRESSES_MAX):
+            return
         self.failures.setdefault(address, 0)
+        self.pauses[address] = REDIAL_PAUSES_MAX  # should the answer be lost
         turn.do(Dial(address))
 
-    def _redial_later(self, turn: Turn, address: str) -> None:
+    def _dial_later(self, turn: Turn, address: str) -> None:
         failures = self.failures.get(address, 0)
         self.failures[address] = failures + 1
-        pause_ms = min(REDIAL_MIN_MS * 2 ** min(failures, 10), REDIAL_MAX_MS)
-        jitter_ms = turn.identity.chance.randrange(pause_ms)
-        turn.do(SetTimeout(Timer(TimerKind.REDIAL, address.encode()), pause_ms + jitter_ms))
+        pauses = min(2 ** min(failures, 10), REDIAL_PAUSES_MAX)
+        self.pauses[address] = pauses + turn.identity.chance.randrange(pauses + 1)
+
+    def _forget(self, address: str) -> None:
+        for book in (self.failures, self.pauses, self.reasons):
+            book.pop(address, None)
+
+    def _remember(self, turn: Turn, addresses: list[str]) -> None:
+        """Keep addresses for the next start, the newest first after the operator's own."""
+        newest = dict.fromkeys((*self.bootstrap, *addresses, *self.remembered))
+        self.remembered = tuple(newest)[:ADDRESSES_MAX]
+        turn.do(RememberPeers(self.remembered))
 
     def _addresses_of(self, peer: bytes) -> list[str]:
         """Addresses that name this peer; an advert cannot lend its signature to somebody else's address."""
         signed = self.adverts.get(peer)
-        suffix = f"/p2p/{peer_id(peer)}"
         claimed = signed.advert.addresses if signed is not None else ()
-        return [a for a in dict.fromkeys((*self.bootstrap, *claimed)) if a.endswith(suffix)]
+        return [a for a in dict.fromkeys((*self.bootstrap, *claimed)) if peer_of(a) == peer]
 
-    def _is_connected_at(self, address: str) -> bool:
-        return any(address.endswith(f"/p2p/{peer_id(peer)}") for peer in self.connected)
+    def _is_wanted(self, address: str, now_ms: int) -> bool:
+        if address in self.bootstrap:
+            return True
+        signed = self.adverts.get(peer_of(address) or b"")
+        return signed is not None and signed.advert.expires_at_ms > now_ms and address in signed.advert.addresses
 
     def _forget_expired(self, now_ms: int) -> None:
         self.adverts = {k: s for k, s in self.adverts.items() if s.advert.expires_at_ms > now_ms}
+
+
+@lru_cache(maxsize=4 * ADDRESSES_MAX)
+def peer_of(address: str) -> bytes | None:
+    """The public key that an address ends in, if it names one."""
+    try:
+        return public_key(address.rpartition("/p2p/")[2])
+    except ValueError:
+        return None

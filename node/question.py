@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from ledger.state import BidRecord, JobRecord, State
+from node.events import Match
+from node.matching.baselines import compare
+from node.matching.explain import summary
+from node.matching.greedy import match
+from node.matching.instance import record
+from node.matching.plan import Plan
 from node.matching.problem import Candidate, Demand
+from node.peers import Peers
+from node.run import Run
+from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.messages import Job, Offer
 from protocol.units import ceil_div
 
+BIDS_MAX = 256  # considered in one matching, so that its record fits into a message; guess, not measured
+
+
+def question(turn: Turn, run: Run, peers: Peers, missing: tuple[int, ...], slots: int, first_slot: int) -> Match:
+    """Who may take the missing shards of a job for so many slots. A bidder whom we cannot reach is excluded: nobody
+    could lead it."""
+    bids = sorted(run.record.bids.items())[:BIDS_MAX]
+    bidders = {provider for provider, _ in bids}
+    away = {p: "not connected" for p, _ in bids if p not in peers.connected and p != turn.identity.key}
+    demand = demand_of_job(
+        run.record.job,
+        run.id,
+        turn.identity.genesis.slot_ms,
+        shards=missing,
+        slots=slots,
+        first_slot=first_slot,
+        excluded=tuple(sorted({p: why for p, why in (away | run.excluded).items() if p in bidders}.items())),
+        occupied=tuple(member.provider for _, member in sorted(run.members.items())),
+    )
+    candidates = tuple(candidate_of_bid(bid, turn.state, peers.label(provider)) for provider, bid in bids)
+    return Match(run.id, candidates, demand)
+
+
+def answer(candidates: Sequence[Candidate], demand: Demand) -> tuple[Plan, bytes, dict[str, Any]]:
+    """What the shells do to carry out a Match: the plan, the record of what it was made from, and what it saves."""
+    plan = match(candidates, demand)
+    return plan, record(candidates, demand), summary(plan, compare(candidates, plan))
+
 
 def candidate_of_bid(bid: BidRecord, state: State, label: str) -> Candidate:
-    """A bid as the matching sees it."""
+    """A bid as the matching sees it. Leases that the provider has signed since then count against it."""
     body = bid.bid
     return _candidate(
         state,
@@ -20,7 +60,10 @@ def candidate_of_bid(bid: BidRecord, state: State, label: str) -> Candidate:
         label,
         price=body.price_microcredits_per_unit_hour,
         first_slot=body.first_slot,
-        free_units=body.free_units,
+        free_units=tuple(
+            min(free, max(0, bid.offer.offer.units - state.units_leased(bid.provider, slot)))
+            for slot, free in enumerate(body.free_units, start=body.first_slot)
+        ),
         surplus_j=body.surplus_s20_j,
         grid_g_per_kwh=body.grid_g_per_kwh,
         attestations=body.attestations,

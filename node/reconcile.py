@@ -6,7 +6,7 @@ whether the act is still due.
 
 from __future__ import annotations
 
-from ledger.state import JobStatus, PlacementStatus
+from ledger.state import PlacementRecord, PlacementStatus
 from node.events import SetTimeout, Timer, TimerKind
 from node.provider import Provider
 from node.requester import Requester
@@ -17,28 +17,26 @@ RECONCILE_EVERY_MS = 5_000  # guess, not measured: the delay that a lost message
 
 def reconcile(turn: Turn, provider: Provider, requester: Requester) -> None:
     """1. Bid on open jobs that lack our bid. 2. Countersign awards that lack our lease. 3. Stop what was withdrawn.
-    4. Settle receipts that lack our settlement."""
+    4. Settle receipts that lack our settlement. 5. Say again what our jobs' providers have not answered."""
     me = turn.identity.key
     for job in list(turn.state.jobs.values()):
-        if job.status is JobStatus.OPEN and me not in job.bids:
+        if me not in job.bids:
             provider.on_job(turn, job.id)
         for award_id, award in job.awards.items():
-            if job.closure is None and any(
-                turn.state.placements[award_id, p.shard].status is PlacementStatus.AWARDED
-                for p in award.placements
-                if p.provider == me
-            ):
-                provider.on_award(turn, award_id, job.owner, award)
+            if any(_awaits_lease(turn.state.placements[award_id, p.shard], me) for p in award.placements):
+                provider.on_award(turn, award_id, award)
+        for placement in job.placements:
+            for receipt in placement.lease.receipts if placement.lease is not None else ():
+                requester.on_receipt(turn, receipt)
     for shard, work in list(provider.works.items()):
         placement = work.lease.placement
         if placement.job.closure is not None:
             provider.on_withdrawn(turn, placement.job.id, None, "the job was closed")
         elif placement.status is PlacementStatus.REVOKED:
             provider.on_withdrawn(turn, placement.job.id, shard, placement.revocation_reason)
-    for job_id in requester.runs:
-        for placement in turn.state.jobs[job_id].placements:
-            for receipt in placement.lease.receipts if placement.lease is not None else ():
-                requester.on_receipt(turn, receipt)
+    requester.remind(turn)
     turn.do(SetTimeout(Timer(TimerKind.RECONCILE), RECONCILE_EVERY_MS))
 
 
+def _awaits_lease(placement: PlacementRecord, provider: bytes) -> bool:
+    return placement.placement.provider == provider and placement.status is PlacementStatus.AWARDED

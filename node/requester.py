@@ -1,7 +1,8 @@
 """The buying half of a node: submits jobs, collects bids, awards, replaces who is lost, settles and closes.
 
-The market is here; the rounds of training are in `rounds`. Every decision others must be able to check is an entry:
-an award names the recorded input of its matching, a settlement follows from the receipt and the bid.
+The market is here; the rounds of training are in `rounds`, the judgement of receipts in `settling`. Every decision
+others must be able to check is an entry: an award names the recorded input of its matching, a settlement follows from
+the receipt and the bid.
 """
 
 from __future__ import annotations
@@ -10,14 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ledger.state import ReceiptRecord
-from ledger.transitions import amount_due
 from node import rounds
 from node.events import (
     CloseModel,
     FinishModel,
     JobSubmitted,
     LeadFailed,
-    Match,
     Matched,
     ModelFinished,
     ModelReady,
@@ -32,13 +31,15 @@ from node.events import (
 )
 from node.matching.explain import table
 from node.matching.instance import MATCHER
+from node.matching.plan import Plan
 from node.peers import Peers
-from node.question import candidate_of_bid, demand_of_job, slots_left
+from node.question import question, slots_left
 from node.run import Member, Phase, Run
+from node.settling import Outcome, closure, is_settled, settlement
 from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta
-from protocol.messages import Award, Closure, Lease, Revocation, Settlement
+from protocol.messages import INTEGER_MAX, Award, Blob, Lease, Revocation
 
 REBID_MS = 1_500  # guess, not measured: gossip reaches a small network in a tenth of it
 RETRY_MS = 5_000  # until the next matching, when nobody could take a shard
@@ -59,11 +60,10 @@ class Requester:
 
     def on_started(self, turn: Turn) -> None:
         """A restarted lead has lost its optimiser's momentum and its workers: say so rather than pretend."""
-        reason = "the leading node was restarted"
         for record in list(turn.state.jobs.values()):
             if record.owner == turn.identity.key and record.closure is None:
                 run = self.runs[record.id] = Run(record)
-                self._close(turn, run, "failed", reason)
+                self._close(turn, run, "failed", "the leading node was restarted")
 
     def on_submitted(self, turn: Turn, event: JobSubmitted) -> None:
         entry = turn.record(event.job, ())
@@ -73,92 +73,94 @@ class Requester:
             turn.notify("job submitted", job=entry.id.hex(), name=event.job.name)
 
     def on_cancelled(self, turn: Turn, job: bytes) -> None:
-        run = self.runs.get(job)
-        if run is not None and run.phase is not Phase.OVER:
+        run = self._running(job)
+        if run is not None:
             self._close(turn, run, "cancelled", "cancelled by its owner")
 
     # --- placing ----------------------------------------------------------------------------------------------------
 
     def on_bids_close(self, turn: Turn, job_id: bytes, number: int) -> None:
         """Match what is not placed among the bids that are there."""
-        run = self.runs.get(job_id)
-        if run is None or run.phase in (Phase.CLOSING, Phase.OVER) or run.matching or number != run.rematch:
+        run = self._running(job_id)
+        if run is None or run.phase is Phase.CLOSING or number != run.rematch or run.matching:
             return
         job = run.record.job
-        missing = tuple(index for index in range(job.shards) if index not in run.members)
+        missing = _missing(run)
         first_slot = max(job.first_slot, turn.slot)
         slots = slots_left(run.record, run.round, first_slot)
-        if not missing or slots < 1:
+        if not missing:
+            return
+        if slots < 1:
+            if run.phase is not Phase.TRAINING or not run.members:
+                placed = f"{job.shards - len(missing)} of {job.shards} shards placed"
+                self._close(turn, run, "failed", f"its deadline, slot {job.deadline_slot}, passed with {placed}")
             return
         run.matching = True
-        candidates = tuple(
-            candidate_of_bid(bid, turn.state, self.peers.label(bid.provider))
-            for _, bid in sorted(run.record.bids.items())
-        )
-        demand = demand_of_job(
-            job,
-            run.id,
-            turn.identity.genesis.slot_ms,
-            shards=missing,
-            slots=slots,
-            first_slot=first_slot,
-            excluded=tuple(sorted(run.excluded.items())),
-            occupied=tuple(member.provider for _, member in sorted(run.members.items())),
-        )
-        turn.do(Match(run.id, candidates, demand))
+        turn.do(question(turn, run, self.peers, missing, slots, first_slot))
 
     def on_matched(self, turn: Turn, event: Matched) -> None:
-        run = self.runs[event.job]
-        run.matching = False
-        if run.phase in (Phase.CLOSING, Phase.OVER):
+        run = self._running(event.job)
+        if run is None or run.phase is Phase.CLOSING:
             return
+        run.matching = False
         plan = event.plan
         run.tables.append(table(plan))
         run.summaries.append(dict(event.summary))
         turn.notify("matched", job=run.id.hex(), table=run.tables[-1], summary=run.summaries[-1])
-        if not plan.placements:
+        if plan.placements:
+            self._award(turn, run, plan, event.instance)
+        elif run.phase is Phase.BIDDING:
             remedy = plan.relaxation.text if plan.relaxation else "no single relaxation would place it"
-            if run.phase is Phase.BIDDING:
-                self._close(turn, run, "failed", f"no feasible placement; {remedy}")
-            else:
-                self._match_again(turn, run, RETRY_MS)
-            return
-        placements = tuple(p.placement() for p in plan.placements)
+            self._close(turn, run, "failed", f"no feasible placement; {remedy}")
+        else:
+            self._match_again(turn, run, RETRY_MS)
+
+    def _award(self, turn: Turn, run: Run, plan: Plan, instance: Blob) -> None:
+        placements = tuple(planned.placement() for planned in plan.placements)
         for start in range(0, len(placements), AWARD_PLACEMENTS_MAX):
             part = placements[start : start + AWARD_PLACEMENTS_MAX]
-            body = Award(job=run.id, instance_sha256=event.instance.sha256, matcher=MATCHER, placements=part)
-            award = turn.record(body, (run.id, *(p.bid for p in part)))
+            body = Award(job=run.id, instance_sha256=instance.sha256, matcher=MATCHER, placements=part)
+            award = turn.record(body, (run.id, *(p.bid for p in part)), tell=(p.provider for p in part))
             if award is None:
                 self._close(turn, run, "failed", "the award would be void")
                 return
             for p in part:
-                run.members[p.shard] = Member(ShardId(award.id, p.shard), p.provider, p.first_slot)
+                member = Member(ShardId(award.id, p.shard), p.provider, p.first_slot, p.first_slot + p.slots)
+                run.members[p.shard] = member
             turn.do(SetTimeout(Timer(TimerKind.LEASES_DUE, award.id), LEASES_DUE_MS))
         if run.phase is Phase.BIDDING:
             run.phase = Phase.PLACING
             turn.do(PrepareModel(run.id, run.record.job.training))
+        if _missing(run):  # lost while the matching was under way
+            self._match_again(turn, run, REBID_MS)
+
+    def _match_again(self, turn: Turn, run: Run, after_ms: int) -> None:
+        run.rematch += 1
+        turn.do(SetTimeout(Timer(TimerKind.BIDS_CLOSE, run.id, run.rematch), after_ms))
 
     def on_lease(self, turn: Turn, lease: Lease) -> None:
         """A provider agreed: give it its shard when the leased time begins."""
-        found = self._find(ShardId(lease.award, lease.shard))
+        shard = ShardId(lease.award, lease.shard)
+        found = self._find(shard)
         if found is None:
             return
-        run, member = found
+        _, member = found
         member.leased = True
         starts_at_ms = member.first_slot * turn.identity.genesis.slot_ms
         if starts_at_ms > turn.now_ms:
             turn.do(SetTimer(Timer(TimerKind.ASSIGN, lease.award, lease.shard), starts_at_ms))
         else:
-            self.on_assign(turn, ShardId(lease.award, lease.shard))
+            self.on_assign(turn, shard)
 
     def on_assign(self, turn: Turn, shard: ShardId) -> None:
         found = self._find(shard)
-        if found is None:
-            return
-        run, member = found
+        if found is not None:
+            self._assign(turn, *found)
+            turn.do(SetTimeout(Timer(TimerKind.SHARD_READY_DUE, shard.award, shard.shard), SHARD_READY_DUE_MS))
+
+    def _assign(self, turn: Turn, run: Run, member: Member) -> None:
         data = tuple(self.tickets.issue(turn, blob, member.provider) for blob in run.record.job.training.data)
-        turn.do(Send(member.provider, Assignment(award=shard.award, shard=shard.shard, data=data)))
-        turn.do(SetTimeout(Timer(TimerKind.SHARD_READY_DUE, shard.award, shard.shard), SHARD_READY_DUE_MS))
+        turn.do(Send(member.provider, Assignment(award=member.id.award, shard=member.id.shard, data=data)))
 
     def on_leases_due(self, turn: Turn, award: bytes) -> None:
         for run, member in self._members():
@@ -177,7 +179,7 @@ class Requester:
             turn.do(SetTimeout(Timer(TimerKind.PEER_GRACE, peer), PEER_GRACE_MS))
 
     def on_grace_over(self, turn: Turn, peer: bytes) -> None:
-        if peer in self.peers.connected or peer == turn.identity.key:
+        if peer in self.peers.connected:
             return
         for run, member in self._members():
             if member.provider == peer:
@@ -189,52 +191,56 @@ class Requester:
             self._lose(turn, *found, message.reason)
 
     def _lose(self, turn: Turn, run: Run, member: Member, reason: str) -> None:
-        """Revoke a placement and ask for new bids; the others train on."""
-        index = member.id.shard
-        del run.members[index]
-        run.former[member.id] = member
-        run.excluded[member.provider] = reason[:256]
-        if run.phase is Phase.CLOSING:
-            self._close_if_settled(turn, run)
+        """Revoke a placement and ask for new bids; the others train on. Once training is over, only receipts matter."""
+        if run.phase in (Phase.CLOSING, Phase.OVER):
             return
-        run.replaced += 1
-        body = Revocation(
-            award=member.id.award,
-            shard=index,
-            reason=reason[:1024],
-            energy_j=member.energy_j,
-            carbon_ug=member.carbon_ug,
-        )
-        turn.record(body, (member.id.award,), tell=member.provider if member.provider in self.peers.connected else None)
+        self._revoke(turn, run, member, reason)
+        if turn.slot < member.end_slot:  # a lease that has run out is nobody's failure
+            run.excluded[member.provider] = reason
         label = self.peers.label(member.provider)
-        turn.notify("shard lost", job=run.id.hex(), shard=index, provider=label, reason=reason, round=run.round)
-        rounds.drop(turn, run, index)
+        turn.notify(
+            "shard lost", job=run.id.hex(), shard=member.id.shard, provider=label, reason=reason, round=run.round
+        )
+        rounds.drop(turn, run, member.id.shard)
+        if run.phase is Phase.TRAINING:
+            rounds.begin_round(turn, run, self.tickets)
         self._match_again(turn, run, REBID_MS)
 
-    def _match_again(self, turn: Turn, run: Run, after_ms: int) -> None:
-        run.rematch += 1
-        turn.do(SetTimeout(Timer(TimerKind.BIDS_CLOSE, run.id, run.rematch), after_ms))
+    def _revoke(self, turn: Turn, run: Run, member: Member, reason: str) -> None:
+        del run.members[member.id.shard]
+        run.former[member.id] = member
+        body = Revocation(
+            award=member.id.award,
+            shard=member.id.shard,
+            reason=reason,
+            energy_j=min(member.energy_j, INTEGER_MAX),  # the sum of what a stranger reported
+            carbon_ug=min(member.carbon_ug, INTEGER_MAX),
+        )
+        turn.record(body, (member.id.award,), tell=(member.provider,))
 
     # --- training ---------------------------------------------------------------------------------------------------
 
     def on_ready(self, turn: Turn, peer: bytes, message: Ready) -> None:
         found = self._find(ShardId(message.award, message.shard))
-        if found is None or found[1].provider != peer:
+        if found is None:
             return
         run, member = found
+        if member.provider != peer or not member.leased or member.ready:
+            return
         member.ready = True
         turn.notify("shard ready", job=run.id.hex(), shard=message.shard, provider=self.peers.label(peer))
         self._begin_when_ready(turn, run)
 
     def on_model_ready(self, turn: Turn, event: ModelReady) -> None:
-        run = self.runs[event.job]
-        run.parameters = event.parameters
-        run.loss_first_millinats = event.loss_millinats
-        self._begin_when_ready(turn, run)
+        run = self._running(event.job)
+        if run is not None:
+            run.parameters = event.parameters
+            run.loss_first_millinats = event.loss_millinats
+            self._begin_when_ready(turn, run)
 
     def _begin_when_ready(self, turn: Turn, run: Run) -> None:
         """The first round waits for all shards; later ones take whoever is there."""
-        complete = len(run.members) == run.record.job.shards and all(m.ready for m in run.members.values())
+        complete = not _missing(run) and all(member.ready for member in run.members.values())
         if run.phase is Phase.PLACING and complete and run.parameters is not None:
             run.phase = Phase.TRAINING
         if run.phase is Phase.TRAINING:
@@ -243,101 +249,115 @@ class Requester:
     def on_delta(self, turn: Turn, peer: bytes, message: RoundDelta) -> None:
         found = self._find(ShardId(message.award, message.shard))
         if found is not None and found[1].provider == peer and message.delta.server == peer:
-            rounds.take_delta(turn, found[0], found[1], message)
+            rounds.take_delta(turn, *found, message)
 
-    def on_round_due(self, turn: Turn, job: bytes, number: int) -> None:
+    def on_round_due(self, turn: Turn, job: bytes, attempt: int) -> None:
         run = self.runs[job]
-        for member in rounds.on_due(turn, run, number):
-            self._lose(turn, run, member, f"no delta for round {number}, though waited for {rounds.EXTENSIONS_MAX} times")
+        for member in rounds.on_due(turn, run, attempt):
+            self._lose(turn, run, member, f"no delta for round {run.round}, however long we waited")
 
     def on_stepped(self, turn: Turn, event: OuterStepped) -> None:
-        run = self.runs[event.job]
-        if run.phase is not Phase.TRAINING:
+        run = self._running(event.job)
+        if run is None or not run.stepping or event.round != run.round:
             return
         run.parameters = event.parameters
-        if not rounds.on_stepped(turn, run, event.round):
+        rounds.book_round(turn, run)
+        if run.round < run.record.job.training.rounds:
             rounds.begin_round(turn, run, self.tickets)
             return
         run.phase = Phase.CLOSING
-        for member in run.members.values():
-            turn.do(Send(member.provider, Finish(award=member.id.award, shard=member.id.shard)))
+        for member in list(run.members.values()):
+            if member.leased:
+                self._finish(turn, member)
+            else:
+                self._revoke(turn, run, member, "training ended before it began here")
         turn.do(FinishModel(run.id, event.parameters))
         turn.do(SetTimeout(Timer(TimerKind.RECEIPTS_DUE, run.id), RECEIPTS_DUE_MS))
 
     def on_lead_failed(self, turn: Turn, event: LeadFailed) -> None:
         """A delta that cannot be had costs its shard; a failure of our own worker costs the job."""
-        run = self.runs[event.job]
-        member = run.find(event.shard) if event.shard is not None else None
-        if member is not None and run.stepping:
-            run.stepping = False
-            self._lose(turn, run, member, f"its delta could not be fetched: {event.reason}")
-            rounds.begin_round(turn, run, self.tickets)
-        elif run.phase is not Phase.OVER:
+        run = self._running(event.job)
+        if run is None:
+            return
+        if event.shard is None:
             self._close(turn, run, "failed", event.reason)
+        elif run.stepping:
+            rounds.on_step_failed(turn, run, event.shard.shard)
+            member = run.find(event.shard)
+            if member is not None:
+                self._lose(turn, run, member, f"its delta could not be had: {event.reason}"[:1024])
+            else:
+                rounds.begin_round(turn, run, self.tickets)
+
+    def remind(self, turn: Turn) -> None:
+        """Say again what has not been answered: question or answer may be lost. All of it may be heard twice."""
+        for run, member in self._members():
+            if run.phase is Phase.CLOSING:
+                self._finish(turn, member)
+            elif member.leased and not member.ready and member.first_slot <= turn.slot:
+                self._assign(turn, run, member)
+        for run in self.runs.values():
+            if run.phase is Phase.TRAINING:
+                rounds.remind(turn, run, self.tickets)
 
     # --- settling and closing ---------------------------------------------------------------------------------------
 
     def on_receipt(self, turn: Turn, record: ReceiptRecord) -> None:
-        """Judge a receipt by the deltas that reached us, and settle it."""
-        run = self.runs.get(record.lease.placement.job.id)
-        if run is None or record.settlement is not None:
+        """Judge a receipt and settle it. A shard that is receipted for good while we train is a lost one."""
+        job = record.lease.placement.job
+        if job.owner != turn.identity.key or record.settlement is not None:
             return
+        run = self.runs.get(job.id)
         shard = ShardId(record.lease.lease.award, record.lease.lease.shard)
-        member = run.find(shard) or run.former.get(shard)
-        unknown = [d for d in record.receipt.deltas if member is None or d not in member.deltas]
-        accepted = not unknown
-        body = Settlement(
-            receipt=record.id,
-            accepted=accepted,
-            amount_microcredits=amount_due(record) if accepted else 0,
-            reason="" if accepted else f"{len(unknown)} of {len(record.receipt.deltas)} deltas never arrived",
+        member = run.find(shard) if run is not None else None
+        if run is not None and member is not None and record.receipt.final:
+            # Before the settlement: a placement that is settled can no longer be revoked.
+            self._lose(turn, run, member, "its provider ended it")
+        if run is not None and member is None:
+            member = run.former.get(shard)
+        deltas = None if member is None else member.deltas.values()
+        turn.record(
+            settlement(record, deltas, turn.identity.genesis.slot_ms), (record.id,), tell=(record.lease.provider,)
         )
-        turn.record(body, (record.id,), tell=record.lease.provider)
-        self._close_if_settled(turn, run)
+        if run is not None:
+            self._close_if_settled(turn, run)
 
     def on_model_finished(self, turn: Turn, event: ModelFinished) -> None:
-        run = self.runs[event.job]
-        run.checkpoint, run.loss_last_millinats, run.sample = event.checkpoint, event.loss_millinats, event.sample
-        self._close_if_settled(turn, run)
+        run = self._running(event.job)
+        if run is not None:
+            run.checkpoint, run.loss_last_millinats, run.sample = event.checkpoint, event.loss_millinats, event.sample
+            self._close_if_settled(turn, run)
 
     def on_receipts_due(self, turn: Turn, job: bytes) -> None:
-        run = self.runs[job]
-        if run.phase is Phase.CLOSING and run.checkpoint is not None:
+        run = self._running(job)
+        if run is not None and run.checkpoint is not None:
             self._close(turn, run, "done", "some receipts never came")
 
-    def _close_if_settled(self, turn: Turn, run: Run) -> None:
-        if run.phase is not Phase.CLOSING or run.checkpoint is None:
-            return
-        for member in run.members.values():
-            lease = turn.state.placements[member.id.award, member.id.shard].lease
-            if lease is None or not any(r.receipt.final and r.settlement is not None for r in lease.receipts):
-                return
-        self._close(turn, run, "done", "")
+    def _finish(self, turn: Turn, member: Member) -> None:
+        turn.do(Send(member.provider, Finish(award=member.id.award, shard=member.id.shard)))
 
-    def _close(self, turn: Turn, run: Run, outcome: str, reason: str) -> None:
-        body = Closure.model_validate(
-            {
-                "job": run.id,
-                "outcome": outcome,
-                "reason": reason[:1024],
-                "rounds": run.round,
-                "checkpoint": run.checkpoint,
-                "loss_first_millinats": run.loss_first_millinats,
-                "loss_last_millinats": run.loss_last_millinats,
-            }
-        )
-        turn.record(body, (run.id,))
-        if run.phase is not Phase.OVER:
-            run.phase = Phase.OVER
-            turn.do(CloseModel(run.id))
+    def _close_if_settled(self, turn: Turn, run: Run) -> None:
+        if run.phase is Phase.CLOSING and run.checkpoint is not None and is_settled(turn.state, run):
+            self._close(turn, run, "done", "")
+
+    def _close(self, turn: Turn, run: Run, outcome: Outcome, reason: str) -> None:
+        turn.record(closure(run, outcome, reason), (run.id,))
+        run.phase = Phase.OVER
+        turn.do(CloseModel(run.id))
         turn.notify("job over", job=run.id.hex(), outcome=outcome, reason=reason)
 
+    def _running(self, job: bytes) -> Run | None:
+        """A job of ours that is not over."""
+        run = self.runs.get(job)
+        return run if run is not None and run.phase is not Phase.OVER else None
+
     def _find(self, shard: ShardId) -> tuple[Run, Member] | None:
-        for run in self.runs.values():
-            member = run.find(shard)
-            if member is not None and run.phase is not Phase.OVER:
-                return run, member
-        return None
+        return next(((run, member) for run, member in self._members() if member.id == shard), None)
 
     def _members(self) -> Iterable[tuple[Run, Member]]:
         return [(run, m) for run in self.runs.values() if run.phase is not Phase.OVER for m in run.members.values()]
+
+
+def _missing(run: Run) -> tuple[int, ...]:
+    """Shards that nobody has."""
+    return tuple(index for index in range(run.record.job.shards) if index not in run.members)

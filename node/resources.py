@@ -312,3 +312,4 @@ class Verification(Strict):
     entries: int
     fingerprint: str
     network: Hex
+    network_name: str

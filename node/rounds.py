@@ -14,6 +14,7 @@ from node.run import Member, Phase, RoundSummary, Run
 from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol.direct import RoundDelta, RoundStart
+from protocol.messages import Blob
 
 FIRST_ROUND_DUE_MS = 60_000  # guess, not measured: nothing is known of the workers' speed yet
 ROUND_DUE_MIN_MS = 10_000
@@ -27,58 +28,73 @@ def begin_round(turn: Turn, run: Run, tickets: TicketOffice) -> None:
         return
     run.in_round = {index: m.id for index, m in asked.items()}
     run.deltas = {}
+    run.attempt += 1
     run.extensions = 0
     run.round_began_ms = turn.now_ms
     for member in asked.values():
-        ticket = tickets.issue(turn, run.parameters, member.provider)
-        message = RoundStart(award=member.id.award, shard=member.id.shard, round=run.round, parameters=ticket)
-        turn.do(Send(member.provider, message))
-    turn.do(SetTimeout(Timer(TimerKind.ROUND_DUE, run.id, run.round), _due_ms(run)))
+        _ask(turn, run, run.parameters, member, tickets)
+    turn.do(SetTimeout(Timer(TimerKind.ROUND_DUE, run.id, run.attempt), _due_ms(run)))
+
+
+def remind(turn: Turn, run: Run, tickets: TicketOffice) -> None:
+    """Ask again for the deltas that are missing: the question or the answer may be lost."""
+    if run.parameters is not None and not run.stepping:
+        for index in sorted(run.in_round.keys() - run.deltas.keys()):
+            _ask(turn, run, run.parameters, run.members[index], tickets)
 
 
 def take_delta(turn: Turn, run: Run, member: Member, delta: RoundDelta) -> None:
-    """Book a delta; close the round if it was the last one."""
-    member.energy_j += delta.energy_j
-    member.carbon_ug += delta.carbon_ug
-    member.deltas.add(delta.delta.blob.sha256)
+    """Book a delta, once for each round; close the round if it was the last one."""
+    if delta.round > run.round:
+        return  # nobody has asked for it
+    if delta.round not in member.deltas:
+        member.deltas[delta.round] = delta.delta.blob.sha256
+        member.energy_j += delta.energy_j
+        member.carbon_ug += delta.carbon_ug
     index = member.id.shard
     if delta.round != run.round or run.in_round.get(index) != member.id or run.stepping:
         return  # too late for its round; it is paid for all the same
     run.deltas[index] = delta
-    close_if_complete(turn, run)
-
-
-def close_if_complete(turn: Turn, run: Run) -> None:
-    """Step when nobody is missing any more."""
-    if run.deltas and not run.stepping and run.deltas.keys() >= run.in_round.keys():
-        _close(turn, run)
+    _close_if_complete(turn, run)
 
 
 def drop(turn: Turn, run: Run, index: int) -> None:
-    """A member is gone: the round goes on without it."""
+    """A member is gone: the round goes on without it.
+
+    A delta that is part of a step under way may be fetched already: it stays, and if it is not, the step fails and
+    names it.
+    """
+    if run.stepping and index in run.deltas:
+        return
     run.in_round.pop(index, None)
     run.deltas.pop(index, None)
-    close_if_complete(turn, run)
+    _close_if_complete(turn, run)
 
 
-def on_due(turn: Turn, run: Run, number: int) -> list[Member]:
+def on_step_failed(turn: Turn, run: Run, index: int) -> None:
+    """A delta could not be had: step again without it, or wait for those that are still to come."""
+    run.stepping = False
+    drop(turn, run, index)
+    if run.in_round and not run.stepping:
+        turn.do(SetTimeout(Timer(TimerKind.ROUND_DUE, run.id, run.attempt), _due_ms(run)))
+
+
+def on_due(turn: Turn, run: Run, attempt: int) -> list[Member]:
     """The round is overdue: close it with a quorum, or wait again. Returns the members that have tried our patience."""
-    if run.phase is not Phase.TRAINING or number != run.round or run.stepping or not run.in_round:
+    if run.phase is not Phase.TRAINING or attempt != run.attempt or run.stepping or not run.in_round:
         return []
     if 2 * len(run.deltas) > len(run.in_round):
         _close(turn, run)
         return []
     if run.extensions < EXTENSIONS_MAX:
         run.extensions += 1
-        turn.do(SetTimeout(Timer(TimerKind.ROUND_DUE, run.id, run.round), _due_ms(run)))
+        turn.do(SetTimeout(Timer(TimerKind.ROUND_DUE, run.id, run.attempt), _due_ms(run)))
         return []
-    return [run.members[i] for i in run.in_round.keys() - run.deltas.keys() if i in run.members]
+    return [run.members[index] for index in sorted(run.in_round.keys() - run.deltas.keys())]
 
 
-def on_stepped(turn: Turn, run: Run, number: int) -> bool:
-    """Book the closed round. True when it was the last."""
-    if number != run.round or not run.stepping:
-        return False
+def book_round(turn: Turn, run: Run) -> None:
+    """The step is taken: on to the next round."""
     deltas = list(run.deltas.values())
     summary = RoundSummary(
         run.round,
@@ -105,7 +121,18 @@ def on_stepped(turn: Turn, run: Run, number: int) -> bool:
     run.stepping = False
     run.in_round, run.deltas = {}, {}
     run.round += 1
-    return run.round >= run.record.job.training.rounds
+
+
+def _ask(turn: Turn, run: Run, parameters: Blob, member: Member, tickets: TicketOffice) -> None:
+    ticket = tickets.issue(turn, parameters, member.provider)
+    message = RoundStart(award=member.id.award, shard=member.id.shard, round=run.round, parameters=ticket)
+    turn.do(Send(member.provider, message))
+
+
+def _close_if_complete(turn: Turn, run: Run) -> None:
+    """Step when nobody is missing any more."""
+    if run.deltas and not run.stepping and run.deltas.keys() >= run.in_round.keys():
+        _close(turn, run)
 
 
 def _close(turn: Turn, run: Run) -> None:

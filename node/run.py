@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,8 @@ from ledger.state import JobRecord
 from node.events import ShardId
 from protocol.direct import RoundDelta
 from protocol.messages import Blob
+
+MATCHINGS_MAX = 64
 
 
 class Phase(enum.StrEnum):
@@ -30,11 +33,12 @@ class Member:
     id: ShardId
     provider: bytes
     first_slot: int
+    end_slot: int  # the last slot of its lease + 1
     leased: bool = False
     ready: bool = False
     energy_j: int = 0  # reported so far; the receipt settles it
     carbon_ug: int = 0
-    deltas: set[bytes] = field(default_factory=set)  # reported so far
+    deltas: dict[int, bytes] = field(default_factory=dict)  # by round, reported so far
 
 
 @dataclass(slots=True)
@@ -62,6 +66,7 @@ class Run:
     parameters: Blob | None = None
     loss_first_millinats: int = 0
     round: int = 0
+    attempt: int = 0  # rounds begun; one that lost all its members is begun again
     round_began_ms: int = 0
     in_round: dict[int, ShardId] = field(default_factory=dict)  # who was asked for the present round
     deltas: dict[int, RoundDelta] = field(default_factory=dict)
@@ -71,9 +76,9 @@ class Run:
     checkpoint: Blob | None = None
     loss_last_millinats: int = 0
     sample: str = ""
-    replaced: int = 0
-    tables: list[list[dict[str, Any]]] = field(default_factory=list)  # one per matching: why each peer was (not) chosen
-    summaries: list[dict[str, Any]] = field(default_factory=list)
+    # One per matching, why each peer was chosen or not; of a job that searches for long, the last ones.
+    tables: deque[list[dict[str, Any]]] = field(default_factory=lambda: deque(maxlen=MATCHINGS_MAX))
+    summaries: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MATCHINGS_MAX))
 
     @property
     def id(self) -> bytes:

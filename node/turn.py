@@ -6,7 +6,7 @@ A turn keeps the order that safety asks for: what is signed is made durable (`Pe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -81,8 +81,8 @@ class Turn:
         """Tell people."""
         self.do(Notify(kind, data))
 
-    def record(self, body: Body, refs: Sequence[bytes], tell: bytes | None = None) -> Entry | None:
-        """Sign a body into our own feed, and hand it to `tell` at once where somebody waits for it.
+    def record(self, body: Body, refs: Sequence[bytes], tell: Iterable[bytes] = ()) -> Entry | None:
+        """Sign a body into our own feed, and hand it at once to those who wait for it.
 
         None, and a notice, if our own rules make it void: that is a fault of this program, and the entry, though it
         counts for nothing, keeps its place in the feed.
@@ -93,8 +93,9 @@ class Turn:
         self._persist.append(entry)
         self._announce = Head(entry.author, entry.seq, entry.id)
         self.judged.extend(judged)
-        if tell is not None and tell != self.identity.key:
-            self.do(Send(tell, Entries(entries=(entry.raw,), more=False)))
+        for peer in dict.fromkeys(tell):
+            if peer != self.identity.key:
+                self.do(Send(peer, Entries(entries=(entry.raw,), more=False)))
         if entry.id in self.state.voids:
             self.notify("own entry void", entry_kind=entry.kind, reason=self.state.voids[entry.id])
             return None
@@ -111,5 +112,3 @@ class Turn:
         if self._announce is not None:
             actions.append(Publish(self.identity.topics.entries, encode_announcement((self._announce,))))
         return actions + self._actions
-
-

@@ -112,7 +112,8 @@ class Screen:
                 f"planned {format_carbon(summary['carbon_ug'])} against {format_carbon(baseline['carbon_ug'])}"
                 f" {name.replace('_', ' ')}: {saving:.3g} % saved ({self._basis})"
             )
-        self.say("award, leases and tickets go out: every step a signed ledger entry")
+        if summary["baselines"]:
+            self.say("award, leases and tickets go out: every step a signed ledger entry")
 
     def _round(self, data: Mapping[str, Any]) -> None:
         self._losses.append(data["loss_millinats"])
@@ -140,7 +141,7 @@ class Screen:
                 str(receipt["tokens"]),
                 format_energy(receipt["energy_j"]),
                 format_energy(receipt["surplus_j"]),
-                f"{format_carbon(receipt['carbon_ug'])} ({receipt['method']}, A{receipt['assurance']})",
+                f"{format_carbon(receipt['carbon_ug'])} ({self._basis})",
                 format_credits(receipt["amount_microcredits"]) if receipt["accepted"] else escape(receipt["reason"]),
             )
         self._console.print(table)
@@ -154,8 +155,8 @@ class Screen:
         self.say(f"a sample ({outcome.sample_word_share:.0%} of its words occur in the corpus):")
         self._console.print(escape(printable(detail["sample"])), style="italic")
         kwh = account["energy_j"] / 3_600_000
-        basis = f"{', '.join(account['methods'])}, A{account['assurance']}, ±{account['uncertainty_permille'] / 10:.3g} %"
-        self.say(f"{kwh:.6f} kWh, {account['carbon_ug'] / 1e6:.4f} gCO2e ({basis})")
+        uncertainty = f"±{account['uncertainty_permille'] / 10:.3g} %"
+        self.say(f"{kwh:.6f} kWh, {account['carbon_ug'] / 1e6:.4f} gCO2e ({self._basis}, {uncertainty})")
         for name in ("cheapest", "grid_average"):
             baseline_ug = outcome.baseline_ug(name)
             saved = 100 * (1 - account["carbon_ug"] / baseline_ug)
@@ -163,9 +164,6 @@ class Screen:
             self.say(f"  {label} would have emitted {baseline_ug / 1e6:.4f} gCO2e: {saved:.0f} % saved ({self._basis})")
         for name, verified in outcome.verified.items():
             self.say(f"{name}: ledger verify: OK ({verified['entries']} entries), heads {verified['fingerprint']}")
-
-    def end(self, outcome: Outcome) -> None:
-        self.say(f"done: trained on {outcome.peers - 1} of {outcome.peers} peers' green power, the fifth was killed")
 
 
 def sparkline(losses: list[int]) -> str:

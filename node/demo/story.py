@@ -15,6 +15,8 @@ from node.client import Client
 from node.demo.report import Outcome, word_share, write
 from node.demo.screen import Screen
 from node.devnet.network import Member, Processes, make
+from node.jobfile import JobFile
+from node.toml_file import load
 from protocol.errors import LocalError, VerificationFailed
 
 PEERS = 5
@@ -35,15 +37,18 @@ def run(out: Path | None, seed: int) -> None:
         screen.say(f"starting {PEERS} nodes as {PEERS} processes on loopback, each with its own key, ledger and power")
         try:
             processes.start()
-            outcome = _Demo(members, processes, screen).play()
+            demo = _Demo(members, processes, screen)
+            outcome = demo.play()
             if out is not None:
                 screen.say(f"writing the results to {out}")
                 write(out, outcome)
+                demo.lead.download(outcome.detail["checkpoint"]["sha256"], out / "checkpoint.safetensors")
+                demo.lead.export(out / "ledger.bin")
         finally:
             screen.say("stopping the nodes")
             processes.stop()
     outcome.check()
-    screen.end(outcome)
+    screen.say("done")
 
 
 class _Demo:
@@ -69,7 +74,7 @@ class _Demo:
         self.screen.say("waiting until all have met: libp2p connections, and adverts by gossip")
         deadline_s = time.monotonic() + MEET_TIMEOUT_S
         for name, client in self.clients.items():
-            while len(client.get("/v1/offers")["offers"]) < PEERS:
+            while len(client.offers()["offers"]) < PEERS:
                 if time.monotonic() > deadline_s:
                     raise LocalError(
                         "HEL-DEMO-001",
@@ -77,19 +82,21 @@ class _Demo:
                         f"See {self.members[name].home.log_path}.",
                     )
                 time.sleep(POLL_S)
-        node = self.lead.get("/v1/node")
+        node = self.lead.node()
         self.screen.say(f"all {PEERS} nodes are connected; the network's clock says", clock_ms=node["now_ms"])
-        self.screen.sites(list(self.members.values()), self.lead.get("/v1/offers")["offers"], node)
+        self.screen.sites(list(self.members.values()), self.lead.offers()["offers"], node)
 
     def _submit(self) -> str:
         self.screen.say(f"a researcher submits node/examples/shakespeare.toml through the API of {LEAD_SITE}, her own node")
         with as_file(files("node") / "examples") as examples:
-            return self.lead.submit(examples / "shakespeare.toml")
+            asked = load(examples / "shakespeare.toml", JobFile)
+            blobs = [self.lead.upload(examples / name) for name in asked.training.data]
+        return str(self.lead.submit(asked.request(blobs).model_dump_json())["id"])
 
     def _follow(self, job: str) -> None:
         """Show what happens; kill a worker in the middle."""
         deadline_s = time.monotonic() + JOB_TIMEOUT_S
-        for event in self.lead.events(timeout_s=JOB_TIMEOUT_S):
+        for event in self.lead.events():
             data = event["data"]
             if data.get("job") != job:
                 continue
@@ -103,7 +110,7 @@ class _Demo:
         raise LocalError("HEL-DEMO-002", f"the job was not over after {JOB_TIMEOUT_S} s", "Try again on a calmer machine.")
 
     def _kill_one(self, job: str) -> None:
-        placements = self.lead.get(f"/v1/jobs/{job}")["placements"]
+        placements = self.lead.job(job)["placements"]
         working = [p["provider"]["label"] for p in placements if p["status"] == "leased"]
         self.killed = next(name for name in working if name != LEAD_SITE)
         self.screen.killed(self.killed)
@@ -112,7 +119,7 @@ class _Demo:
     def _account(self, job: str) -> Outcome:
         self.screen.say("comparing the survivors' ledgers, every signature and rule checked again")
         verified = self._agree()
-        detail = self.lead.get(f"/v1/jobs/{job}")
+        detail = self.lead.job(job)
         if detail["outcome"] != "done":
             raise LocalError("HEL-DEMO-003", f"the job ended {detail['outcome']}: {detail['reason']}", "See above.")
         with as_file(files("node") / "examples" / "shakespeare.txt") as corpus:
@@ -123,8 +130,6 @@ class _Demo:
             killed=self.killed,
             detail=detail,
             verified=verified,
-            ledger=self.lead.download("/v1/ledger/export"),
-            checkpoint=self.lead.download(f"/v1/blobs/{detail['checkpoint']['sha256']}"),
             sample_word_share=share,
         )
         self.screen.outcome(outcome)
@@ -134,7 +139,7 @@ class _Demo:
         """Every survivor's own verification, once all have the same heads: attestations go on while we look."""
         deadline_s = time.monotonic() + AGREE_TIMEOUT_S
         while True:
-            verified = {n: c.get("/v1/ledger/verify") for n, c in self.clients.items() if n != self.killed}
+            verified = {n: c.verify() for n, c in self.clients.items() if n != self.killed}
             if len({v["fingerprint"] for v in verified.values()}) == 1:
                 return verified
             if time.monotonic() > deadline_s:

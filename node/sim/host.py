@@ -46,7 +46,14 @@ class Host:
     """One site with its machine."""
 
     def __init__(
-        self, world: World, site: Site, keypair: KeyPair, address: str, offer: Offer | None, store: Store, source: Source
+        self,
+        world: World,
+        site: Site,
+        keypair: KeyPair,
+        address: str,
+        offer: Offer | None,
+        store: Store,
+        source: Source,
     ) -> None:
         self.world = world
         self.site = site

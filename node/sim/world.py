@@ -17,7 +17,15 @@ from ledger.store.sqlite import SqliteStore
 from node.core import Node
 from node.devnet.sites import Site
 from node.energy.source import source_from_config
-from node.events import DialFailed, Event, GossipReceived, JobSubmitted, MessageReceived, PeerConnected, PeerDisconnected
+from node.events import (
+    DialFailed,
+    Event,
+    GossipReceived,
+    JobSubmitted,
+    MessageReceived,
+    PeerConnected,
+    PeerDisconnected,
+)
 from node.sim.host import Broken, Host
 from node.sim.network import CALM, Faults, Network
 from node.turn import Chance

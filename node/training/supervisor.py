@@ -192,13 +192,14 @@ class Worker:
     async def _listen(self) -> str:
         """Pass replies on until there can be no more; returns why."""
         assert self._process.stdout is not None  # noqa: S101  # a pipe was asked for
+        patience_s = START_S  # loading torch from a slow disk holds the interpreter, and with it the heartbeat
         while True:
             try:
-                async with asyncio.timeout(self._silence_s):
+                async with asyncio.timeout(patience_s):
                     line = await self._process.stdout.readline()
                 reply = wire.parse_reply(line) if line else None
             except TimeoutError:
-                return f"it said nothing for {self._silence_s:g} s"
+                return f"it said nothing for {patience_s:g} s"
             except ValueError:  # longer than LINE_BYTES_MAX, or no reply
                 return "it said what is no reply"
             match reply:
@@ -212,6 +213,7 @@ class Worker:
                 case _ if self._pending is None or self._pending.done():
                     return f"it said '{reply.op}' unasked"
                 case _:
+                    patience_s = self._silence_s
                     self._pending.set_result(reply)
 
     async def _leave(self) -> None:

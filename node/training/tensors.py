@@ -21,6 +21,7 @@ from protocol.errors import Reject
 Layout: TypeAlias = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]  # every tensor's name, type and shape
 
 HEADER_BYTES_PER_TENSOR_MAX = 1024  # a Llama's name, type, shape and offsets take about 120
+QUOTE_MAX = 120  # characters of a stranger's text in one of our messages
 
 
 def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
@@ -56,9 +57,9 @@ def read(path: Path, layout: Layout) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise Reject(f"{path.name} is not a safetensors file: {error}") from error
+        raise Reject(f"{path.name} is not a safetensors file: {quoted(str(error))}") from error
     if odd := sorted(tensors.keys() ^ layout.keys()):
-        raise Reject(f"{path.name} has other tensors than the model: {odd[0]!r} is missing or unknown")
+        raise Reject(f"{path.name} has other tensors than the model: {quoted(odd[0])} is missing or unknown")
     for name, (dtype, shape) in layout.items():
         tensor = tensors[name]
         if (tensor.dtype, tuple(tensor.shape)) != (dtype, shape):
@@ -66,3 +67,8 @@ def read(path: Path, layout: Layout) -> dict[str, Tensor]:
         if dtype.is_floating_point and not bool(tensor.isfinite().all()):
             raise Reject(f"{path.name}: {name} holds numbers that are not finite")
     return tensors
+
+
+def quoted(text: str) -> str:
+    """What a stranger may have written, short and without control characters."""
+    return ascii(text[:QUOTE_MAX])

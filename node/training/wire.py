@@ -15,6 +15,7 @@ from protocol.messages import ARRAY_MAX, Count, Digest, Positive, TrainingSpec
 
 LINE_BYTES_MAX = 2 * 2**20  # an `outer` with ARRAY_MAX paths of PATH_MAX bytes is half of it
 SAMPLE_BYTES_MAX = 65_536
+MESSAGE_MAX = 4096  # characters of an error's cause
 HEARTBEAT_S = 1.0
 
 Role = Literal["shard", "lead"]
@@ -144,8 +145,8 @@ class Failed(Line):
 
     op: Literal["error"] = "error"
     code: Annotated[str, Field(max_length=32)]
-    cause: Annotated[str, Field(max_length=4096)]
-    remedy: Annotated[str, Field(max_length=4096)]
+    cause: Annotated[str, Field(max_length=MESSAGE_MAX)]
+    remedy: Annotated[str, Field(max_length=MESSAGE_MAX)]
     faulty: Annotated[int, Field(ge=0, lt=ARRAY_MAX)] | None = None
 
 

@@ -18,6 +18,7 @@ from node.training.isolation import isolate
 from node.training.wire import (
     HEARTBEAT_S,
     LINE_BYTES_MAX,
+    MESSAGE_MAX,
     Bye,
     Command,
     Failed,
@@ -126,18 +127,20 @@ def main() -> NoReturn:
 
 def failure(error: ImportError | LocalError | OSError | Reject) -> Failed:
     """The reply that tells a person what happened. Other exceptions are faults of the program: they end it."""
+    cause, faulty = str(error), None
     match error:
         case LocalError():
-            return Failed(code=error.code, cause=error.cause, remedy=error.remedy)
+            code, cause, remedy = error.code, error.cause, error.remedy
         case FaultyDelta():
-            return Failed(code="HEL-TRAIN-008", cause=str(error), remedy="average without it", faulty=error.index)
+            code, remedy, faulty = "HEL-TRAIN-008", "average without it", error.index
         case Reject():
-            return Failed(code="HEL-TRAIN-008", cause=str(error), remedy="fetch the file again, from another peer")
+            code, remedy = "HEL-TRAIN-008", "fetch the file again, from another peer"
         case ImportError():
+            code, remedy = "HEL-TRAIN-001", "pip install 'heliotrope[train]'"
             cause = f"training needs the module {error.name}, which cannot be imported: {error}"
-            return Failed(code="HEL-TRAIN-001", cause=cause, remedy="pip install 'heliotrope[train]'")
-        case OSError():
-            return Failed(code="HEL-TRAIN-009", cause=str(error), remedy="check the disk and the data directory")
+        case _:  # OSError
+            code, remedy = "HEL-TRAIN-009", "check the disk and the data directory"
+    return Failed(code=code, cause=cause[:MESSAGE_MAX], remedy=remedy, faulty=faulty)
 
 
 if __name__ == "__main__":

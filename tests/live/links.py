@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Self
 
 import trio
 from libp2p import new_host
@@ -56,25 +57,36 @@ Opener = Callable[..., Awaitable[tuple[Link, Inbox]]]
 
 
 CHILD = """
-import asyncio, sys
-from node.link import Link
+import asyncio, sys, time
+from node.link import Link, MessageArrived
+
+answers = []
+
+def deliver(event):
+    if isinstance(event, MessageArrived):
+        if event.data == b"busy":
+            time.sleep(1)
+        answers.append(asyncio.ensure_future(link.send(event.peer, b"%d" % len(event.data))))
 
 async def main():
-    link = Link(seed=b"c" * 32, listen="/ip4/127.0.0.1/tcp/0", topics=[sys.argv[1]],
-                judge=lambda topic, data: True, deliver=lambda event: None)
     await link.start()
     print(link.addresses[0], flush=True)
     if len(sys.argv) > 2:
         await link.dial(sys.argv[2])
     await asyncio.Event().wait()
 
+link = Link(seed=b"c" * 32, listen="/ip4/127.0.0.1/tcp/0", topics=[sys.argv[1]],
+            judge=lambda topic, data: True, deliver=deliver)
 asyncio.run(main())
 """
 
 
 @asynccontextmanager
 async def child(*dials: str, stderr: int | None = None) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A link in a process of its own, and its address. It dials the address it is given, if any."""
+    """A link in a process of its own, and its address. It dials the address it is given, if any.
+
+    It answers every message with the number of its bytes; after `busy` its loop does nothing else for a second.
+    """
     command = (sys.executable, "-c", CHILD, TOPIC, *dials)
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=stderr)
     try:
@@ -86,32 +98,40 @@ async def child(*dials: str, stderr: int | None = None) -> AsyncIterator[tuple[a
         await process.wait()
 
 
-@asynccontextmanager
-async def proxy(address: str) -> AsyncIterator[tuple[str, Callable[[], None]]]:
-    """An address that leads to the given one, and a function that cuts every connection made through it."""
-    _, _, host, _, port, _, peer = address.split("/")
-    writers: list[asyncio.StreamWriter] = []
+class Proxy:
+    """Leads to a link's address; holds what comes through until it is released, and cuts it when asked."""
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, target: str) -> None:
+        _, _, self._host, _, self._port, _, self._peer = target.split("/")
+        self._writers: list[asyncio.StreamWriter] = []
+        self.accepted, self.released = asyncio.Event(), asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.address = f"/ip4/127.0.0.1/tcp/{self._server.sockets[0].getsockname()[1]}/p2p/{self._peer}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted.set()
+        onward_reader, onward_writer = await asyncio.open_connection(self._host, int(self._port))
+        self._writers += [writer, onward_writer]
+        await self.released.wait()
+        await asyncio.gather(self._pump(reader, onward_writer), self._pump(onward_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()
         writer.close()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        onward_reader, onward_writer = await asyncio.open_connection(host, int(port))
-        writers.extend((writer, onward_writer))
-        await asyncio.gather(pump(reader, onward_writer), pump(onward_reader, writer))
-
-    def cut() -> None:
-        for writer in writers:
-            writer.transport.abort()
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    async with server:
-        yield f"/ip4/127.0.0.1/tcp/{server.sockets[0].getsockname()[1]}/p2p/{peer}", cut
-        server.close()
 
 
 def as_raw_peer(attack: Callable[[IHost, ID], Awaitable[None]], address: str, **options: object) -> Awaitable[None]:

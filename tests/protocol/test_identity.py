@@ -146,14 +146,19 @@ def test_speccheck_10_and_11_small_order_a_in_a_spelling_that_is_not_canonical(h
     assert not verify(public, MESSAGE, encoded(r) + NONCE.to_bytes(32, "little"))
 
 
-# Test 1 of RFC 8032, section 7.1; the peer id is what go-libp2p makes of that key.
+# Test 1 of RFC 8032, section 7.1; the peer id is what libp2p 0.8.1 makes of that key.
 RFC_SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
 RFC_PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
 
 
 def test_a_known_seed_gives_the_known_key_and_peer_id() -> None:
     assert KeyPair(RFC_SEED).public == RFC_PUBLIC
-    assert peer_id(RFC_PUBLIC) == "12D3KooWQK3W3yXxZfLsWzVbRVCcuSxq2MCnzqKy1hKCBTA1hAMu"
+    assert peer_id(RFC_PUBLIC) == "12D3KooWQK1wnefoLrcVHbbnf5tLzbopUd3K3bFAoJpA7YJgL5pV"
+
+
+def test_the_example_of_the_libp2p_specification_is_read() -> None:
+    example = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
+    assert peer_id(public_key(example)) == example
 
 
 @given(public=st.binary(min_size=32, max_size=32))

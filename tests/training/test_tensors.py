@@ -50,6 +50,14 @@ def test_reject_other_tensors(tmp_path: Path, tensors: dict[str, Tensor], reason
         read(tmp_path / "t", layout_of(TENSORS))
 
 
+def test_stranger_cannot_fill_our_messages(tmp_path: Path) -> None:
+    save_file({"\x1b[2J" * 500: torch.zeros(1)}, tmp_path / "t")
+    with pytest.raises(Reject) as caught:
+        read(tmp_path / "t", layout_of(TENSORS))
+    assert len(str(caught.value)) < 1000
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [

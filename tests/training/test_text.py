@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+import node
 from node.training.text import batches, load, validation_windows
 from protocol.errors import LocalError, VerificationFailed
 
@@ -23,6 +25,13 @@ def test_last_twentieth_is_held_out(tmp_path: Path) -> None:
     text = loaded_text(tmp_path, training_spec())
     assert bytes(text.training.tolist()) + bytes(text.validation.tolist()) == TEXT
     assert len(text.validation) == len(TEXT) // 20
+
+
+def test_example_text_is_the_one_whose_source_is_told() -> None:
+    examples = Path(node.__file__).parent / "examples"
+    text = (examples / "shakespeare.txt").read_bytes()
+    assert text.isascii()
+    assert hashlib.sha256(text).hexdigest() in (examples / "SOURCES.md").read_text()
 
 
 def test_several_files_are_one_text(tmp_path: Path) -> None:

@@ -1,0 +1,140 @@
+"""`init`, `up`, `status`, `peers`: one's own node."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from node.commands.options import HomeOption, JsonOption, client_of, home_of, print_json
+from protocol.errors import Unreachable
+
+if TYPE_CHECKING:
+    from node.energy.source import EnergyConfig
+    from protocol.genesis import Genesis
+
+LABEL_MAX_CHARACTERS = 32
+NEW_NETWORK_SLOT_MS = 300_000  # five minutes, the step of most grid data
+
+# A node that does not say where it stands counts as standing on the world's average grid, and has nothing of its own.
+UNKNOWN_ZONE = "ZZ"  # a code that ISO 3166 leaves to its users
+WORLD_G_PER_KWH = 436  # of the year 2022: Ember, Global Electricity Review 2023
+
+
+def init(
+    *,
+    home: HomeOption = None,
+    label: Annotated[str | None, Parameter(help="What to call the node; else the machine's name.")] = None,
+    zone: Annotated[str | None, Parameter(help="Grid zone as Electricity Maps spells it: ES, DK-DK1.")] = None,
+    latitude: Annotated[float | None, Parameter(help="Degrees north.")] = None,
+    longitude: Annotated[float | None, Parameter(help="Degrees east.")] = None,
+    carrier: Annotated[str, Parameter(help="Own source behind the meter: solar, wind, hydro; grid for none.")] = "grid",
+    capacity_w: Annotated[int, Parameter(help="Peak power of that source, in watts.")] = 0,
+    genesis: Annotated[Path | None, Parameter(help="The network's genesis file; else a new network is made.")] = None,
+) -> None:
+    """Make a node: its key, its token and its configuration."""
+    from node.config import Config, create_home, load_genesis, load_keypair
+    from protocol.identity import peer_id
+
+    place = home_of(home)
+    name = (label or platform.node() or "node")[:LABEL_MAX_CHARACTERS]
+    config = Config(label=name, energy=_site(zone, latitude, longitude, carrier, capacity_w))
+    network = load_genesis(genesis) if genesis else _new_network(name)
+    create_home(place, config, network)
+    print(f"{name} is {peer_id(load_keypair(place, network).public)}, in {place.path}")
+    print(f"network  {network.name} {network.network_id().hex()[:16]}" + ("" if genesis else " (new)"))
+    print(f"power    {carrier} of {capacity_w} W in zone {config.energy.zone}")
+    if zone is None:
+        print("Without --zone it counts as the world's average grid; set [energy] in config.toml.", file=sys.stderr)
+    print(f"Edit {place.config_path}, then start it with: heliotrope up" + (f" --home {home}" if home else ""))
+
+
+def up(*, home: HomeOption = None) -> None:
+    """Run the node until Ctrl-C or SIGTERM."""
+    from node.config import load_config
+    from node.daemon import run
+
+    place = home_of(home)
+    load_config(place)  # a home that is none is named before a log is begun in it
+    run(place)
+
+
+def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """What the node is doing, or why it is idle."""
+    from node import show
+
+    client = client_of(home)
+    node = client.node()
+    try:
+        client.ready()
+        faults = ""
+    except Unreachable as error:
+        faults = error.cause
+    if as_json:
+        print_json({**node, "ready": not faults, "not_ready": faults})
+    else:
+        show.status(node, faults)
+
+
+def peers(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Who else is there, and which addresses do not answer."""
+    from node import show
+
+    answer: dict[str, Any] = client_of(home).peers()
+    if as_json:
+        print_json(answer)
+    else:
+        show.peers(answer)
+
+
+def _site(
+    zone: str | None, latitude: float | None, longitude: float | None, carrier: str, capacity_w: int
+) -> EnergyConfig:
+    """Raises Invalid for a site that cannot be: every fault at once."""
+    from pydantic import ValidationError
+
+    from node.devnet.sites import LIFECYCLE_G_PER_KWH
+    from node.documents import Fault, faults_of, invalid
+    from node.energy.source import EnergyConfig
+    from node.energy.zones import GRIDS
+
+    placed = [value is not None for value in (zone, latitude, longitude)]
+    if any(placed) != all(placed):
+        raise invalid("the site", [Fault("--zone", "goes together with --latitude and --longitude: where it stands")])
+    if carrier == "solar" and not all(placed):
+        raise invalid(
+            "the site", [Fault("--carrier", "solar needs --zone, --latitude and --longitude: where the sun is")]
+        )
+    grid_g_per_kwh = GRIDS[zone].mean_g_per_kwh if zone in GRIDS else WORLD_G_PER_KWH
+    own_g_per_kwh = next((g for source, g in LIFECYCLE_G_PER_KWH.items() if source == carrier), grid_g_per_kwh)
+    try:
+        return EnergyConfig.model_validate(
+            {
+                "device_id": "meter",
+                "zone": zone or UNKNOWN_ZONE,
+                "latitude": latitude or 0.0,
+                "longitude": longitude or 0.0,
+                "carrier": carrier,
+                "capacity_w": capacity_w,
+                "own_g_per_kwh": own_g_per_kwh,
+                "grid_g_per_kwh": None if zone else WORLD_G_PER_KWH,
+            }
+        )
+    except ValidationError as error:
+        raise invalid("the site", list(faults_of(error, EnergyConfig).values())) from None
+
+
+def _new_network(label: str) -> Genesis:
+    """A network of one, at the world's own pace; whoever gets its genesis file can join."""
+    from protocol.genesis import Clock, Genesis
+
+    now_ms = time.time_ns() // 10**6
+    return Genesis(
+        name=f"{label}-network",
+        clock=Clock(unix_ms=now_ms, network_ms=now_ms, speed=1),
+        slot_ms=NEW_NETWORK_SLOT_MS,
+    )

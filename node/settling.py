@@ -1,0 +1,63 @@
+"""The end of a job's account: how a receipt is judged, when all is settled, and the closure. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal
+
+from ledger.state import ReceiptRecord, State
+from ledger.transitions import amount_due
+from node.run import Run
+from protocol.messages import Closure, Settlement
+
+Outcome = Literal["done", "cancelled", "failed"]
+REASON_MAX = 1024
+
+
+def settlement(record: ReceiptRecord, deltas: Collection[bytes] | None, slot_ms: int) -> Settlement:
+    """The judgement of a receipt by the deltas that reached us.
+
+    `deltas` None: we no longer know them, since we were restarted. Then the doubt is our fault and not the provider's.
+    """
+    reason = _refusal(record, deltas, slot_ms)
+    return Settlement(
+        receipt=record.id,
+        accepted=not reason,
+        amount_microcredits=0 if reason else amount_due(record),
+        reason=reason,
+    )
+
+
+def _refusal(record: ReceiptRecord, deltas: Collection[bytes] | None, slot_ms: int) -> str:
+    """1. No more time is charged under a lease than it lasts.
+    2. Every delta reached us, but for the last one: it may have been on its way when the end came.
+    """
+    leased_ms = record.lease.lease.slots * slot_ms
+    busy_ms = sum(r.receipt.busy_ms for r in record.lease.receipts)
+    if busy_ms > leased_ms:
+        return f"busy for {busy_ms} ms under a lease of {leased_ms} ms"
+    unknown = 0 if deltas is None else sum(delta not in deltas for delta in record.receipt.deltas[:-1])
+    if unknown:
+        return f"{unknown} of {len(record.receipt.deltas)} deltas never arrived"
+    return ""
+
+
+def is_settled(state: State, run: Run) -> bool:
+    """Whether every shard has its final receipt, and that its settlement."""
+    leases = [state.placements[member.id.award, member.id.shard].lease for member in run.members.values()]
+    return all(
+        lease is not None and any(r.receipt.final and r.settlement is not None for r in lease.receipts)
+        for lease in leases
+    )
+
+
+def closure(run: Run, outcome: Outcome, reason: str) -> Closure:
+    return Closure(
+        job=run.id,
+        outcome=outcome,
+        reason=reason[:REASON_MAX],
+        rounds=run.round,
+        checkpoint=run.checkpoint,
+        loss_first_millinats=run.loss_first_millinats,
+        loss_last_millinats=run.loss_last_millinats,
+    )

@@ -1,0 +1,127 @@
+"""The API's answers for people: aligned tables and short lines; jobs are in `show_jobs`.
+
+What strangers wrote is made harmless before it is printed. Colour only where a terminal shows it and NO_COLOR is not
+set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PIPE_WIDTH = 200  # where nobody says how wide: wide enough that a line stays a line for grep
+STYLES = {"chosen": "green", "refused": "red", "done": "green", "failed": "red", "cancelled": "yellow"}
+
+Row = Sequence[object]
+
+
+def printable(text: object) -> str:
+    """A stranger's text without anything that could move a cursor, ring a bell or hide what follows; lines are kept."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in str(text))
+
+
+def say(text: str, *, stderr: bool = False) -> None:
+    """Print lines as they are: no markup is understood, no line is broken."""
+    _console(stderr).print(Text(printable(text)), soft_wrap=True)
+
+
+def rows(headings: Sequence[str], lines: Iterable[Row], *, stderr: bool = False) -> None:
+    """Print a table, without a heading where all are empty. The last column takes what room is left."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_header=any(headings))
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=len(table.columns) < len(headings) - 1)
+    for line in lines:
+        cells = [printable("-" if cell is None or cell == "" else cell) for cell in line]
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
+    console = _console(stderr)
+    with console.capture() as drawn:
+        console.print(table)
+    for line in drawn.get().splitlines():
+        console.out(line.rstrip(), highlight=False)
+
+
+def _console(stderr: bool) -> Console:
+    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
+    return console
+
+
+# --- the node -----------------------------------------------------------------------------------------------------
+
+
+def status(node: Mapping[str, Any], faults: str) -> None:
+    """First what it does, or why nothing; then who and where it is."""
+    shards, jobs, power = node["shards"], node["jobs"], node["power"]
+    if shards:
+        for s in shards:
+            say(f"TRAINING: {s['name']}, shard {s['shard']}, {s['rounds_done']} of {s['rounds']} rounds done")
+    else:
+        met = f"{jobs['seen']} jobs seen, {jobs['bids']} bid for, {jobs['placed']} won"
+        say(f"IDLE: {met if jobs['seen'] else 'no job of others was seen yet'}")
+    if faults:
+        say(faults.upper()[:9] + faults[9:])
+    surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
+    grid = "" if power["grid_g_per_kwh"] is None else f", grid {power['grid_g_per_kwh']} g/kWh"
+    attested = "nothing attested yet" if power["method"] is None else f"{power['method']}, A{power['assurance']}"
+    known, connected = node["peers_known"], node["peers_connected"]
+    rows(
+        ("", ""),
+        (
+            ("node", f"{node['identity']['label']}  {node['identity']['peer_id']}"),
+            (
+                "network",
+                f"{node['network_name']}  {node['network'][:16]}  slot {node['slot']}, {moment(node['now_ms'])}",
+            ),
+            ("power", f"{power['carrier']} in {power['zone'] or 'no zone'}: {surplus}{grid} ({attested})"),
+            ("peers", f"{connected} connected, {known} known"),
+            ("ledger", f"{node['ledger_entries']} entries" + (f", {node['forks']} forks" if node["forks"] else "")),
+        ),
+    )
+
+
+def peers(answer: Mapping[str, Any]) -> None:
+    """Peers, and the addresses that do not answer."""
+    rows(
+        ("peer", "id", "connected", "zone", "carrier", "device", "advert"),
+        (
+            (
+                p["identity"]["label"],
+                p["identity"]["peer_id"],
+                "yes" if p["connected"] else "no",
+                p["zone"],
+                p["carrier"],
+                p["device"],
+                None if p["advert_age_ms"] is None else f"{p['advert_age_ms'] / 1000:.0f} s ago",
+            )
+            for p in answer["peers"]
+        ),
+    )
+    for failed in answer["unreachable"]:
+        say(f"no answer from {failed['address']} ({failed['failures']} times): {failed['reason']}")
+
+
+# --- the ledger ---------------------------------------------------------------------------------------------------
+
+
+def entries(answer: Iterable[Mapping[str, Any]]) -> None:
+    rows(
+        ("position", "id", "time", "author", "seq", "kind", "void"),
+        (
+            (e["position"], e["id"][:12], moment(e["time_ms"]), e["author"]["label"], e["seq"], e["kind"], e["void"])
+            for e in answer
+        ),
+    )
+
+
+def moment(time_ms: int) -> str:
+    """Network time as a date and an hour, UTC; what no calendar holds, as it is."""
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OSError, OverflowError, ValueError):
+        return f"{time_ms} ms"

@@ -1,0 +1,52 @@
+"""A ledger as plain values that can be compared: everything that follows from its entries, in no order of arrival."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.ledger import Ledger
+from ledger.state import JobRecord, LeaseRecord, PlacementRecord
+
+
+def facts(ledger: Ledger) -> dict[str, Any]:
+    """All of the state but the order in which dictionaries were filled; records stand as their ids."""
+    state = ledger.state
+    return {
+        "heads": ledger.head_list(),
+        "count": ledger.count,
+        "missing": ledger.missing_refs(),
+        "seen": state.seen,
+        "voids": state.voids,
+        "offers": {key: (r.provider, r.offer) for key, r in state.offers.items()},
+        "offer_of": {key: r.id for key, r in state.offer_of.items()},
+        "attestations": {
+            key: (r.author, r.attestation, r.assurance, r.remaining_j) for key, r in state.attestations.items()
+        },
+        "attestations_of": {key: [r.id for r in records] for key, records in state.attestations_of.items()},
+        "newest_of_device": {key: r.id for key, r in state.newest_of_device.items()},
+        "jobs": {key: _job(r) for key, r in state.jobs.items()},
+        "bids": {key: (r.provider, r.bid, r.offer.id, r.time_ms) for key, r in state.bids.items()},
+        "placements": {key: _placement(r) for key, r in state.placements.items()},
+        "leases": {key: _lease(r) for key, r in state.leases.items()},
+        "leases_of": {key: [r.id for r in records] for key, records in state.leases_of.items()},
+        "receipts": {key: (r.lease.id, r.receipt, r.settlement) for key, r in state.receipts.items()},
+        "owed": state.owed_microcredits,
+    }
+
+
+def _job(r: JobRecord) -> Any:
+    bids = {provider: bid.id for provider, bid in r.bids.items()}
+    placements = [(p.award, p.placement.shard) for p in r.placements]
+    return r.owner, r.job, r.time_ms, bids, placements, r.awards, r.closure, r.status, sorted(r.live())
+
+
+def _placement(r: PlacementRecord) -> Any:
+    lease = r.lease.id if r.lease else None
+    return (
+        *(r.award, r.job.id, r.placement, r.bid.id, r.status, lease),
+        *(r.revocation_reason, r.lost_energy_j, r.lost_carbon_ug),
+    )
+
+
+def _lease(r: LeaseRecord) -> Any:
+    return r.provider, r.lease, r.placement.award, [receipt.id for receipt in r.receipts], r.released_at_slot

@@ -1,0 +1,93 @@
+"""Where most tests begin: an owner and a provider who have come so far with a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from protocol.envelope import Entry
+from tests.builders import SLOT_MS, History, keypair
+
+OWNER, PROVIDER, OTHER = (keypair(n) for n in range(3))
+
+
+@dataclass(slots=True)
+class Bidding:
+    """The provider has bid for the job."""
+
+    history: History
+    offer: Entry
+    job: Entry
+    bid: Entry
+
+
+@dataclass(slots=True)
+class Awarded(Bidding):
+    """Shard 0 is placed on the provider."""
+
+    award: Entry
+
+
+@dataclass(slots=True)
+class Leased(Awarded):
+    """The provider has countersigned, and a slot has gone by."""
+
+    lease: Entry
+
+
+@dataclass(slots=True)
+class Attested(Leased):
+    """The surplus of that slot is attested."""
+
+    attestation: Entry
+
+
+@dataclass(slots=True)
+class Delivered(Leased):
+    """The final receipt is there."""
+
+    receipt: Entry
+
+
+def bidding(*, offer: dict[str, Any] | None = None, **job: Any) -> Bidding:
+    history = History()
+    offered = history.offer(PROVIDER, **offer or {})
+    asked = history.job(OWNER, **job)
+    return Bidding(history, offered, asked, history.bid(PROVIDER, asked))
+
+
+def awarded(**job: Any) -> Awarded:
+    s = bidding(**job)
+    return Awarded(s.history, s.offer, s.job, s.bid, s.history.award(s.job, s.history.placement(s.bid)))
+
+
+def leased(**job: Any) -> Leased:
+    s = awarded(**job)
+    lease = s.history.lease(s.award)
+    s.history.now_ms += SLOT_MS
+    return Leased(s.history, s.offer, s.job, s.bid, s.award, lease)
+
+
+def attested(**attestation: Any) -> Attested:
+    s = leased()
+    entry = s.history.attestation(PROVIDER, **attestation)
+    return Attested(s.history, s.offer, s.job, s.bid, s.award, s.lease, entry)
+
+
+def delivered() -> Delivered:
+    s = leased()
+    return Delivered(s.history, s.offer, s.job, s.bid, s.award, s.lease, s.history.receipt(s.lease))
+
+
+def assert_void(history: History, entry: Entry, check: int, complaint: str = "") -> None:
+    """The entry counts for nothing, by this check, with these words; and nothing else was broken by it."""
+    reason = history.void(entry)
+    assert reason is not None, f"{entry} counts, check {check} let it through"
+    assert reason.startswith(f"check {check}: "), reason
+    assert complaint in reason
+    assert history.broken == []
+
+
+def assert_valid(history: History, entry: Entry) -> None:
+    assert history.void(entry) is None
+    assert history.broken == []

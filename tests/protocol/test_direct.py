@@ -1,0 +1,135 @@
+"""Facts about the messages between two connected peers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.codec import encode
+from protocol.direct import (
+    DIRECT,
+    DIRECT_MAX_BYTES,
+    HEADS_MAX,
+    Assignment,
+    Entries,
+    Failure,
+    Finish,
+    Heads,
+    Ready,
+    RoundDelta,
+    RoundStart,
+    Ticket,
+    Want,
+    decode_direct,
+    encode_direct,
+)
+from protocol.errors import Reject
+from protocol.messages import ARRAY_MAX, INTEGER_MAX, Blob, Body
+from tests.builders import digest, entry
+
+from .values import near, values
+
+AWARD = digest("award")
+TICKET = Ticket(
+    blob=Blob(sha256=digest("blob"), size_bytes=10),
+    url="https://127.0.0.1:4443",
+    certificate_sha256=digest("certificate"),
+    server=digest("server"),
+    holder=digest("holder"),
+    expires_at_ms=1,
+    signature=bytes(64),
+)
+DELTA: dict[str, Any] = {"loss_millinats": 1, "tokens": 2, "seconds_ms": 3, "energy_j": 4, "carbon_ug": 5}
+MESSAGES: tuple[Body, ...] = (
+    Heads(heads=((digest("author"), 7, digest("id")),), complete=True),
+    Want(ranges=((digest("author"), 0),)),
+    Entries(entries=(entry().raw, b""), more=False),
+    Assignment(award=AWARD, shard=0, data=(TICKET,)),
+    Ready(award=AWARD, shard=255),
+    RoundStart(award=AWARD, shard=0, round=3, parameters=TICKET),
+    RoundDelta(award=AWARD, shard=0, round=3, delta=TICKET, **DELTA),
+    Finish(award=AWARD, shard=0),
+    Failure(award=AWARD, shard=0, reason="out of memory"),
+)
+
+
+def test_every_kind_of_message_is_tried_here() -> None:
+    assert {type(message) for message in MESSAGES} == set(DIRECT.values())
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_reads_as_it_was_made(message: Body) -> None:
+    assert decode_direct(encode_direct(message)) == message
+
+
+def test_the_longest_list_of_heads_fits() -> None:
+    heads = Heads(heads=((digest("author"), INTEGER_MAX, digest("id")),) * HEADS_MAX, complete=False)
+    assert decode_direct(encode_direct(heads)) == heads
+
+
+@pytest.mark.parametrize("value", [None, (), ("ready",), ("ready", {}, {}), (1, {}), (b"ready", {}), {}], ids=repr)
+def test_reject_what_is_no_pair_of_type_and_body(value: Any) -> None:
+    with pytest.raises(Reject, match="array of a type and a body"):
+        decode_direct(encode(value))
+
+
+def test_reject_an_unknown_type_quoting_little_of_it() -> None:
+    with pytest.raises(Reject, match="unknown direct message") as refusal:
+        decode_direct(encode(("\x1b[2J" * 1000, {})))
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("heads", {"heads": ((digest("a"), -1, digest("i")),)}),
+        ("heads", {"heads": ((digest("a"), 1),)}),
+        ("heads", {"complete": 1}),
+        ("want", {"ranges": ((b"short", 0),)}),
+        ("entries", {"entries": ("text",)}),
+        ("entries", {"entries": (b"",) * (ARRAY_MAX + 1)}),
+        ("assignment", {"data": ()}),
+        ("assignment", {"data": (TICKET.model_dump() | {"url": "http://127.0.0.1"},)}),
+        ("assignment", {"data": (TICKET.model_dump() | {"url": "https://127.0.0.1/path"},)}),
+        ("assignment", {"data": (TICKET.model_dump() | {"url": "https://user@host"},)}),
+        ("assignment", {"data": (TICKET.model_dump() | {"url": "https://127.0.0.1\n"},)}),
+        ("ready", {"shard": ARRAY_MAX}),
+        ("ready", {"shard": True}),
+        ("ready", {"award": b"short"}),
+        ("round_start", {"round": -1}),
+        ("round_delta", {"tokens": None}),
+        ("failure", {"reason": "x" * 1025}),
+        ("failure", {"reason": b"bytes"}),
+        ("finish", {"unheard_of": 0}),
+    ],
+)
+def test_reject_a_field_out_of_bounds_naming_message_and_field(kind: str, change: dict[str, Any]) -> None:
+    good = next(message for message in MESSAGES if DIRECT[kind] is type(message))
+    with pytest.raises(Reject, match=rf"^{kind}: {next(iter(change))}"):
+        decode_direct(encode((kind, good.model_dump() | change), HEADS_MAX))
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_reject_a_missing_field(message: Body) -> None:
+    whole = message.model_dump()
+    kind = next(name for name, model in DIRECT.items() if model is type(message))
+    for name in whole:
+        with pytest.raises(Reject, match=name):
+            decode_direct(encode((kind, {key: whole[key] for key in whole if key != name})))
+
+
+def test_reject_more_than_four_megabytes() -> None:
+    with pytest.raises(Reject, match="exceed the bound"):
+        decode_direct(bytes(DIRECT_MAX_BYTES + 1))
+
+
+@given(data=near(*map(encode_direct, MESSAGES)) | st.tuples(st.sampled_from(sorted(DIRECT)), values).map(encode))
+def test_a_strangers_bytes_raise_nothing_but_reject(data: bytes) -> None:
+    try:
+        decode_direct(data)
+    except Reject as verdict:
+        assert len(str(verdict)) < 300

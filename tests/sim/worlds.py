@@ -1,0 +1,120 @@
+"""Worlds and jobs for the simulated tests: valid by default, one thing changed per test."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+from ledger.state import JobRecord, PlacementRecord
+from node.devnet.sites import DEMO_SITES, NETWORK_TIME_MS
+from node.run import Run
+from node.sim.world import World
+from protocol.genesis import Clock, Genesis
+from protocol.messages import Blob, Job, ModelSpec, TrainingSpec
+
+SLOT_MS = 10_000
+LEAD = "singapore-gas"
+SOLAR, WIND, HYDRO, NIGHT = "valencia-solar", "esbjerg-wind", "bergen-hydro", "sydney-solar"
+TEXT = Blob(sha256=hashlib.sha256(b"a public-domain text").digest(), size_bytes=20)
+SETTLED_MS = 15_000  # ample for the last entries to reach everybody in a network without faults
+
+
+def genesis(**changes: Any) -> Genesis:
+    fields: dict[str, Any] = {
+        "name": "simulated",
+        "clock": Clock(unix_ms=1_800_000_000_000, network_ms=NETWORK_TIME_MS, speed=1),
+        "slot_ms": SLOT_MS,
+        "surplus_assurance_min": 0,
+    }
+    return Genesis(**fields | changes)
+
+
+def world(seed: int = 1, **changes: Any) -> World:
+    """The demo's five sites, up for a while and all acquainted."""
+    made = World(changes.pop("sites", DEMO_SITES), changes.pop("genesis", genesis()), random.Random(seed), **changes)
+    made.run(8_000)
+    return made
+
+
+def training(**changes: Any) -> TrainingSpec:
+    fields: dict[str, Any] = {
+        "model": ModelSpec(
+            vocab_size=256,
+            hidden_size=64,
+            intermediate_size=128,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+        ),
+        "data": (TEXT,),
+        "seed": 7,
+        "rounds": 10,
+        "inner_steps": 50,
+        "batch_size": 16,
+        "inner_learning_rate_micro": 5000,
+        "inner_warmup_steps": 10,
+        "inner_weight_decay_micro": 100_000,
+        "outer_learning_rate_permille": 700,
+        "outer_momentum_permille": 600,
+    }
+    return TrainingSpec(**fields | changes)
+
+
+def job(in_world: World, **changes: Any) -> Job:
+    """Three shards for six slots, within twelve that begin with the next."""
+    slot = in_world.slot + 1
+    fields: dict[str, Any] = {
+        "name": "shakespeare",
+        "mode": "open",
+        "tenant": "",
+        "shards": 3,
+        "slots": 6,
+        "first_slot": slot,
+        "deadline_slot": slot + 12,
+        "units_per_shard": 1,
+        "memory_mb": 1024,
+        "rate_tps": 0,
+        "bandwidth_mbps": 10,
+        "price_max_microcredits_per_unit_hour": 1_000_000,
+        "carbon_max_g_per_kwh": 0,
+        "bids_close_at_ms": in_world.now_ms + 2_000,
+        "training": changes.pop("training", None) or training(),
+    }
+    return Job(**fields | changes)
+
+
+def record_of(in_world: World, name: str, job_id: bytes) -> JobRecord:
+    """The job as a node's ledger has it."""
+    return in_world.node(name).ledger.state.jobs[job_id]
+
+
+def run_of(in_world: World, job_id: bytes, name: str = LEAD) -> Run:
+    """The job as its lead has it."""
+    return in_world.node(name).requester.runs[job_id]
+
+
+def is_closed(in_world: World, job_id: bytes, name: str = LEAD) -> Callable[[], bool]:
+    return lambda: record_of(in_world, name, job_id).closure is not None
+
+
+def reaches_round(in_world: World, job_id: bytes, number: int, name: str = LEAD) -> Callable[[], bool]:
+    return lambda: run_of(in_world, job_id, name).round >= number
+
+
+def placements(in_world: World, job_id: bytes, name: str = LEAD) -> dict[str, PlacementRecord]:
+    """The placements that count, by site."""
+    names = {host.key: host.name for host in in_world.hosts.values()}
+    live = record_of(in_world, name, job_id).live().values()
+    return {names[record.placement.provider]: record for record in live}
+
+
+def heads(in_world: World) -> list[object]:
+    """The different sets of heads that running nodes have: one when all ledgers are equal."""
+    found: list[object] = []
+    for host in in_world.alive():
+        listed = in_world.node(host.name).ledger.head_list()
+        if listed not in found:
+            found.append(listed)
+    return found
