@@ -1,0 +1,17 @@
+"""`python -m tests.bench [ledger|matching|energy|network|training]`: the figures of one bench, or of all."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+BENCHES = ("ledger", "matching", "energy", "network", "training")
+
+if __name__ == "__main__":
+    asked = sys.argv[1:] or list(BENCHES)
+    unknown = [name for name in asked if name not in BENCHES]
+    if unknown:
+        sys.exit(f"no bench {unknown[0]!r}; there are: {', '.join(BENCHES)}")
+    for name in asked:
+        for figure in importlib.import_module(f"tests.bench.bench_{name}").figures():
+            print(figure.line(), flush=True)

@@ -1,0 +1,31 @@
+"""What every peer computes for every attestation, and what a node computes for a forecast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from ledger.state import State
+from ledger.transitions import process_attestation
+from node.devnet.sites import DEMO_SITES, NETWORK_TIME_MS
+from node.energy.source import source_from_config
+from protocol.genesis import Clock, Genesis
+from protocol.messages import Attestation
+from tests.bench.bench_ledger import ENTRIES, feeds
+from tests.bench.figures import Figure
+
+
+def figures() -> Iterator[Figure]:
+    genesis = Genesis(name="bench", clock=Clock(unix_ms=0, network_ms=0, speed=1), slot_ms=10_000)
+    entries = [(entry, Attestation.model_validate(entry.body)) for entry in feeds(genesis)]
+    state = State(genesis.slot_ms, 0)
+    began = time.perf_counter()
+    for entry, attestation in entries:
+        process_attestation(state, entry, attestation)
+    per_check_us = (time.perf_counter() - began) / ENTRIES * 1e6
+    yield Figure("energy", "checks of one attestation", per_check_us, "us", "ten microseconds", 10.0, 1.0, at_most=True)
+    source = source_from_config(DEMO_SITES[0].energy)
+    began = time.perf_counter()
+    source.forecast(NETWORK_TIME_MS // 10_000, 256, 10_000)
+    seconds = time.perf_counter() - began
+    yield Figure("energy", "forecast of 256 slots, solar", seconds * 1e3, "ms", "one slot's hundredth", 100.0, 1.0, True)
