@@ -25,6 +25,7 @@ from protocol.errors import Ignore, Reject, VerificationFailed
 from protocol.genesis import Genesis
 from protocol.gossip import read_head
 from protocol.identity import KeyPair, peer_id, verify
+from protocol.signed import sign_array, signed_part
 
 MAGIC = b"HELIOTROPE LEDGER 1\n"
 DOMAIN = b"heliotrope-archive/v1\0"
@@ -55,8 +56,8 @@ def frames(
         yield _frame(raw)
     yield _frame(b"")
     listed = tuple((h.author, h.seq, h.id) for h in heads)
-    six = encode((1, genesis.network_id(), keypair.public, now_ms, count, listed), HEADS_MAX)
-    yield _frame(b"\x97" + six[1:] + b"\xc4\x40" + keypair.sign(DOMAIN + six))
+    six = (1, genesis.network_id(), keypair.public, now_ms, count, listed)
+    yield _frame(sign_array(keypair, DOMAIN, six, HEADS_MAX))
 
 
 def read(file: BinaryIO) -> Verified:
@@ -108,7 +109,7 @@ def _open_seal(raw: bytes, ledger: Ledger) -> tuple[bytes, int]:
     version, network, exporter, time_ms, count, heads, signature = value
     if version != 1:
         raise Reject(f"version {version}, this program reads 1")
-    if not verify(exporter, DOMAIN + b"\x96" + raw[1:-66], signature):
+    if not verify(exporter, signed_part(DOMAIN, raw), signature):
         raise Reject("the exporter's signature under the heads is not valid")
     if network != ledger.network:
         raise Reject("the seal is of another network than the genesis document")

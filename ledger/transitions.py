@@ -181,8 +181,8 @@ def process_lease(state: State, entry: Entry, lease: Lease) -> None:
     require(said == agreed, 3, f"(first slot, slots, units) {said} differ from the award's {agreed}")
     offer = _referred(state.offers, entry, lease.offer, 4, "offer")
     require(state.offer_of.get(entry.author) is offer, 4, "the offer is not the author's latest")
-    for slot in range(lease.first_slot, lease.first_slot + lease.slots):
-        units = state.units_leased(entry.author, slot) + lease.units
+    leased = state.units_leased_during(entry.author, lease.first_slot, lease.slots)
+    for slot, units in enumerate((before + lease.units for before in leased), lease.first_slot):
         require(units <= offer.offer.units, 5, f"slot {slot} would bind {units} of {offer.offer.units} units")
     record = LeaseRecord(entry.id, entry.author, lease, placement)
     placement.lease = record
@@ -216,9 +216,9 @@ def process_receipt(state: State, entry: Entry, receipt: Receipt) -> None:
     """
     lease = _referred(state.leases, entry, receipt.lease, 1, "lease")
     require(lease.provider == entry.author, 1, "the lease is another provider's")
-    require(not any(r.receipt.final for r in lease.receipts), 1, "the lease has its final receipt already")
     if lease.receipts:
         last = lease.receipts[-1].receipt
+        require(not last.final, 1, "the lease has its final receipt already")
         expected = last.first_round + len(last.deltas)
         require(receipt.first_round == expected, 2, f"first_round {receipt.first_round}, expected {expected}")
     claims: dict[bytes, int] = {}

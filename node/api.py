@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from node.api_routes import ROUTES
-from node.documents import Strict, faults_of, invalid, read_json
+from node.documents import Fault, Strict, faults_of, invalid, read_json
 from node.guard import check
 from node.openapi import JSON_TYPE, PATH_PARAMETER, Route
 from node.problems import PROBLEM_TYPE, NotFound, TooLarge, WrongMethod, WrongType, problem_of
@@ -87,10 +87,13 @@ def _endpoint(runtime: Runtime, route: Route) -> Handler:
 async def _given(request: web.Request, route: Route) -> Any:
     """The checked body, else the checked query, None for a route that takes neither. Raises Invalid, WrongType,
     TooLarge; a parameter that the route does not know is a fault too: a filter dropped in silence answers wrongly."""
-    values = {name: request.query.getall(name) for name in request.query}
+    given = request.query
+    repeated = [Fault(name, "is given more than once") for name in set(given) if len(given.getall(name)) > 1]
+    if repeated:
+        raise invalid("the query", repeated)
     model = route.query or Strict
     try:
-        query = model.model_validate_strings({n: v[0] if len(v) == 1 else v for n, v in values.items()}, strict=True)
+        query = model.model_validate_strings(dict(given), strict=True)
     except ValidationError as error:
         raise invalid("the query", list(faults_of(error, model).values())) from None
     if not isinstance(route.takes, type):

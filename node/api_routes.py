@@ -15,11 +15,9 @@ from node import api_streams, job_views, ledger_views, views
 from node.documents import Fault, Strict, invalid
 from node.events import JobCancelled, JobSubmitted, Persist
 from node.jobfile import JobRequest
-from node.matching.baselines import compare
-from node.matching.explain import summary
-from node.matching.greedy import match
 from node.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, Route, document
 from node.problems import Conflict, NotFound, NotReady
+from node.question import answer
 from node.resources import (
     BlobOf,
     DryRun,
@@ -100,11 +98,8 @@ async def plan_job(runtime: Runtime, request: web.Request, asked: JobRequest) ->
     wanted = asked.job(runtime.genesis, runtime.now_ms())
     candidates, demand = job_views.question(runtime.node, wanted, runtime.now_ms())
 
-    def compute() -> DryRun:
-        plan = match(candidates, demand)
-        return job_views.dry_run(wanted, plan, summary(plan, compare(candidates, plan)))
-
-    return await runtime.compute(compute)
+    plan, _, totals = await runtime.compute(answer, candidates, demand)
+    return job_views.dry_run(wanted, plan, totals)
 
 
 async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from node.runtime import Runtime
 
 KEEP_ALIVE_S = 15.0  # a stream that is silent longer is cut by some middleboxes, and a dead reader is never noticed
+GREETING = b": this stream is alive\n\n"  # a comment; the headers leave with the first bytes, and not before
 CHUNK_BYTES = 256 * 1024
 FRAMES_PER_CHUNK = 512  # at a typical entry of 500 bytes, one chunk
 
@@ -50,14 +51,16 @@ async def events(runtime: Runtime, request: web.Request, asked: EventsQuery) -> 
     response = web.StreamResponse(headers={"Content-Type": EVENTS_TYPE, "Cache-Control": "no-store"})
     await response.prepare(request)
     try:
+        await response.write(GREETING)
         while True:
             text, after = news(runtime.log, after)
-            await response.write(text.encode())
+            if text:
+                await response.write(text.encode())
             try:
                 async with asyncio.timeout(KEEP_ALIVE_S):
                     await runtime.log.wait(after)
             except TimeoutError:
-                await response.write(b": nothing new\n\n")
+                await response.write(GREETING)
     except ConnectionResetError:
         return response  # the reader has gone
 

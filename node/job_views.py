@@ -83,7 +83,7 @@ def detail(node: Node, record: JobRecord) -> JobDetail:
 def question(node: Node, job: Job, now_ms: int) -> tuple[tuple[Candidate, ...], Demand]:
     """What the matching would be asked if everyone bid what they advertise now."""
     candidates = tuple(
-        candidate_of_advert(signed, node.ledger.state, peer(node, signed.author).label or "unnamed")
+        candidate_of_advert(signed, node.ledger.state, node.peers.label(signed.author))
         for signed in market(node, now_ms)
     )
     demand = demand_of_job(

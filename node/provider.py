@@ -110,12 +110,14 @@ class Provider:
         if self.offer is None or offer is None or record is None or record.status is not JobStatus.OPEN:
             return
         bid = offering.bid(turn, record, offer, self.forecast)
-        if not isinstance(bid, str):
-            self.declined.pop(job_id, None)
+        if isinstance(bid, str):
+            if self.declined.get(job_id) != bid:
+                self.declined[job_id] = bid
+                turn.notify("no bid", job=job_id.hex(), reason=bid)
+            return
+        known = record.bids.get(turn.identity.key)
+        if known is None or known.bid != bid:  # one that says nothing new stands as it is
             turn.record(bid, (job_id, offer.id, *bid.attestations), tell=(record.owner,))
-        elif self.declined.get(job_id) != bid:
-            self.declined[job_id] = bid
-            turn.notify("no bid", job=job_id.hex(), reason=bid)
 
     def on_award(self, turn: Turn, award_id: bytes, award: Award) -> None:
         """Countersign what was placed on us; say so at once where we cannot."""

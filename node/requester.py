@@ -47,6 +47,7 @@ LEASES_DUE_MS = 5_000
 SHARD_READY_DUE_MS = 60_000  # a worker's start, with the data to fetch
 PEER_GRACE_MS = 1_000  # a connection may break and come back
 RECEIPTS_DUE_MS = 20_000
+REFUSALS_MAX = 3  # awards that a provider may leave without a lease; guess, not measured
 AWARD_PLACEMENTS_MAX = 15  # an award refers to its job and its bids: 16 refs
 
 
@@ -195,7 +196,7 @@ class Requester:
         if run.phase in (Phase.CLOSING, Phase.OVER):
             return
         self._revoke(turn, run, member, reason)
-        if turn.slot < member.end_slot:  # a lease that has run out is nobody's failure
+        if self._is_failure(turn, run, member):
             run.excluded[member.provider] = reason
         label = self.peers.label(member.provider)
         turn.notify(
@@ -205,6 +206,14 @@ class Requester:
         if run.phase is Phase.TRAINING:
             rounds.begin_round(turn, run, self.tickets)
         self._match_again(turn, run, REBID_MS)
+
+    def _is_failure(self, turn: Turn, run: Run, member: Member) -> bool:
+        """Whether the provider is to blame. A lease that has run out is nobody's failure; neither is it to have sold to
+        somebody faster, unless it happens again and again."""
+        if member.leased:
+            return turn.slot < member.end_slot
+        run.refusals[member.provider] += 1
+        return run.refusals[member.provider] >= REFUSALS_MAX
 
     def _revoke(self, turn: Turn, run: Run, member: Member, reason: str) -> None:
         del run.members[member.id.shard]
@@ -254,7 +263,7 @@ class Requester:
     def on_round_due(self, turn: Turn, job: bytes, attempt: int) -> None:
         run = self.runs[job]
         for member in rounds.on_due(turn, run, attempt):
-            self._lose(turn, run, member, f"no delta for round {run.round}, however long we waited")
+            self._lose(turn, run, member, f"no delta for round {run.round} in time")
 
     def on_stepped(self, turn: Turn, event: OuterStepped) -> None:
         run = self._running(event.job)

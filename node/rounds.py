@@ -19,6 +19,7 @@ from protocol.messages import Blob
 FIRST_ROUND_DUE_MS = 60_000  # guess, not measured: nothing is known of the workers' speed yet
 ROUND_DUE_MIN_MS = 10_000
 EXTENSIONS_MAX = 3  # how often a round without a quorum waits again
+MISSES_MAX = 3  # rounds in a row that may close without a member; it costs all the others a long wait each time
 
 
 def begin_round(turn: Turn, run: Run, tickets: TicketOffice) -> None:
@@ -55,6 +56,7 @@ def take_delta(turn: Turn, run: Run, member: Member, delta: RoundDelta) -> None:
     if delta.round != run.round or run.in_round.get(index) != member.id or run.stepping:
         return  # too late for its round; it is paid for all the same
     run.deltas[index] = delta
+    member.misses = 0
     _close_if_complete(turn, run)
 
 
@@ -83,14 +85,17 @@ def on_due(turn: Turn, run: Run, attempt: int) -> list[Member]:
     """The round is overdue: close it with a quorum, or wait again. Returns the members that have tried our patience."""
     if run.phase is not Phase.TRAINING or attempt != run.attempt or run.stepping or not run.in_round:
         return []
+    late = [run.members[index] for index in sorted(run.in_round.keys() - run.deltas.keys())]
     if 2 * len(run.deltas) > len(run.in_round):
         _close(turn, run)
-        return []
+        for member in late:
+            member.misses += 1
+        return [member for member in late if member.misses >= MISSES_MAX]
     if run.extensions < EXTENSIONS_MAX:
         run.extensions += 1
         turn.do(SetTimeout(Timer(TimerKind.ROUND_DUE, run.id, run.attempt), _due_ms(run)))
         return []
-    return [run.members[index] for index in sorted(run.in_round.keys() - run.deltas.keys())]
+    return late
 
 
 def book_round(turn: Turn, run: Run) -> None:

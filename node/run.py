@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,7 @@ class Member:
     end_slot: int  # the last slot of its lease + 1
     leased: bool = False
     ready: bool = False
+    misses: int = 0  # rounds in a row that closed without its delta
     energy_j: int = 0  # reported so far; the receipt settles it
     carbon_ug: int = 0
     deltas: dict[int, bytes] = field(default_factory=dict)  # by round, reported so far
@@ -61,6 +62,7 @@ class Run:
     members: dict[int, Member] = field(default_factory=dict)  # by shard index
     former: dict[ShardId, Member] = field(default_factory=dict)  # lost or failed
     excluded: dict[bytes, str] = field(default_factory=dict)  # providers that failed us, and how
+    refusals: Counter[bytes] = field(default_factory=Counter)  # awards that a provider left without a lease
     matching: bool = False
     rematch: int = 0  # number of the last matching asked for; a timer of an earlier one is let pass
     parameters: Blob | None = None

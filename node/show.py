@@ -45,8 +45,15 @@ def rows(headings: Sequence[str], lines: Iterable[Row], *, stderr: bool = False)
         console.out(line.rstrip(), highlight=False)
 
 
+class _Console(Console):
+    """Leaves a reader that has gone to `cli`, which knows the exit code."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def _console(stderr: bool) -> Console:
-    console = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    console = _Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, PIPE_WIDTH)
     return console

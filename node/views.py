@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from statistics import median_low
 
 from ledger.state import AttestationRecord
+from node import offering
 from node.core import Node
-from node.events import Publish
 from node.resources import (
     ActiveShard,
     FailedAddress,
@@ -25,13 +25,14 @@ from node.resources import (
     ThisNode,
 )
 from node.turn import Turn
-from protocol.adverts import SignedAdvert, open_advert
-from protocol.gossip import ADVERT_MAX_BYTES
+from protocol.adverts import SignedAdvert
 from protocol.identity import peer_id
 from protocol.units import slot_of
 
 # An advert is sealed as it is sent: one dated this far ahead means that a clock is wrong. Guess, not measured.
 CLOCK_AHEAD_MAX_MS = 2_000
+READINGS_MISSED_MAX = 3  # the meter is read once per slot; guess, not measured
+UNSENT = b""  # the raw bytes of an advert for our own eyes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,7 @@ class NotReady:
 
 
 def peer(node: Node, key: bytes) -> Peer:
-    label = node.identity.label if key == node.identity.key else node.peers.label(key)
-    return Peer(key=key.hex(), peer_id=peer_id(key), label=label)
+    return Peer(key=key.hex(), peer_id=peer_id(key), label=node.peers.label(key))
 
 
 def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int) -> ThisNode:
@@ -100,16 +100,12 @@ def offers(node: Node, now_ms: int) -> OfferList:
 
 def market(node: Node, now_ms: int) -> list[SignedAdvert]:
     """Our own advert, if we sell, and the fresh ones of others."""
-    return [*own_advert(node, now_ms), *node.peers.fresh_adverts(now_ms)]
-
-
-def own_advert(node: Node, now_ms: int) -> Iterable[SignedAdvert]:
-    """What this node would advertise at this moment, in a turn that nobody carries out; nothing while it cannot."""
-    turn = Turn(node.identity, node.ledger, now_ms)
-    node.provider.advertise(turn)
-    for action in turn.actions():
-        if isinstance(action, Publish):
-            yield open_advert(action.data, node.identity.network, ADVERT_MAX_BYTES)
+    fresh = node.peers.fresh_adverts(now_ms)
+    offer, forecast = node.provider.offer, node.provider.forecast
+    if offer is None or forecast is None:
+        return fresh
+    own = offering.advert(Turn(node.identity, node.ledger, now_ms), offer, forecast, node.addresses)
+    return fresh if own is None else [SignedAdvert(node.identity.key, own, UNSENT), *fresh]
 
 
 def not_ready(node: Node, now_ms: int) -> list[NotReady]:
@@ -120,8 +116,8 @@ def not_ready(node: Node, now_ms: int) -> list[NotReady]:
         last = f"; the last attempts: {', '.join(reasons[:3])}" if reasons else ""
         count = len(node.peers.bootstrap)
         found.append(NotReady("peers", f"none of {count} configured or remembered addresses is connected{last}"))
-    if node.provider.offer is not None and node.provider.forecast is None:
-        found.append(NotReady("energy", "the energy source gives no forecast: nothing is advertised, nothing bid"))
+    if node.provider.offer is not None:
+        found += _energy_faults(node, now_ms)
     adverts = [node.peers.adverts[key].advert for key in node.peers.connected & node.peers.adverts.keys()]
     if adverts:
         ahead_ms = median_low(advert.number - now_ms for advert in adverts)
@@ -138,9 +134,24 @@ def lowest_assurance(records: Iterable[AttestationRecord]) -> int | None:
     return min((record.assurance for record in records), default=None)
 
 
-def _power(node: Node, now_ms: int) -> Power:
+def _energy_faults(node: Node, now_ms: int) -> list[NotReady]:
+    if node.provider.forecast is None:
+        return [NotReady("energy", "the energy source gives no forecast: nothing is advertised, nothing bid")]
+    newest, slot_ms = _newest_attestation(node), node.identity.genesis.slot_ms
+    silent_ms = 0 if newest is None else now_ms - newest.attestation.end_ms
+    if silent_ms > READINGS_MISSED_MAX * slot_ms:
+        text = f"the energy source gave no reading for {silent_ms // slot_ms} slots: power counts as grid"
+        return [NotReady("energy", text)]
+    return []
+
+
+def _newest_attestation(node: Node) -> AttestationRecord | None:
     attested = node.ledger.state.attestations_of.get(node.identity.key)
-    newest = attested[-1] if attested else None
+    return attested[-1] if attested else None
+
+
+def _power(node: Node, now_ms: int) -> Power:
+    newest = _newest_attestation(node)
     surplus_w = grid_g_per_kwh = None
     forecast, offer = node.provider.forecast, node.provider.offer
     if forecast is not None:

@@ -12,10 +12,11 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 
-from protocol.codec import decode, encode
+from protocol.codec import decode
 from protocol.errors import Reject
 from protocol.identity import KeyPair, verify
 from protocol.messages import ARRAY_MAX, Body, Count, Digest, Offer, PerSlot, require_same_length
+from protocol.signed import sign_array, signed_part
 
 DOMAIN = b"heliotrope-advert/v1\0"
 VERSION = 1
@@ -53,8 +54,7 @@ class SignedAdvert:
 
 def seal(keypair: KeyPair, network: bytes, advert: Advert) -> bytes:
     """The signed bytes of an advert."""
-    four = encode((VERSION, network, keypair.public, advert.model_dump()))
-    return b"\x95" + four[1:] + b"\xc4\x40" + keypair.sign(DOMAIN + four)
+    return sign_array(keypair, DOMAIN, (VERSION, network, keypair.public, advert.model_dump()))
 
 
 def open_advert(raw: bytes, network: bytes, max_bytes: int) -> SignedAdvert:
@@ -69,7 +69,7 @@ def open_advert(raw: bytes, network: bytes, max_bytes: int) -> SignedAdvert:
         raise Reject("advert of another network")
     if type(author) is not bytes or type(signature) is not bytes:
         raise Reject("author and signature must be bytes")
-    if not verify(author, DOMAIN + b"\x94" + raw[1:-66], signature):
+    if not verify(author, signed_part(DOMAIN, raw), signature):
         raise Reject("invalid signature on an advert")
     try:
         return SignedAdvert(author, Advert.model_validate(body), raw)

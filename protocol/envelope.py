@@ -17,18 +17,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from protocol.codec import VALUE_MAX_BYTES, decode, encode
+from protocol.codec import VALUE_MAX_BYTES, decode
 from protocol.errors import Reject
 from protocol.identity import KeyPair, verify
 from protocol.messages import INTEGER_MAX
+from protocol.signed import sign_array, signed_part
 
 DOMAIN = b"heliotrope-ledger/entry/v1\0"
 VERSION = 1
 REFS_MAX = 16
 NO_PREV = bytes(32)  # `prev` of an author's first entry
-SIGNATURE_TAIL_BYTES = 66  # the last item: a two-byte header and 64 bytes
 KIND = re.compile("[a-z][a-z0-9_]{0,31}")  # fit to be printed, although a stranger chose it
-ARRAY_OF_TEN, ARRAY_OF_NINE = b"\x9a", b"\x99"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +70,8 @@ def seal(
     body: Mapping[str, Any],
 ) -> Entry:
     """A signed entry. Raises ValueError if it would not pass `parse` (too large, too many refs)."""
-    nine = encode((VERSION, network, kind, keypair.public, seq, prev, time_ms, tuple(refs), body))
-    raw = ARRAY_OF_TEN + nine[1:] + b"\xc4\x40" + keypair.sign(DOMAIN + nine)
+    nine = (VERSION, network, kind, keypair.public, seq, prev, time_ms, tuple(refs), body)
+    raw = sign_array(keypair, DOMAIN, nine)
     try:
         return parse(raw)
     except Reject as refusal:
@@ -108,7 +107,7 @@ def parse(raw: bytes) -> Entry:
 
 def signed_bytes(raw: bytes) -> bytes:
     """What the signature of a parsed entry covers."""
-    return DOMAIN + ARRAY_OF_NINE + raw[1:-SIGNATURE_TAIL_BYTES]
+    return signed_part(DOMAIN, raw)
 
 
 def is_signed(entry: Entry) -> bool:

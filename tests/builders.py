@@ -78,6 +78,14 @@ def entry(author: KeyPair | None = None, **changes: Any) -> Entry:
     return seal(author or keypair(0), **fields | changes)
 
 
+def feed(author: KeyPair, length: int) -> list[Entry]:
+    """So many notes, each following the one before."""
+    entries: list[Entry] = []
+    for seq in range(length):
+        entries.append(entry(author, seq=seq, prev=entries[-1].id if entries else NO_PREV))
+    return entries
+
+
 def offer(**changes: Any) -> Offer:
     """Four units of 100 W behind half a kilowatt of solar panels, in the open pool."""
     fields: dict[str, Any] = {

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,13 +108,14 @@ class Processes:
         self._parent = [str(os.getpid())] if owned else []
         self._processes: dict[bytes, subprocess.Popen[bytes]] = {}
 
-    def start(self) -> None:
-        """Start all nodes at once and return when every API answers.
+    def start(self, members: Sequence[Member] | None = None) -> None:
+        """Start all nodes at once, or some again that have ended; return when every API answers.
 
         Raises LocalError with a node's own words if one does not start: then none is left running.
         """
+        starting = self.members if members is None else members
         try:
-            for member in self.members:
+            for member in starting:
                 with self._stderr(member).open("wb") as stderr:
                     self._processes[member.key] = subprocess.Popen(
                         [sys.executable, "-m", "node.daemon", str(member.home.path), *self._parent],
@@ -123,7 +125,7 @@ class Processes:
                         start_new_session=True,  # Ctrl-C reaches the owner alone, which then ends them in order
                     )
             deadline_s = time.monotonic() + START_TIMEOUT_S
-            while waiting := [m for m in self.members if not is_up(m.home)]:
+            while waiting := [m for m in starting if not is_up(m.home)]:
                 for member in waiting:
                     if self._processes[member.key].poll() is not None or time.monotonic() > deadline_s:
                         raise self._did_not_start(member)

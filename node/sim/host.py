@@ -31,7 +31,7 @@ from protocol.messages import Blob, Offer
 if TYPE_CHECKING:
     from node.sim.world import World
 
-FORECAST_SLOTS = 256
+FORECAST_SLOTS = 64
 NOTICES_MAX = 4096  # the oldest are forgotten
 READ_METER_MS = 5
 VERIFY_MS = 2
@@ -68,6 +68,7 @@ class Host:
         # what a test may turn
         self.round_ms = 2_000  # how long a round of training lasts here
         self.is_meter_broken = False
+        self.is_training_stuck = False  # workers hang: nothing they are asked is answered
         self.actions_left: int | None = None  # until a crash in the middle of a turn
         # what it has seen and said, in all its lives
         self.life = 0
@@ -188,7 +189,7 @@ class Host:
                 self.world.later(self, READ_METER_MS, self._read_meter)
             case _:
                 result = self._trainer.answer(action, self.world.now_ms)
-                if result is not None:
+                if result is not None and not self.is_training_stuck:
                     self._bring(*result)
 
     def _persist(self, entries: Sequence[Entry]) -> None:

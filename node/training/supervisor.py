@@ -69,7 +69,8 @@ class Worker:
 
         `directory` is made (0700) when missing; the worker writes nowhere else. `data` are the files of `spec.data`, in
         its order. With more `threads` than free cores training crawls: two a worker on two contended cores made 50
-        steps last 45 s instead of 1.5 s.
+        steps last 45 s instead of 1.5 s. Call it on a thread that lives as long as the daemon: the kernel kills the
+        worker when the thread that started it ends.
 
         Raises LocalError: torch is missing, the text is too short or not the job's, or the worker did not come up.
         """

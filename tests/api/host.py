@@ -1,20 +1,20 @@
-"""A node behind the real API, on real sockets and a real store, whose neighbours and workers are left out.
+"""A node behind the real API, on real sockets and a real store, without neighbours and with simulated workers.
 
-It does what `node.runtime.Runtime` does for the API's sake: carries out a turn's Persist and Notify, runs the matching,
-reads the meter. Its clock stands still; timers fire when a test says so.
+It does what `node.runtime.Runtime` does for the API's sake. Its clock stands still but for what training takes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
-from ledger.ledger import Ledger, replay
+from ledger.ledger import replay
 from ledger.store.sqlite import SqliteStore
 from node.api import serve
 from node.config import ApiConfig
@@ -27,29 +27,31 @@ from node.events import (
     Event,
     Match,
     Matched,
+    MessageReceived,
     MeterRead,
     Notify,
     Persist,
     ReadMeter,
+    Send,
     SetTimer,
     Started,
     Timer,
     TimerFired,
     TimerKind,
 )
-from node.matching.baselines import compare
-from node.matching.explain import summary
-from node.matching.greedy import match
-from node.matching.instance import record
+from node.question import answer
+from node.sim.training import Trainer
 from node.training.blobs import BlobStore
 from node.turn import Identity
+from protocol.direct import encode_direct
 from protocol.envelope import parse
 from protocol.genesis import Genesis
 from protocol.gossip import Topics
 from protocol.messages import Offer
-from tests.builders import NOW_MS, SLOT_MS, genesis, keypair, offer
+from tests.builders import NOW_MS, SLOT_MS, digest, genesis, keypair, offer
 
 TOKEN = "the-token-of-the-tests"
+ROUND_MS = 2000
 Result = TypeVar("Result")
 
 SITE = EnergyConfig(
@@ -63,8 +65,21 @@ SITE = EnergyConfig(
 )
 
 
+class FollowedLog(EventLog):
+    """Says when a reader has caught up and waits: what happens then, it sees happen."""
+
+    def __init__(self, on_wait: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_wait = on_wait
+
+    async def wait(self, number: int) -> None:
+        self._on_wait()
+        await super().wait(number)
+
+
 class Host:
-    """The node of key 0. `sells`: whether it offers its own machine."""
+    """The node of key 0. `sells`: what it offers, None if it only buys. `raws`: its ledger so far, then on the disk.
+    `trains`: whether its workers answer."""
 
     def __init__(
         self,
@@ -74,25 +89,27 @@ class Host:
         raws: tuple[bytes, ...] = (),
         network: Genesis | None = None,
         bootstrap: tuple[str, ...] = (),
+        trains: bool = False,
     ) -> None:
         self.genesis = network or genesis(surplus_assurance_min=0)
         self.keypair = keypair(0)
-        self.store = SqliteStore(directory / "ledger.db", self.genesis.network_id())
-        if raws:
-            self.store.append([parse(raw) for raw in raws])
-        ledger: Ledger = replay(self.genesis, raws)
         network_id = self.genesis.network_id()
-        identity = Identity(
-            self.keypair, "lead", self.genesis, network_id, Topics.of(network_id), random.Random(0)
-        )
-        self.node = Node(identity, ledger, sells, bootstrap)
+        self.store = SqliteStore(directory / "ledger.db" if raws else ":memory:", network_id)
+        self.store.append([parse(raw) for raw in raws])
+        topics = Topics.of(network_id)
+        identity = Identity(self.keypair, "lead", self.genesis, network_id, topics, random.Random(0))
+        self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap)
         self.blobs = BlobStore(directory / "blobs", 2**30)
-        self.log = EventLog()
+        self.log = FollowedLog(self._on_followed)
         self.config = SimpleNamespace(api=ApiConfig(port=0))
         self.started_at_unix_ms = 1
         self.clock_ms = NOW_MS
-        self.close_bids_after_s: float | None = None  # None: when the test says so
-        self.timers: list[Timer] = []
+        self.closes_bids_when_followed = False  # as soon as somebody waits for events; else when the test says so
+        self._trainer = Trainer({digest("text")}, lambda _: "", ROUND_MS, 1) if trains else None
+        self._closing: list[Timer] = []
+        self._following: deque[Event] = deque()
+        self._source = Profile(SITE)
+        self._read_until_ms = NOW_MS - SLOT_MS
 
     def now_ms(self) -> int:
         return self.clock_ms
@@ -107,18 +124,26 @@ class Host:
         self.turn(Started((), "https://127.0.0.1:1", bytes(32)))
 
     def turn(self, event: Event) -> list[Action]:
-        """One event and whatever follows from it here."""
+        """One event, and whatever follows from it here; the actions of the one."""
+        actions = self._handle(event)
+        while self._following:
+            self._handle(self._following.popleft())
+        return actions
+
+    def close_bids(self) -> None:
+        """The window for bids is over."""
+        while self._closing:
+            self.turn(TimerFired(self._closing.pop()))
+
+    def _on_followed(self) -> None:
+        if self.closes_bids_when_followed:
+            self.close_bids()
+
+    def _handle(self, event: Event) -> list[Action]:
         actions = self.node.handle(event, self.clock_ms)
         for action in actions:
             self._perform(action)
         return actions
-
-    def close_bids(self) -> None:
-        """What happens when the window for bids is over."""
-        for timer in self.timers:
-            if timer.kind is TimerKind.BIDS_CLOSE:
-                self.turn(TimerFired(timer))
-        self.timers.clear()
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -126,27 +151,35 @@ class Host:
                 self.store.append(entries)
             case Notify(kind, data):
                 self.log.append(kind, data, self.clock_ms)
-            case SetTimer(timer, _):
-                self.timers.append(timer)
-                if self.close_bids_after_s is not None:
-                    asyncio.get_running_loop().call_later(self.close_bids_after_s, self.close_bids)
+            case SetTimer(timer, _) if timer.kind is TimerKind.BIDS_CLOSE:
+                self._closing.append(timer)
+            case Send(peer, message) if peer == self.keypair.public:
+                self._following.append(MessageReceived(peer, encode_direct(message)))
             case Match(job, candidates, demand):
-                plan = match_(candidates, demand)
-                instance = self.blobs.put(record(candidates, demand))
-                self.turn(Matched(job, plan, instance, summary(plan, compare(candidates, plan))))
+                plan, recorded, totals = answer(candidates, demand)
+                self._following.append(Matched(job, plan, self.blobs.put(recorded), totals))
             case ReadMeter():
-                source = Profile(SITE)
-                reading = source.read(self.clock_ms - SLOT_MS, self.clock_ms)
-                self.turn(MeterRead(reading, source.forecast(self.clock_ms // SLOT_MS, 64, SLOT_MS)))
+                self._read_meter()
             case _:
-                pass  # network and workers: not here
+                self._train(action)
 
+    def _read_meter(self) -> None:
+        if self.clock_ms > self._read_until_ms:
+            reading = self._source.read(self._read_until_ms, self.clock_ms)
+            forecast = self._source.forecast(self.clock_ms // SLOT_MS, 64, SLOT_MS)
+            self._read_until_ms = self.clock_ms
+            self._following.append(MeterRead(reading, forecast))
 
-match_ = match  # `match` is a keyword where it is needed
+    def _train(self, action: Action) -> None:
+        result = self._trainer.answer(action, self.clock_ms) if self._trainer else None
+        if result is not None:
+            after_ms, event = result
+            self.clock_ms += after_ms
+            self._following.append(event)
 
 
 def seller() -> Offer:
-    """One machine that fits the example's jobs."""
+    """One machine that fits the jobs of these tests."""
     return offer(units=2, memory_mb=2048, rate_tps=20_000, carrier="hydro", capacity_w=400, own_g_per_kwh=24)
 
 

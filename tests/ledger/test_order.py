@@ -14,7 +14,7 @@ from ledger.audit import violations
 from ledger.ledger import Ledger, replay
 from ledger.state import State
 from protocol.envelope import Entry
-from tests.builders import History, whole_history
+from tests.builders import FIRST_SLOT, History, whole_history
 
 from .facts import facts
 from .histories import HONEST, any_history, honest_history
@@ -82,6 +82,17 @@ def test_the_order_of_arrival_does_not_show_whatever_anybody_signs(seed: int) ->
     history = any_history(chance, STEPS)
     for _ in range(3):
         assert facts(arrived(history, shuffled(history.entries, chance))) == facts(history.ledger)
+
+
+@given(seed=seeds)
+@settings(max_examples=20)
+def test_the_units_leased_in_a_slot_are_those_of_the_leases_that_hold_it(seed: int) -> None:
+    state = any_history(random.Random(seed), STEPS).state
+    for provider, leases in state.leases_of.items():
+        for slot in range(FIRST_SLOT - 1, FIRST_SLOT + 12):
+            holding = [r for r in leases if r.lease.first_slot <= slot < r.lease.first_slot + r.lease.slots]
+            bound = [r for r in holding if r.released_at_slot is None or slot < r.released_at_slot]
+            assert state.units_leased(provider, slot) == sum(r.lease.units for r in bound)
 
 
 def test_the_order_of_arrival_does_not_show_when_feeds_arrive_one_after_the_other() -> None:

@@ -92,7 +92,7 @@ def claim(s: Attested, **changes: Any) -> Any:
 def test_void_receipt_check_5_attestation_is_not_referred_to() -> None:
     s = attested()
     good = s.history.receipt(s.lease, claim(s), final=False)
-    body = BODIES["receipt"].model_validate(good.body | {"first_round": 2})
+    body = BODIES["receipt"].model_validate({**good.body, "first_round": 2})
     assert_void(s.history, s.history.append(PROVIDER, body, s.lease.id), 5, "the attestation is not among refs")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,19 @@ from ledger.transitions import pool_allows
 from protocol.messages import BODIES, Mode
 from tests.builders import FIRST_SLOT, SLOT_MS
 
-from .scenes import OTHER, OWNER, PROVIDER, Awarded, Leased, assert_valid, assert_void, awarded, bidding, delivered, leased
+from .scenes import (
+    OTHER,
+    OWNER,
+    PROVIDER,
+    Awarded,
+    Leased,
+    assert_valid,
+    assert_void,
+    awarded,
+    bidding,
+    delivered,
+    leased,
+)
 
 # --- award ------------------------------------------------------------------------------------------------------------
 
@@ -159,12 +172,14 @@ def test_a_void_award_places_none_of_its_shards() -> None:
 def test_a_job_runs_once_every_shard_is_placed() -> None:
     s = bidding(shards=2)
     record = s.history.state.jobs[s.job.id]
+    statuses = [record.status]
     s.history.award(s.job, s.history.placement(s.bid))
-    assert record.status is JobStatus.OPEN
+    statuses.append(record.status)
     award = s.history.award(s.job, s.history.placement(s.bid, shard=1))
-    assert record.status is JobStatus.RUNNING
+    statuses.append(record.status)
     s.history.revocation(award, 1)
-    assert record.status is JobStatus.OPEN
+    statuses.append(record.status)
+    assert statuses == [JobStatus.OPEN, JobStatus.OPEN, JobStatus.RUNNING, JobStatus.OPEN]
 
 
 # --- lease ------------------------------------------------------------------------------------------------------------
@@ -178,7 +193,7 @@ def test_void_lease_check_1_award_is_not_referred_to() -> None:
 
 def test_void_lease_check_1_award_does_not_place_this_shard() -> None:
     s = awarded()
-    body = BODIES["lease"].model_validate(leased().lease.body | {"award": s.award.id, "shard": 1})
+    body = BODIES["lease"].model_validate({**leased().lease.body, "award": s.award.id, "shard": 1})
     void = s.history.append(PROVIDER, body, s.award.id, s.offer.id)
     assert_void(s.history, void, 1, "does not place shard 1")
 
@@ -195,7 +210,7 @@ def test_void_lease_check_2_placement_has_its_lease_already() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"first_slot": FIRST_SLOT + 1}, {"slots": 2}, {"units": 1}, {"units": 3}])
-def test_void_lease_check_3_differs_from_the_award(changes: dict[str, int]) -> None:
+def test_void_lease_check_3_differs_from_the_award(changes: dict[str, Any]) -> None:
     s = awarded()
     assert_void(s.history, s.history.lease(s.award, **changes), 3, "differ from the award's (100, 3, 2)")
 
@@ -208,7 +223,7 @@ def test_void_lease_check_4_offer_is_not_the_latest() -> None:
 
 def test_void_lease_check_4_offer_is_not_referred_to() -> None:
     s = awarded()
-    body = BODIES["lease"].model_validate(leased().lease.body | {"award": s.award.id, "offer": s.offer.id})
+    body = BODIES["lease"].model_validate({**leased().lease.body, "award": s.award.id, "offer": s.offer.id})
     assert_void(s.history, s.history.append(PROVIDER, body, s.award.id), 4, "the offer is not among refs")
 
 

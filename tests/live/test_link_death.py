@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from node.link import Link, LinkError, LinkFailed, PeerConnected, PeerDisconnected
+from node.link import Link, LinkError, LinkFailed, MessageArrived, PeerConnected, PeerDisconnected
 
 from .links import TOPIC, Opener, child
 
@@ -17,11 +17,12 @@ async def test_a_killed_process_is_reported_once(open_link: Opener) -> None:
     async with child(a.addresses[0]) as (process, address):
         peer = await a.dial(address)  # both dial: there may be two connections
         await a.send(peer, b"hello")
+        await inbox.has(MessageArrived(peer, b"5"))
         process.kill()
         await inbox.has(PeerDisconnected(peer))
     with pytest.raises(LinkError, match="not connected"):
         await a.send(peer, b"hello")
-    assert inbox.events == [PeerConnected(peer), PeerDisconnected(peer)]
+    assert inbox.events == [PeerConnected(peer), MessageArrived(peer, b"5"), PeerDisconnected(peer)]
 
 
 async def test_a_stopped_process_is_found_by_ping(open_link: Opener) -> None:
@@ -72,6 +73,7 @@ async def test_stop_takes_less_than_a_second_and_ends_all_events(open_link: Open
     (a, at_a), (b, at_b), (c, _) = await open_link(), await open_link(), await open_link()
     await a.dial(b.addresses[0])
     await a.dial(c.addresses[0])
+    await at_b.has(PeerConnected(a.public))
     before = list(at_a.events)
     async with asyncio.timeout(1):
         await a.stop()

@@ -1,4 +1,4 @@
-"""Facts about canonical msgpack: one value, one encoding; and nothing that a stranger sends costs more than a refusal."""
+"""Facts about canonical msgpack: one value, one encoding; whatever a stranger sends costs no more than a refusal."""
 
 from __future__ import annotations
 

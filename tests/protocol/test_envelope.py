@@ -135,7 +135,10 @@ def test_a_strangers_bytes_raise_nothing_but_reject(raw: bytes) -> None:
     assert opened.id == REAL.id
 
 
-@given(body=st.dictionaries(st.text(max_size=8), st.binary(max_size=40), max_size=8), kind=st.from_regex(r"\A[a-z]{1,32}\Z"))
+@given(
+    body=st.dictionaries(st.text(max_size=8), st.binary(max_size=40), max_size=8),
+    kind=st.from_regex(r"\A[a-z]{1,32}\Z"),
+)
 def test_unknown_kinds_travel_verbatim(body: dict[str, bytes], kind: str) -> None:
     sealed = entry(kind=kind, body=body)
     assert open_entry(sealed.raw, NETWORK).body == body

@@ -88,8 +88,8 @@ def test_a_y_beyond_the_field_is_not_canonical(y: int) -> None:
     assert not is_canonical_point(y.to_bytes(32, "little"))
 
 
-# The cases of ed25519-speccheck ("Taming the many EdDSAs", table 6), built anew. Of its twelve only number 3 is in order:
-# the others break the rule, or hold only for verifiers that multiply by the cofactor.
+# The cases of ed25519-speccheck ("Taming the many EdDSAs", SSR 2020, table 6), built anew. Only number 3 of the twelve
+# is in order: the others break the rule, or hold only for verifiers that multiply by the cofactor.
 
 
 @pytest.mark.parametrize("case", ["0", "1", "2", "3"])

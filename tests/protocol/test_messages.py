@@ -143,7 +143,9 @@ def test_network_time_runs_as_fast_as_the_clock_says_from_the_moment_it_says() -
 
 
 @given(speed=st.integers(1, 100_000), stretch_ms=st.integers(0, 10**12))
-def test_a_stretch_of_network_time_lasts_its_length_over_the_speed_and_never_nothing(speed: int, stretch_ms: int) -> None:
+def test_a_stretch_of_network_time_lasts_its_length_over_the_speed_and_never_nothing(
+    speed: int, stretch_ms: int
+) -> None:
     lasts_ms = Clock(unix_ms=0, network_ms=0, speed=speed).real_ms(stretch_ms)
     assert lasts_ms >= 1
     assert lasts_ms == 1 or lasts_ms * speed <= stretch_ms < (lasts_ms + 1) * speed

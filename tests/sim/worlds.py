@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from ledger.archive import fingerprint
 from ledger.state import JobRecord, PlacementRecord
 from node.devnet.sites import DEMO_SITES, NETWORK_TIME_MS
 from node.run import Run
@@ -110,11 +111,33 @@ def placements(in_world: World, job_id: bytes, name: str = LEAD) -> dict[str, Pl
     return {names[record.placement.provider]: record for record in live}
 
 
-def heads(in_world: World) -> list[object]:
-    """The different sets of heads that running nodes have: one when all ledgers are equal."""
-    found: list[object] = []
-    for host in in_world.alive():
-        listed = in_world.node(host.name).ledger.head_list()
-        if listed not in found:
-            found.append(listed)
-    return found
+def settle(in_world: World) -> None:
+    """Let the last entries reach everybody; stop in the middle of a slot, when nobody has just read its meter."""
+    in_world.run(SETTLED_MS)
+    slot_ms = in_world.genesis.slot_ms
+    in_world.run((slot_ms // 2 - in_world.now_ms) % slot_ms)
+
+
+def assert_all_is_well(in_world: World) -> None:
+    """What a world comes to rest with: equal ledgers, no shard in anybody's hands, no void entry, no fork."""
+    settle(in_world)
+    nodes = [in_world.node(host.name) for host in in_world.alive()]
+    assert len({fingerprint(node.ledger.head_list()) for node in nodes}) == 1, "heads differ"
+    for node in nodes:
+        assert node.provider.works == {}
+        assert node.ledger.state.voids == {}
+        assert node.ledger.forks == {}
+
+
+def assert_settled(in_world: World, job_id: bytes, name: str = LEAD, *, may_lose_deltas: bool = False) -> None:
+    """Every lease under a running provider has its final receipt, and every receipt is settled and accepted."""
+    running = {host.key for host in in_world.alive()}
+    for placement in record_of(in_world, name, job_id).placements:
+        receipts = placement.lease.receipts if placement.lease is not None else []
+        if placement.lease is not None and placement.placement.provider in running:
+            assert receipts
+            assert receipts[-1].receipt.final
+        for receipt in receipts:
+            assert receipt.settlement is not None
+            was_lost = may_lose_deltas and receipt.settlement.reason.endswith("deltas never arrived")
+            assert receipt.settlement.accepted or was_lost, receipt.settlement.reason

@@ -1,0 +1,123 @@
+"""`init`, `status`, `peers`: one's own node; and what is said when it is not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from node.config import Home, load_config, load_genesis, load_keypair
+from protocol.identity import peer_id
+from tests.api.test_node import hear_advert
+from tests.cli.conftest import Heliotrope, Running
+
+SITE = ("--zone", "ES", "--latitude", "39.5", "--longitude=-0.4", "--carrier", "solar", "--capacity-w", "500")
+
+
+def test_init_makes_a_home_that_its_owner_alone_can_read(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    said = heliotrope("init", "--label", "roof", *SITE)
+    assert said.code == 0
+    config, genesis = load_config(home), load_genesis(home.genesis_path)
+    assert (config.label, config.energy.zone, config.energy.capacity_w) == ("roof", "ES", 500)
+    assert peer_id(load_keypair(home, genesis).public) in said.out
+    assert (home.path.stat().st_mode & 0o777, home.key_path.stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_init_without_a_place_counts_as_the_worlds_grid_and_says_so(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    said = heliotrope("init")
+    assert said.code == 0
+    assert "counts as the world's average grid" in said.err
+    assert load_config(Home(tmp_path / "home")).energy.grid_g_per_kwh == 436
+
+
+def test_init_joins_the_network_of_a_genesis_file(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    heliotrope("init", "--home", tmp_path / "first")
+    heliotrope("init", "--home", tmp_path / "second", "--genesis", tmp_path / "first/genesis.json")
+    networks = {load_genesis(tmp_path / name / "genesis.json").network_id() for name in ("first", "second")}
+    assert len(networks) == 1
+
+
+def test_init_leaves_a_node_that_is_there_alone(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    heliotrope("init")
+    key = (tmp_path / "home/key").read_text()
+    said = heliotrope("init")
+    assert said.code == 2
+    assert "holds a node already" in said.err
+    assert (tmp_path / "home/key").read_text() == key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--zone", "ES"), "goes together with --latitude and --longitude"),
+        (("--carrier", "solar"), "solar needs --zone"),
+        (("--carrier", "coal"), "carrier: expected 'solar', 'wind', 'hydro' or 'grid', not \"coal\""),
+        (("--zone", "ES", "--latitude", "95", "--longitude", "0"), "latitude: expected less than or equal to 90"),
+        (("--genesis", "missing.json"), "missing.json cannot be read"),
+    ],
+)
+def test_init_of_an_impossible_site_says_why_and_makes_nothing(
+    heliotrope: Heliotrope, tmp_path: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    said = heliotrope("init", *arguments)
+    assert said.code == 2
+    assert complaint in said.err
+    assert not (tmp_path / "home").exists()
+
+
+def test_up_without_a_home_says_how_to_make_one(heliotrope: Heliotrope) -> None:
+    said = heliotrope("up")
+    assert said.code == 2
+    assert "remedy: Make one with: heliotrope init" in said.err
+
+
+@pytest.mark.parametrize("command", ["status", "peers"])
+def test_without_a_node_a_read_is_exit_code_3(heliotrope: Heliotrope, command: str) -> None:
+    said = heliotrope(command)
+    assert (said.code, said.out) == (3, "")
+    assert "no node runs in" in said.err
+
+
+def test_a_node_that_died_is_unreachable(heliotrope: Heliotrope, node: Running) -> None:
+    (node.home / "runtime.json").write_text(json.dumps({"api": "http://127.0.0.1:1"}))
+    said = heliotrope("status")
+    assert said.code == 3
+    assert "no node answers at http://127.0.0.1:1" in said.err
+
+
+def test_a_wrong_token_is_refused(heliotrope: Heliotrope, node: Running) -> None:
+    (node.home / "token").write_text("another")
+    said = heliotrope("status")
+    assert said.code == 6
+    assert "the bearer token is missing or wrong" in said.err
+
+
+def test_the_first_line_of_status_says_why_the_node_is_idle(heliotrope: Heliotrope, node: Running) -> None:
+    said = heliotrope("status")
+    assert said.code == 0
+    assert said.out.splitlines()[0] == "IDLE: no job of others was seen yet"
+    assert "200 W surplus now" in said.out
+    assert "(modelled, A0)" in said.out
+
+
+def test_status_as_json(heliotrope: Heliotrope, node: Running) -> None:
+    status = heliotrope("status", "--json").json
+    assert (status["identity"]["label"], status["ready"]) == ("lead", True)
+
+
+def test_peers_are_listed(heliotrope: Heliotrope, node: Running) -> None:
+    node.do(hear_advert, node.host)
+    said = heliotrope("peers")
+    assert "peer-1" in said.out
+    assert "solar" in said.out
+    assert heliotrope("peers", "--json").json["peers"][0]["identity"]["label"] == "peer-1"
+
+
+def test_a_peer_whose_label_would_move_the_cursor_is_shown_harmless(heliotrope: Heliotrope, node: Running) -> None:
+    node.do(lambda: hear_advert(node.host, label="x\x1b[2J\x1b]0;pwned\x07"))
+    for arguments in (("peers",), ("peers", "--json")):
+        said = heliotrope(*arguments)
+        assert "x" in said.out
+        assert "\x1b" not in said.out

@@ -1,0 +1,1 @@
+"""Facts about one node: events in, actions out."""

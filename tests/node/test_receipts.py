@@ -1,0 +1,166 @@
+"""The books of a shard and the receipts that come of them: nothing lost, nothing twice, and always within an entry."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger.state import LeaseRecord, ReceiptRecord
+from node.events import RoundTrained, ShardId
+from node.receipts import ROUNDS_MAX, SLOTS_MAX, Work, write_receipt
+from node.settling import settlement
+from node.sim.world import World
+from protocol.messages import Blob, Receipt
+from tests.sim.worlds import LEAD, SLOT_MS, WIND, job, placements, world
+
+SLOTS = 50
+ROUND_MS = 1_000
+
+
+@pytest.fixture(scope="module")
+def leased() -> tuple[World, LeaseRecord]:
+    """A lease of fifty slots that nobody has begun to work under. The tests below leave it as it is."""
+    demo = world()
+    job_id = demo.submit(LEAD, job(demo, first_slot=demo.slot + 10, deadline_slot=demo.slot + 80, slots=SLOTS))
+    demo.run(5_000)
+    lease = placements(demo, job_id)[WIND].lease
+    assert lease is not None
+    return demo, lease
+
+
+@pytest.fixture
+def work(leased: tuple[World, LeaseRecord]) -> Work:
+    _, lease = leased
+    return Work(lease, SLOT_MS, lease.lease.first_slot * SLOT_MS)
+
+
+def trained(number: int, end_ms: int) -> RoundTrained:
+    return RoundTrained(
+        shard=ShardId(bytes(32), 0),
+        round=number,
+        delta=Blob(sha256=number.to_bytes(32, "big"), size_bytes=1),
+        loss_millinats=2_000,
+        tokens=10,
+        inner_steps=5,
+        start_ms=end_ms - ROUND_MS,
+        end_ms=end_ms,
+        cpu_ms=ROUND_MS,
+    )
+
+
+def all_receipts(demo: World, work: Work) -> list[Receipt]:
+    state = demo.node(WIND).ledger.state
+    receipts = []
+    while work.exceeds_a_receipt():
+        receipts.append(write_receipt(state, work, final=False))
+    return [*receipts, write_receipt(state, work, final=True)]
+
+
+def test_a_wait_of_many_slots_is_told_in_many_receipts(leased: tuple[World, LeaseRecord], work: Work) -> None:
+    demo, lease = leased
+    work.close(work.busy_until_ms + 45 * SLOT_MS)
+    booked_j = sum(draw.energy_j for draw in work.draws.values())
+    receipts = all_receipts(demo, work)
+    assert len(receipts) == -(-45 // SLOTS_MAX)
+    assert [receipt.final for receipt in receipts] == [False] * 5 + [True]
+    slots = [row.slot for receipt in receipts for row in receipt.energy]
+    assert slots == list(range(lease.lease.first_slot, lease.lease.first_slot + 45))
+    assert sum(row.energy_j for receipt in receipts for row in receipt.energy) == booked_j > 0
+    assert sum(receipt.busy_ms for receipt in receipts) == 45 * SLOT_MS
+
+
+def test_many_rounds_are_told_in_many_receipts_each_once_and_in_order(
+    leased: tuple[World, LeaseRecord], work: Work
+) -> None:
+    demo, _ = leased
+    for number in range(100):
+        work.book(trained(number, work.busy_until_ms + ROUND_MS))
+    receipts = all_receipts(demo, work)
+    assert [len(receipt.deltas) for receipt in receipts] == [ROUNDS_MAX] * 3 + [4]
+    assert [delta for receipt in receipts for delta in receipt.deltas] == [n.to_bytes(32, "big") for n in range(100)]
+    assert sum(receipt.tokens for receipt in receipts) == 1_000
+    assert sum(receipt.inner_steps for receipt in receipts) == 500
+
+
+def test_a_receipt_follows_the_last_without_a_gap(leased: tuple[World, LeaseRecord], work: Work) -> None:
+    demo, lease = leased
+    work.book(trained(5, work.busy_until_ms + ROUND_MS))
+    first = write_receipt(demo.node(WIND).ledger.state, work, final=False)
+    assert (first.first_round, len(first.deltas)) == (5, 1)
+    lease.receipts.append(ReceiptRecord(bytes(32), lease, first))
+    work.book(trained(6, work.busy_until_ms + ROUND_MS))
+    assert write_receipt(demo.node(WIND).ledger.state, work, final=True).first_round == 6
+    lease.receipts.clear()
+
+
+def test_nothing_is_drawn_after_the_leases_end(work: Work) -> None:
+    end_ms = work.busy_until_ms + SLOTS * SLOT_MS
+    work.close(end_ms + 10 * SLOT_MS)
+    assert work.busy_until_ms == end_ms
+    assert work.book(trained(0, end_ms + 20 * SLOT_MS)) == 0
+
+
+def test_a_round_costs_more_than_the_wait_for_it(work: Work) -> None:
+    trained_j = work.book(trained(0, work.busy_until_ms + ROUND_MS))
+    before_j = sum(draw.energy_j for draw in work.draws.values())
+    work.close(work.busy_until_ms + ROUND_MS)
+    waited_j = sum(draw.energy_j for draw in work.draws.values()) - before_j
+    assert trained_j > waited_j > 0
+
+
+def test_books_closed_at_once_make_an_empty_receipt(leased: tuple[World, LeaseRecord], work: Work) -> None:
+    demo, _ = leased
+    work.close(work.busy_until_ms)
+    (receipt,) = all_receipts(demo, work)
+    assert (receipt.final, receipt.busy_ms, receipt.deltas, receipt.energy) == (True, 0, (), ())
+
+
+# --- how they are judged ------------------------------------------------------------------------------------------
+
+
+def record_of_rounds(lease: LeaseRecord, rounds: int, busy_ms: int = 1_000) -> ReceiptRecord:
+    receipt = Receipt(
+        lease=lease.id,
+        first_round=0,
+        final=True,
+        inner_steps=0,
+        tokens=0,
+        busy_ms=busy_ms,
+        deltas=tuple(number.to_bytes(32, "big") for number in range(rounds)),
+        method="modelled",
+        uncertainty_permille=0,
+        energy=(),
+    )
+    return ReceiptRecord(bytes(32), LeaseRecord(lease.id, lease.provider, lease.lease, lease.placement), receipt)
+
+
+def judge(lease: LeaseRecord, record: ReceiptRecord, arrived: int | None) -> tuple[bool, str]:
+    record.lease.receipts.append(record)
+    deltas = None if arrived is None else [number.to_bytes(32, "big") for number in range(arrived)]
+    judged = settlement(record, deltas, SLOT_MS)
+    assert (judged.amount_microcredits > 0) == judged.accepted
+    return judged.accepted, judged.reason
+
+
+@pytest.mark.parametrize(
+    ("arrived", "accepted", "reason"),
+    [
+        (4, True, ""),
+        (3, True, ""),  # the last may have been on its way
+        (2, False, "1 of 4 deltas never arrived"),
+        (0, False, "3 of 4 deltas never arrived"),
+        (None, True, ""),  # we were restarted: the doubt is our fault
+    ],
+)
+def test_a_receipt_is_paid_for_the_deltas_that_arrived(
+    leased: tuple[World, LeaseRecord], arrived: int | None, accepted: bool, reason: str
+) -> None:
+    _, lease = leased
+    assert judge(lease, record_of_rounds(lease, 4), arrived) == (accepted, reason)
+
+
+def test_a_receipt_for_more_time_than_was_leased_is_refused(leased: tuple[World, LeaseRecord]) -> None:
+    """Or one receipt could charge for a century."""
+    _, lease = leased
+    busy_ms = SLOTS * SLOT_MS + 1
+    expected = f"busy for {busy_ms} ms under a lease of {SLOTS * SLOT_MS} ms"
+    assert judge(lease, record_of_rounds(lease, 0, busy_ms), 0) == (False, expected)

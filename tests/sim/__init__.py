@@ -1,0 +1,1 @@
+"""Facts about whole networks in virtual time."""
