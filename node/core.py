@@ -99,7 +99,7 @@ class Node:
     def _on_connected(self, turn: Turn, event: PeerConnected) -> None:
         self.peers.on_connected(turn, event)
         self.exchange.on_connected(turn, event.peer)
-        self.provider.advertise(turn)  # so that a newcomer need not wait for the next period
+        self.provider.advertise_soon(turn)
 
     def _on_disconnected(self, turn: Turn, event: PeerDisconnected) -> None:
         self.peers.on_disconnected(turn, event)
@@ -143,7 +143,7 @@ class Node:
             case TimerKind.SYNC:
                 self.exchange.on_timer(turn)
             case TimerKind.ADVERTISE:
-                self.provider.on_advertise(turn)
+                self.provider.on_advertise(turn, timer)
             case TimerKind.REDIAL:
                 self.peers.on_redial(turn)
             case TimerKind.BIDS_CLOSE:

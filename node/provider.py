@@ -38,7 +38,9 @@ from protocol import adverts
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart
 from protocol.messages import Attestation, Award, Lease, Offer
 
-ADVERTISE_EVERY_MS = 10_000  # guess, not measured: NETWORK.md's cost per message allows it for some hundred peers
+ADVERTISE_EVERY_MS = 10_000  # guess, not measured: the cost of gossip allows it for some hundred peers
+ADVERTISE_SOON_MS = 500  # newcomers who come together hear one advert
+SOON = 1  # number of the timer that fires once
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Provider:
     tickets: TicketOffice
     addresses: tuple[str, ...] = ()
     forecast: Forecast | None = None  # None until the energy source has answered
+    advertises_soon: bool = False
     declined: dict[bytes, str] = field(default_factory=dict)  # jobs without our bid, and why: told once
     works: dict[ShardId, Work] = field(default_factory=dict)
     finishing: dict[ShardId, str] = field(default_factory=dict)  # wait for the meter, then for their final receipt
@@ -68,10 +71,12 @@ class Provider:
             if not any(r.receipt.final for r in lease.receipts):
                 self._finish(turn, self._begin_work(turn, lease), "the node was restarted")
         turn.do(ReadMeter())
-        turn.do(SetTimeout(Timer(TimerKind.ADVERTISE), 0))
+        turn.do(SetTimeout(Timer(TimerKind.ADVERTISE), ADVERTISE_EVERY_MS))
 
     def on_meter(self, turn: Turn, event: MeterRead) -> None:
         """Attest what the meter said, and write the receipts that waited for it."""
+        if self.forecast is None:
+            self.advertise_soon(turn)
         self.forecast = event.forecast
         if self.offer is None:
             return
@@ -88,9 +93,18 @@ class Provider:
             self.forecast = replace(self.forecast, surplus_s50_j=nothing, surplus_s20_j=nothing)
         self._write_due_receipts(turn)
 
-    def on_advertise(self, turn: Turn) -> None:
+    def on_advertise(self, turn: Turn, timer: Timer) -> None:
         self.advertise(turn)
-        turn.do(SetTimeout(Timer(TimerKind.ADVERTISE), ADVERTISE_EVERY_MS))
+        if timer.number == SOON:
+            self.advertises_soon = False
+        else:
+            turn.do(SetTimeout(Timer(TimerKind.ADVERTISE), ADVERTISE_EVERY_MS))
+
+    def advertise_soon(self, turn: Turn) -> None:
+        """Somebody is new, or there is something new to say: do not wait for the period."""
+        if self.offer is not None and not self.advertises_soon:
+            self.advertises_soon = True
+            turn.do(SetTimeout(Timer(TimerKind.ADVERTISE, number=SOON), ADVERTISE_SOON_MS))
 
     def advertise(self, turn: Turn) -> None:
         """Say what is on offer now, as soon as there is a forecast."""

@@ -59,7 +59,7 @@ class ActiveShard(Strict):
     rounds: int
 
 
-class Jobs(Strict):
+class OthersJobs(Strict):
     """Jobs of others, as this node met them: why it is idle."""
 
     seen: int
@@ -88,7 +88,7 @@ class ThisNode(Strict):
     offer: Offer | None
     power: Power
     shards: tuple[ActiveShard, ...]
-    jobs: Jobs
+    jobs: OthersJobs
 
 
 class KnownPeer(Strict):

@@ -15,10 +15,10 @@ from node.core import Node
 from node.resources import (
     ActiveShard,
     FailedAddress,
-    Jobs,
     KnownPeer,
     LiveOffer,
     OfferList,
+    OthersJobs,
     Peer,
     PeerList,
     Power,
@@ -170,10 +170,10 @@ def _power(node: Node, now_ms: int) -> Power:
     )
 
 
-def _others_jobs(node: Node) -> Jobs:
+def _others_jobs(node: Node) -> OthersJobs:
     key = node.identity.key
     others = [record for record in node.ledger.state.jobs.values() if record.owner != key]
-    return Jobs(
+    return OthersJobs(
         seen=len(others),
         bids=sum(key in record.bids for record in others),
         placed=sum(any(p.placement.provider == key for p in record.placements) for record in others),

@@ -18,8 +18,8 @@ def resolve(client: Client, digits: str) -> str:
     """The id of the one job whose id begins with these digits."""
     found = [job["id"] for job in client.jobs()["jobs"] if job["id"].startswith(digits.lower())]
     if len(found) != 1:
-        what = f"{len(found)} jobs have ids" if found else "no job known here has an id"
-        raise NotFound("HEL-JOB-003", f"{what} that begin with {digits[:64]!r}", "List them: heliotrope job list")
+        cause = f"{len(found) or 'no'} jobs known here have ids that begin with {digits[:64]!r}"
+        raise NotFound("HEL-JOB-003", cause, "List them with: heliotrope job list")
     return str(found[0])
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
 from node.commands.options import HomeOption, JsonOption, client_of, print_json
 from protocol.errors import LocalError
+
+if TYPE_CHECKING:
+    from node.commands.follow import Tell
 
 app = App(name="job", help="Train a model: describe the job, plan it, submit it, follow it.")
 
@@ -171,7 +174,7 @@ def cancel(job: JobArgument, /, *, home: HomeOption = None, as_json: JsonOption 
         print(f"{detail['id']} is {detail['status']}")
 
 
-def _teller() -> Any:
+def _teller() -> Tell:
     """Tells a person what happens, one line for each event."""
     from node import show_jobs
 

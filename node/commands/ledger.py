@@ -87,10 +87,8 @@ def show(
 def _the_one(entries: Iterator[dict[str, Any]], digits: str) -> dict[str, Any]:
     found = [entry for entry in entries if entry["id"].startswith(digits.lower())]
     if len(found) != 1:
-        what = f"{len(found)} entries have ids" if found else "no entry has an id"
-        raise LocalError(
-            "HEL-LEDGER-010", f"{what} that begin with {digits[:64]!r}", "List them: heliotrope ledger show"
-        )
+        cause = f"{len(found) or 'no'} entries have ids that begin with {digits[:64]!r}"
+        raise LocalError("HEL-LEDGER-010", cause, "List them with: heliotrope ledger show")
     return found[0]
 
 

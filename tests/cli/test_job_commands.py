@@ -217,7 +217,7 @@ def test_an_unknown_job_is_named(heliotrope: Heliotrope, node: Running) -> None:
     for command in ("show", "watch", "cancel"):
         said = heliotrope("job", command, "beef")
         assert said.code == 2
-        assert "no job known here has an id that begin with 'beef'" in said.err
+        assert "no jobs known here have ids that begin with 'beef'" in said.err
 
 
 def test_a_model_that_is_not_there_yet_says_how_to_wait(heliotrope: Heliotrope, node: Running, file: Path) -> None:

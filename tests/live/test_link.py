@@ -258,7 +258,8 @@ async def test_losing_one_of_two_connections_loses_no_peer(open_link: Opener) ->
         await a.send(b.public, b"after")
         await b.send(a.public, b"after")
         for inbox in (at_a, at_b):
-            await inbox.until(lambda inbox=inbox: inbox.messages() == [b"before", b"after"])
+            await inbox.until_counts(messages=2, gossip=2)
+            assert inbox.messages() == [b"before", b"after"]
             assert not any(isinstance(event, PeerDisconnected) for event in inbox.events)
 
 
