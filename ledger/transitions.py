@@ -210,8 +210,8 @@ def process_receipt(state: State, entry: Entry, receipt: Receipt) -> None:
     2. Its rounds continue those of the last receipt.
     3. Every slot lies within the lease.
     4. Every row's carbon follows from its numbers.
-    5. Surplus is covered by an attestation of the author, referred to, at an assurance that the network accepts, of
-       the same intensities, overlapping the slot, and not yet claimed.
+    5. An attestation is the author's own, referred to, at an assurance that the network accepts, of the same
+       intensities, overlapping the slot, and its surplus not yet claimed.
     6. Without an attestation there is no surplus, and the grid counts as dirty as in the bid's dirtiest slot.
     """
     lease = _referred(state.leases, entry, receipt.lease, 1, "lease")
@@ -257,9 +257,9 @@ def _check_claim(state: State, entry: Entry, row: SlotEnergy, attestation_id: by
     require(overlaps, 5, f"the attestation does not cover slot {row.slot}")
     same = (row.own_g_per_kwh, row.grid_g_per_kwh) == (a.own_g_per_kwh, a.grid_g_per_kwh)
     require(same, 5, f"intensities of slot {row.slot} are not the attestation's")
-    if row.surplus_j:
-        level, needed = record.assurance, state.surplus_assurance_min
-        require(level >= needed, 5, f"assurance A{level} is below A{needed}: it counts as grid")
+    # Its grid figure counts no more than its surplus: a provider could attest nothing at 0 g/kWh, and draw on that.
+    level, needed = record.assurance, state.surplus_assurance_min
+    require(level >= needed, 5, f"assurance A{level} is below A{needed}: the slot counts as unattested")
     claims[attestation_id] = claims.get(attestation_id, 0) + row.surplus_j
     claimed = claims[attestation_id]
     require(claimed <= record.remaining_j, 5, f"claims {claimed} J of {record.remaining_j} J that are left")

@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(error: LocalError, code: int) -> int:
-    from node.show import say
+    from node.commands.show import say
 
     say(f"heliotrope: {error}", stderr=True)
     return code

@@ -20,7 +20,8 @@ from protocol.messages import ARRAY_MAX, Blob, Count, Job, Mode, ModelSpec, Name
 from protocol.units import ceil_div, slot_of
 
 UPLOAD_MAX_BYTES = 64 * 1024 * 1024
-MARGIN_SLOTS = 1  # for the worker's start and the part of a slot that has passed already
+START_MS = 15_000  # of the machine's time, for a worker's start and its data; 7 s were seen on a busy machine
+MARGIN_SLOTS = 1  # for the part of the first slot that has passed already
 DURATION_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -168,7 +169,7 @@ class JobRequest(_Job):
 
     def slots(self, spec: TrainingSpec, clock: Clock, slot_ms: int) -> int:
         """Slots that one shard needs on the reference machine, and a margin."""
-        work_ms = ceil_div(spec.tokens_per_shard * 1000, self.reference_rate_tps) * clock.speed
+        work_ms = (START_MS + ceil_div(spec.tokens_per_shard * 1000, self.reference_rate_tps)) * clock.speed
         return ceil_div(work_ms, slot_ms) + MARGIN_SLOTS
 
 

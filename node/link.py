@@ -123,7 +123,7 @@ class Link:
     async def dial(self, address: str) -> bytes:
         """Connect to a multiaddr that ends in `/p2p/<peer id>`; the peer's public key. Raises LinkError.
 
-        A connected peer is not dialled again.
+        A connected peer is not dialled again. The peer may learn of the connection a moment later than we do.
         """
         target, peer = parse_address(address)
         if peer == self.public:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.state import BidRecord, JobRecord, State
 from node.events import Match
@@ -14,7 +14,7 @@ from node.matching.instance import record
 from node.matching.plan import Plan
 from node.matching.problem import Candidate, Demand
 from node.peers import Peers
-from node.run import Run
+from node.run import Phase, Run
 from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.messages import Job, Offer
@@ -23,20 +23,45 @@ from protocol.units import ceil_div
 BIDS_MAX = 256  # considered in one matching, so that its record fits into a message; guess, not measured
 
 
-def question(turn: Turn, run: Run, peers: Peers, missing: tuple[int, ...], slots: int, first_slot: int) -> Match:
-    """Who may take the missing shards of a job for so many slots. A bidder whom we cannot reach is excluded: nobody
-    could lead it."""
+class Window(NamedTuple):
+    """Shards start at `first_slot` or later and take `slots` each, all before `deadline_slot`."""
+
+    first_slot: int
+    slots: int
+    deadline_slot: int
+
+
+def window(run: Run, slot: int) -> Window:
+    """When the shards that nobody has may run; without slots if it is too late.
+
+    A gang has all of the job's time. A replacement starts at once: before training begins, for as long as the others
+    are leased, who wait for it; later, for its share of the rounds that are left.
+    """
+    job = run.record.job
+    first_slot = max(job.first_slot, slot)
+    if run.phase is Phase.PLACING and run.members:
+        first_slot = max(first_slot, *(member.first_slot for member in run.members.values()))
+        end_slot = min(member.end_slot for member in run.members.values())
+        return Window(first_slot, end_slot - first_slot, end_slot)
+    share = ceil_div(job.slots * (job.training.rounds - run.round), job.training.rounds)
+    slots = min(share, job.deadline_slot - first_slot)
+    return Window(first_slot, slots, first_slot + slots if run.members else job.deadline_slot)
+
+
+def question(turn: Turn, run: Run, peers: Peers, shards: tuple[int, ...], wanted: Window) -> Match:
+    """Who may take these shards of a job. A bidder whom we cannot reach is excluded: nobody could lead it."""
     bids = sorted(run.record.bids.items())[:BIDS_MAX]
-    bidders = {provider for provider, _ in bids}
     away = {p: "not connected" for p, _ in bids if p not in peers.connected and p != turn.identity.key}
+    excluded = {p: why for p, why in (away | run.excluded).items() if p in dict(bids)}
     demand = demand_of_job(
         run.record.job,
         run.id,
         turn.identity.genesis.slot_ms,
-        shards=missing,
-        slots=slots,
-        first_slot=first_slot,
-        excluded=tuple(sorted({p: why for p, why in (away | run.excluded).items() if p in bidders}.items())),
+        shards=shards,
+        slots=wanted.slots,
+        first_slot=wanted.first_slot,
+        deadline_slot=wanted.deadline_slot,
+        excluded=tuple(sorted(excluded.items())),
         occupied=tuple(member.provider for _, member in sorted(run.members.items())),
     )
     candidates = tuple(candidate_of_bid(bid, turn.state, peers.label(provider)) for provider, bid in bids)
@@ -132,13 +157,6 @@ def _candidate(
     )
 
 
-def slots_left(record: JobRecord, round_: int, first_slot: int) -> int:
-    """Slots that a shard still needs when `round_` rounds are done: its share of the job's, within the deadline."""
-    job = record.job
-    share = ceil_div(job.slots * (job.training.rounds - round_), job.training.rounds)
-    return min(max(1, share), job.deadline_slot - first_slot)
-
-
 def demand_of_job(
     job: Job,
     job_id: bytes,
@@ -147,10 +165,11 @@ def demand_of_job(
     shards: tuple[int, ...],
     slots: int,
     first_slot: int,
+    deadline_slot: int | None = None,
     excluded: tuple[tuple[bytes, str], ...] = (),
     occupied: tuple[bytes, ...] = (),
 ) -> Demand:
-    """A job's question to the matching."""
+    """A job's question to the matching. `deadline_slot` None: the job's own."""
     return Demand(
         job=job_id,
         mode=job.mode,
@@ -158,7 +177,7 @@ def demand_of_job(
         shards=shards,
         slots=slots,
         first_slot=first_slot,
-        deadline_slot=job.deadline_slot,
+        deadline_slot=job.deadline_slot if deadline_slot is None else deadline_slot,
         units_per_shard=job.units_per_shard,
         memory_mb=job.memory_mb,
         rate_tps=job.rate_tps,

@@ -114,8 +114,7 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
 
 
 def _surpluses(state: State, provider: bytes, slots: set[int]) -> list[Surplus]:
-    """The provider's attestations that touch these slots, the newest few; what counts as surplus is what the network's
-    assurance allows."""
+    """The provider's attestations that touch these slots, the newest few, at an assurance that the network accepts."""
     found: list[Surplus] = []
     for record in reversed(state.attestations_of.get(provider, ())):
         a = record.attestation
@@ -123,6 +122,8 @@ def _surpluses(state: State, provider: bytes, slots: set[int]) -> list[Surplus]:
             break
         if slots.isdisjoint(range(slot_of(a.start_ms, state.slot_ms), slot_of(a.end_ms - 1, state.slot_ms) + 1)):
             continue
-        remaining_j = record.remaining_j if record.assurance >= state.surplus_assurance_min else 0
-        found.append(Surplus(record.id, a.start_ms, a.end_ms, remaining_j, a.own_g_per_kwh, a.grid_g_per_kwh))
+        if record.assurance >= state.surplus_assurance_min:
+            found.append(
+                Surplus(record.id, a.start_ms, a.end_ms, record.remaining_j, a.own_g_per_kwh, a.grid_g_per_kwh)
+            )
     return found

@@ -1,8 +1,8 @@
 """The buying half of a node: submits jobs, collects bids, awards, replaces who is lost, settles and closes.
 
-The market is here; the rounds of training are in `rounds`, the judgement of receipts in `settling`. Every decision
-others must be able to check is an entry: an award names the recorded input of its matching, a settlement follows from
-the receipt and the bid.
+What happens to a job is here; how its shards find peers is in `placing`, the rounds of training in `rounds`, the
+judgement of receipts in `settling`. Every decision others must be able to check is an entry: an award names the
+recorded input of its matching, a settlement follows from the receipt and the bid.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ledger.state import ReceiptRecord
-from node import rounds
+from node import placing, rounds
 from node.events import (
     CloseModel,
     FinishModel,
@@ -21,7 +21,6 @@ from node.events import (
     ModelFinished,
     ModelReady,
     OuterStepped,
-    PrepareModel,
     Send,
     SetTimeout,
     SetTimer,
@@ -30,25 +29,17 @@ from node.events import (
     TimerKind,
 )
 from node.matching.explain import table
-from node.matching.instance import MATCHER
-from node.matching.plan import Plan
 from node.peers import Peers
-from node.question import question, slots_left
 from node.run import Member, Phase, Run
 from node.settling import Outcome, closure, is_settled, settlement
 from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta
-from protocol.messages import INTEGER_MAX, Award, Blob, Lease, Revocation
+from protocol.messages import Lease
 
-REBID_MS = 1_500  # guess, not measured: gossip reaches a small network in a tenth of it
-RETRY_MS = 5_000  # until the next matching, when nobody could take a shard
-LEASES_DUE_MS = 5_000
 SHARD_READY_DUE_MS = 60_000  # a worker's start, with the data to fetch
 PEER_GRACE_MS = 1_000  # a connection may break and come back
 RECEIPTS_DUE_MS = 20_000
-REFUSALS_MAX = 3  # awards that a provider may leave without a lease; guess, not measured
-AWARD_PLACEMENTS_MAX = 15  # an award refers to its job and its bids: 16 refs
 
 
 @dataclass(slots=True)
@@ -80,24 +71,13 @@ class Requester:
 
     # --- placing ----------------------------------------------------------------------------------------------------
 
-    def on_bids_close(self, turn: Turn, job_id: bytes, number: int) -> None:
+    def on_bids_close(self, turn: Turn, job: bytes, number: int) -> None:
         """Match what is not placed among the bids that are there."""
-        run = self._running(job_id)
-        if run is None or run.phase is Phase.CLOSING or number != run.rematch or run.matching:
-            return
-        job = run.record.job
-        missing = _missing(run)
-        first_slot = max(job.first_slot, turn.slot)
-        slots = slots_left(run.record, run.round, first_slot)
-        if not missing:
-            return
-        if slots < 1:
-            if run.phase is not Phase.TRAINING or not run.members:
-                placed = f"{job.shards - len(missing)} of {job.shards} shards placed"
-                self._close(turn, run, "failed", f"its deadline, slot {job.deadline_slot}, passed with {placed}")
-            return
-        run.matching = True
-        turn.do(question(turn, run, self.peers, missing, slots, first_slot))
+        run = self._running(job)
+        if run is not None and run.phase is not Phase.CLOSING and number == run.rematch:
+            reason = placing.seek(turn, run, self.peers)
+            if reason:
+                self._close(turn, run, "failed", reason)
 
     def on_matched(self, turn: Turn, event: Matched) -> None:
         run = self._running(event.job)
@@ -109,35 +89,13 @@ class Requester:
         run.summaries.append(dict(event.summary))
         turn.notify("matched", job=run.id.hex(), table=run.tables[-1], summary=run.summaries[-1])
         if plan.placements:
-            self._award(turn, run, plan, event.instance)
+            if not placing.award(turn, run, plan, event.instance):
+                self._close(turn, run, "failed", "the award would be void")
         elif run.phase is Phase.BIDDING:
             remedy = plan.relaxation.text if plan.relaxation else "no single relaxation would place it"
             self._close(turn, run, "failed", f"no feasible placement; {remedy}")
         else:
-            self._match_again(turn, run, RETRY_MS)
-
-    def _award(self, turn: Turn, run: Run, plan: Plan, instance: Blob) -> None:
-        placements = tuple(planned.placement() for planned in plan.placements)
-        for start in range(0, len(placements), AWARD_PLACEMENTS_MAX):
-            part = placements[start : start + AWARD_PLACEMENTS_MAX]
-            body = Award(job=run.id, instance_sha256=instance.sha256, matcher=MATCHER, placements=part)
-            award = turn.record(body, (run.id, *(p.bid for p in part)), tell=(p.provider for p in part))
-            if award is None:
-                self._close(turn, run, "failed", "the award would be void")
-                return
-            for p in part:
-                member = Member(ShardId(award.id, p.shard), p.provider, p.first_slot, p.first_slot + p.slots)
-                run.members[p.shard] = member
-            turn.do(SetTimeout(Timer(TimerKind.LEASES_DUE, award.id), LEASES_DUE_MS))
-        if run.phase is Phase.BIDDING:
-            run.phase = Phase.PLACING
-            turn.do(PrepareModel(run.id, run.record.job.training))
-        if _missing(run):  # lost while the matching was under way
-            self._match_again(turn, run, REBID_MS)
-
-    def _match_again(self, turn: Turn, run: Run, after_ms: int) -> None:
-        run.rematch += 1
-        turn.do(SetTimeout(Timer(TimerKind.BIDS_CLOSE, run.id, run.rematch), after_ms))
+            placing.nobody_found(turn, run)
 
     def on_lease(self, turn: Turn, lease: Lease) -> None:
         """A provider agreed: give it its shard when the leased time begins."""
@@ -166,7 +124,7 @@ class Requester:
     def on_leases_due(self, turn: Turn, award: bytes) -> None:
         for run, member in self._members():
             if member.id.award == award and not member.leased:
-                self._lose(turn, run, member, f"no lease within {LEASES_DUE_MS} ms")
+                self._lose(turn, run, member, f"no lease within {placing.LEASES_DUE_MS} ms")
 
     def on_ready_due(self, turn: Turn, shard: ShardId) -> None:
         found = self._find(shard)
@@ -195,9 +153,8 @@ class Requester:
         """Revoke a placement and ask for new bids; the others train on. Once training is over, only receipts matter."""
         if run.phase in (Phase.CLOSING, Phase.OVER):
             return
-        self._revoke(turn, run, member, reason)
-        if self._is_failure(turn, run, member):
-            run.excluded[member.provider] = reason
+        placing.revoke(turn, run, member, reason)
+        placing.exclude(turn, run, member, reason)
         label = self.peers.label(member.provider)
         turn.notify(
             "shard lost", job=run.id.hex(), shard=member.id.shard, provider=label, reason=reason, round=run.round
@@ -205,27 +162,7 @@ class Requester:
         rounds.drop(turn, run, member.id.shard)
         if run.phase is Phase.TRAINING:
             rounds.begin_round(turn, run, self.tickets)
-        self._match_again(turn, run, REBID_MS)
-
-    def _is_failure(self, turn: Turn, run: Run, member: Member) -> bool:
-        """Whether the provider is to blame. A lease that has run out is nobody's failure; neither is it to have sold to
-        somebody faster, unless it happens again and again."""
-        if member.leased:
-            return turn.slot < member.end_slot
-        run.refusals[member.provider] += 1
-        return run.refusals[member.provider] >= REFUSALS_MAX
-
-    def _revoke(self, turn: Turn, run: Run, member: Member, reason: str) -> None:
-        del run.members[member.id.shard]
-        run.former[member.id] = member
-        body = Revocation(
-            award=member.id.award,
-            shard=member.id.shard,
-            reason=reason,
-            energy_j=min(member.energy_j, INTEGER_MAX),  # the sum of what a stranger reported
-            carbon_ug=min(member.carbon_ug, INTEGER_MAX),
-        )
-        turn.record(body, (member.id.award,), tell=(member.provider,))
+        placing.seek_again(turn, run, placing.REBID_MS)
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -249,7 +186,7 @@ class Requester:
 
     def _begin_when_ready(self, turn: Turn, run: Run) -> None:
         """The first round waits for all shards; later ones take whoever is there."""
-        complete = not _missing(run) and all(member.ready for member in run.members.values())
+        complete = not placing.missing(run) and all(member.ready for member in run.members.values())
         if run.phase is Phase.PLACING and complete and run.parameters is not None:
             run.phase = Phase.TRAINING
         if run.phase is Phase.TRAINING:
@@ -279,7 +216,7 @@ class Requester:
             if member.leased:
                 self._finish(turn, member)
             else:
-                self._revoke(turn, run, member, "training ended before it began here")
+                placing.revoke(turn, run, member, "training ended before it began here")
         turn.do(FinishModel(run.id, event.parameters))
         turn.do(SetTimeout(Timer(TimerKind.RECEIPTS_DUE, run.id), RECEIPTS_DUE_MS))
 
@@ -365,8 +302,3 @@ class Requester:
 
     def _members(self) -> Iterable[tuple[Run, Member]]:
         return [(run, m) for run in self.runs.values() if run.phase is not Phase.OVER for m in run.members.values()]
-
-
-def _missing(run: Run) -> tuple[int, ...]:
-    """Shards that nobody has."""
-    return tuple(index for index in range(run.record.job.shards) if index not in run.members)

@@ -102,7 +102,7 @@ class Runtime:
 
     async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
         """Run until `stopping` is set. Raises LocalError if the node cannot start, or had to stop."""
-        from node.api import serve
+        from node.api.server import serve
 
         try:
             certificate_path = self.home.path / "tls.pem"

@@ -72,7 +72,7 @@ class Blob(Body):
 class ModelSpec(Body):
     """A Llama-style decoder over bytes; fields named as in Hugging Face `config.json`."""
 
-    vocab_size: Annotated[int, Field(ge=2, le=1_000_000)]
+    vocab_size: Literal[256]  # the token is the byte
     hidden_size: Annotated[int, Field(ge=8, le=65_536)]
     intermediate_size: Annotated[int, Field(ge=8, le=262_144)]
     num_hidden_layers: Annotated[int, Field(ge=1, le=512)]

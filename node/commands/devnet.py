@@ -38,7 +38,7 @@ def up(
     as_json: JsonOption = False,
 ) -> None:
     """Start a devnet that runs until `devnet down`."""
-    from node import show
+    from node.commands import show
     from node.devnet.commands import up as start
 
     started = start(_directory(directory), nodes, seed)

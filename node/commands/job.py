@@ -62,7 +62,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what would be chosen now; nothing is submitted. Exit code 4 if nobody could run it."""
-    from node import show_jobs
+    from node.commands import show_jobs
     from node.client import blob_of
     from node.commands.follow import no_match
     from node.commands.job_texts import read_job
@@ -92,7 +92,7 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Submit a job, print its id and wait until it is placed. Exit code 4 if nobody can run it."""
-    from node import show_jobs
+    from node.commands import show_jobs
     from node.commands.follow import follow
     from node.commands.job_texts import read_job
 
@@ -114,7 +114,7 @@ def submit(
 @app.command(name="list")
 def list_jobs(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Every job that this node knows of, the newest first."""
-    from node import show_jobs
+    from node.commands import show_jobs
 
     answer = client_of(home).jobs()
     if as_json:
@@ -133,7 +133,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """A job's placements, rounds, carbon and receipts."""
-    from node import show_jobs
+    from node.commands import show_jobs
     from node.commands.follow import resolve
 
     client = client_of(home)
@@ -152,7 +152,7 @@ def show(
 @app.command
 def watch(job: JobArgument, /, *, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Follow a job to its end; with --json one event a line."""
-    from node import show_jobs
+    from node.commands import show_jobs
     from node.commands.follow import follow, resolve
 
     client = client_of(home)
@@ -176,7 +176,7 @@ def cancel(job: JobArgument, /, *, home: HomeOption = None, as_json: JsonOption 
 
 def _teller() -> Tell:
     """Tells a person what happens, one line for each event."""
-    from node import show_jobs
+    from node.commands import show_jobs
 
     loss_millinats: list[int] = []
 

@@ -31,7 +31,7 @@ def verify(
     if as_json:
         print_json(facts)
         return
-    from node.show import moment, say
+    from node.commands.show import moment, say
 
     say(f"ledger verify: OK ({facts['entries']} entries)")
     say(f"  heads     {facts['fingerprint']}")
@@ -69,7 +69,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """The newest entries of the ledger, or one entry whole."""
-    from node import show as shown
+    from node.commands import show as shown
 
     client = client_of(home)
     if entry is not None:

@@ -65,7 +65,7 @@ def up(*, home: HomeOption = None) -> None:
 
 def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """What the node is doing, or why it is idle."""
-    from node import show
+    from node.commands import show
 
     client = client_of(home)
     node = client.node()
@@ -82,7 +82,7 @@ def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 def peers(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Who else is there, and which addresses do not answer."""
-    from node import show
+    from node.commands import show
 
     answer: dict[str, Any] = client_of(home).peers()
     if as_json:

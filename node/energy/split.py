@@ -31,10 +31,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Surplus:
-    """An attestation of the provider's own, and what is left to claim of it.
-
-    `remaining_j` is 0 where its assurance is below what the network accepts: its grid figure still serves.
-    """
+    """An attestation of the provider's own, at an assurance that the network accepts, and what is left to claim of it."""
 
     attestation: bytes
     start_ms: int

@@ -37,6 +37,7 @@ from protocol.messages import Job, Offer
 
 CLOSED_NOTICED_MS = 1  # a process dies: its kernel closes its connections
 DIAL_MS = 5  # longer: whoever returns meets nobody who still thinks it connected
+GOSSIP_DEGREE = 6  # how many a message is handed on to; gossipsub's D
 CUT_NOTICED_MIN_MS, CUT_NOTICED_SPREAD_MS = 5_000, 10_000  # a cable is cut: the link's pings find out
 
 
@@ -212,7 +213,8 @@ class World:
 
     def _hand_on(self, host: Host, number: int, topic: str, data: bytes) -> None:
         host.heard.add(number)
-        for peer in self.network.neighbours(host.key):
+        neighbours = self.network.neighbours(host.key)
+        for peer in self.chance.sample(neighbours, min(GOSSIP_DEGREE, len(neighbours))):
             receiver = self._host_of[peer]
             for after_ms in self.network.travel_times_ms():
                 self.later(receiver, after_ms, self._hear, host, receiver, number, topic, data)

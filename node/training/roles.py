@@ -17,7 +17,6 @@ from node.training.inner import Inner
 from node.training.model import Llama
 from protocol.errors import LocalError, Reject
 
-BYTE_VALUES = 256
 
 
 class Shard:
@@ -27,7 +26,7 @@ class Shard:
         self._spec = prepare.spec
         self._directory = prepare.directory
         self._on_step = on_step
-        self._inner = Inner(prepare.spec, load_text(prepare), prepare.shard)
+        self._inner = Inner(prepare.spec, text.load(prepare.data, prepare.spec), prepare.shard)
         self.layout = tensors.layout_of(self._inner.model.state_dict())
 
     def handle(self, command: wire.Command) -> wire.Reply:
@@ -56,7 +55,7 @@ class Lead:
     def __init__(self, prepare: wire.Prepare, on_step: Callable[[int], None]) -> None:
         self._spec = prepare.spec
         self._directory = prepare.directory
-        self._text = load_text(prepare)
+        self._text = text.load(prepare.data, prepare.spec)
         self._model = Llama(prepare.spec.model)
         self.layout = tensors.layout_of(self._model.state_dict())
 
@@ -121,17 +120,6 @@ def take_role(prepare: wire.Prepare, isolation: str, on_step: Callable[[int], No
         device="cpu",
         isolation=isolation,
     )
-
-
-def load_text(prepare: wire.Prepare) -> text.Text:
-    """The job's text. Raises LocalError, VerificationFailed and OSError."""
-    if prepare.spec.model.vocab_size != BYTE_VALUES:
-        raise LocalError(
-            "HEL-TRAIN-006",
-            f"vocab_size is {prepare.spec.model.vocab_size}, but tokens are bytes",
-            f"set vocab_size to {BYTE_VALUES}",
-        )
-    return text.load(prepare.data, prepare.spec)
 
 
 def not_for(role: str, command: wire.Command) -> LocalError:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 
 from ledger.ledger import replay
 from ledger.store.sqlite import SqliteStore
-from node.api import serve
+from node.api.server import serve
 from node.config import ApiConfig
 from node.core import Node
 from node.energy.profile import Profile

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from node.api_streams import news
+from node.api.streams import news
 from node.client import Client
 from node.eventlog import EVENTS_MAX, EventLog
 from tests.api.host import TOKEN, Host, served

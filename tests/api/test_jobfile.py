@@ -63,7 +63,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 def test_work_becomes_slots_by_the_reference_rate_and_a_margin() -> None:
-    job = made()  # 4 x 250 x 10 x 8 = 80,000 tokens at 1000 tokens/s: 80 s in slots of 60 s
+    job = made()  # 4 x 250 x 10 x 8 = 80,000 tokens at 1000 tokens/s and 15 s to start: 95 s in slots of 60 s
     assert job.training.tokens_per_shard == 80_000
     assert job.slots == 2 + 1
     assert job.rate_tps == 1000
@@ -72,7 +72,7 @@ def test_work_becomes_slots_by_the_reference_rate_and_a_margin() -> None:
 def test_slots_pass_faster_on_a_faster_clock() -> None:
     network = genesis(clock=Clock(unix_ms=0, network_ms=0, speed=60))
     job = read(job_request(deadline="3h")).job(network, NOW_MS)
-    assert job.slots == 80 + 1
+    assert job.slots == 95 + 1
     assert job.bids_close_at_ms == NOW_MS + 2000 * 60
 
 

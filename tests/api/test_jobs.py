@@ -11,7 +11,7 @@ import pytest
 
 from node.client import Client
 from node.documents import Invalid
-from node.problems import Conflict, NotFound
+from node.api.problems import Conflict, NotFound
 from protocol.errors import LocalError, Refused, VerificationFailed
 from protocol.identity import peer_id
 from protocol.units import ceil_div

@@ -14,7 +14,7 @@ import pytest
 
 from ledger.archive import fingerprint, read
 from node.client import Client
-from node.problems import NotFound
+from node.api.problems import NotFound
 from protocol.errors import VerificationFailed
 from protocol.identity import peer_id
 from tests.api.host import TOKEN, Host, served

@@ -11,7 +11,7 @@ import pytest
 
 from node.client import Client
 from node.events import DialFailed, GossipReceived, MeterFailed, PeerConnected
-from node.problems import Problem
+from node.api.problems import Problem
 from protocol import adverts
 from protocol.adverts import Advert
 from protocol.errors import Unreachable

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from node import cli
-from node.problems import Conflict, Unauthorized
-from node.show import printable
+from node.api.problems import Conflict, Unauthorized
+from node.commands.show import printable
 from protocol.errors import LocalError, NoMatch, Refused, Unreachable, VerificationFailed
 from tests.builders import whole_history
 from tests.cli.conftest import Heliotrope

@@ -123,12 +123,12 @@ def test_void_receipt_check_5_intensities_are_not_the_attestations(change: dict[
 
 def test_void_receipt_check_5_assurance_below_what_the_network_accepts() -> None:
     s = attested(method="modelled")
-    assert_void(s.history, s.history.receipt(s.lease, claim(s)), 5, "assurance A0 is below A1: it counts as grid")
+    assert_void(s.history, s.history.receipt(s.lease, claim(s)), 5, "assurance A0 is below A1")
 
 
-def test_valid_receipt_check_5_the_grid_figure_serves_at_any_assurance() -> None:
+def test_void_receipt_check_5_the_grid_figure_of_an_attestation_below_what_the_network_accepts() -> None:
     s = attested(method="modelled")
-    assert_valid(s.history, s.history.receipt(s.lease, claim(s, surplus_j=0)))
+    assert_void(s.history, s.history.receipt(s.lease, claim(s, surplus_j=0)), 5, "assurance A0 is below A1")
 
 
 def test_void_receipt_check_5_claims_more_than_is_left_by_an_earlier_receipt() -> None:

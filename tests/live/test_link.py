@@ -242,6 +242,7 @@ async def test_losing_one_of_two_connections_loses_no_peer(open_link: Opener) ->
         await second.accepted.wait()
         first.released.set()
         await b.dial(first.address)
+        await at_a.has(PeerConnected(b.public))
         for link, other, inbox in ((a, b, at_b), (b, a, at_a)):  # everything begins on the first connection
             await link.publish(TOPIC, b"before")
             await link.send(other.public, b"before")

@@ -64,8 +64,8 @@ async def test_the_thread_that_dies_is_reported_and_comes_back_on_its_port(open_
     await redial(a, address)
     assert b.addresses == (address,)
     await a.send(b.public, b"back")
-    await b.send(a.public, b"welcome")
     await at_b.until(lambda: at_b.messages() == [b"back"])
+    await b.send(a.public, b"welcome")
     await at_a.until(lambda: at_a.messages() == [b"welcome"])
 
 

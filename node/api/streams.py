@@ -15,10 +15,10 @@ from aiohttp import web
 from node.documents import Fault, Strict, invalid
 from node.eventlog import EventLog, LoggedEvent
 from node.jobfile import UPLOAD_MAX_BYTES
-from node.ledger_views import archive
-from node.openapi import BINARY_TYPE, EVENTS_TYPE
-from node.problems import NotFound, TooLarge
-from node.resources import BlobOf
+from node.api.ledger_views import archive
+from node.api.openapi import BINARY_TYPE, EVENTS_TYPE
+from node.api.problems import NotFound, TooLarge
+from node.api.resources import BlobOf
 from protocol.errors import Reject, VerificationFailed
 from protocol.messages import Blob, Count
 

@@ -11,14 +11,14 @@ from aiohttp import web
 from pydantic import Field
 
 from ledger.state import JobRecord
-from node import api_streams, job_views, ledger_views, views
+from node.api import job_views, ledger_views, streams, views
 from node.documents import Fault, Strict, invalid
 from node.events import JobCancelled, JobSubmitted, Persist
 from node.jobfile import JobRequest
-from node.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, Route, document
-from node.problems import Conflict, NotFound, NotReady
+from node.api.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, Route, document
+from node.api.problems import Conflict, NotFound, NotReady
 from node.question import answer
-from node.resources import (
+from node.api.resources import (
     BlobOf,
     DryRun,
     EntryOf,
@@ -221,13 +221,13 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/jobs/plan", plan_job, "What the matching would choose now", DryRun, takes=JobRequest),
     Route("GET", "/v1/jobs/{id}", job, "A job: placements, rounds, energy and carbon, receipts", JobDetail),
     Route("POST", "/v1/jobs/{id}/cancel", cancel_job, "Cancel an own job", JobDetail),
-    Route("PUT", "/v1/blobs/{sha256}", api_streams.put_blob, "Upload a text", BlobOf, takes=BINARY_TYPE),
-    Route("GET", "/v1/blobs/{sha256}", api_streams.get_blob, "Download a blob", BINARY_TYPE),
+    Route("PUT", "/v1/blobs/{sha256}", streams.put_blob, "Upload a text", BlobOf, takes=BINARY_TYPE),
+    Route("GET", "/v1/blobs/{sha256}", streams.get_blob, "Download a blob", BINARY_TYPE),
     Route("GET", "/v1/ledger/entries", entries, "Entries in order of acceptance", EntryPage, query=EntriesQuery),
     Route("GET", "/v1/ledger/entries/{id}", entry, "One entry", EntryOf),
     Route("GET", "/v1/ledger/heads", heads, "The newest entry of every feed", HeadList),
-    Route("GET", "/v1/ledger/export", api_streams.export_ledger, "The ledger as one file", BINARY_TYPE),
+    Route("GET", "/v1/ledger/export", streams.export_ledger, "The ledger as one file", BINARY_TYPE),
     Route("GET", "/v1/ledger/verify", verify_ledger, "Check every stored entry again", Verification),
-    Route("GET", "/v1/events", api_streams.events, "Events", EVENTS_TYPE, query=api_streams.EventsQuery),
+    Route("GET", "/v1/events", streams.events, "Events", EVENTS_TYPE, query=streams.EventsQuery),
     Route("GET", "/openapi.json", describe, "This description", JSON_TYPE),
 )

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from node.problems import PROBLEM_TYPE, Problem
+from node.api.problems import PROBLEM_TYPE, Problem
 
 JSON_TYPE, BINARY_TYPE, EVENTS_TYPE = "application/json", "application/octet-stream", "text/event-stream"
 PATH_PARAMETER = re.compile(r"\{(\w+)\}")

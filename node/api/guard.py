@@ -11,7 +11,7 @@ import hmac
 import ipaddress
 import re
 
-from node.problems import Unauthorized
+from node.api.problems import Unauthorized
 from protocol.errors import Refused
 
 OPEN_PATHS = frozenset({"/healthz"})

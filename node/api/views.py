@@ -12,7 +12,7 @@ from statistics import median_low
 from ledger.state import AttestationRecord
 from node import offering
 from node.core import Node
-from node.resources import (
+from node.api.resources import (
     ActiveShard,
     FailedAddress,
     KnownPeer,

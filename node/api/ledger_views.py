@@ -11,8 +11,8 @@ from ledger.audit import violations
 from ledger.ledger import FAR_FUTURE_MS, Ledger
 from ledger.store import Store
 from node.core import Node
-from node.resources import EntryOf, HeadList, HeadOf, Verification
-from node.views import peer
+from node.api.resources import EntryOf, HeadList, HeadOf, Verification
+from node.api.views import peer
 from protocol.envelope import Entry, Head, open_entry, parse
 from protocol.errors import Ignore, Reject, VerificationFailed
 from protocol.genesis import Genesis

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from node.show import moment, rows, say
+from node.commands.show import moment, rows, say
 from protocol.units import format_carbon, format_clock, format_credits, format_energy
 
 BARS = "▁▂▃▄▅▆▇█"

@@ -12,7 +12,7 @@ from node.matching.explain import table
 from node.matching.plan import Plan
 from node.matching.problem import Candidate, Demand
 from node.question import candidate_of_advert, demand_of_job
-from node.resources import (
+from node.api.resources import (
     BlobOf,
     CarbonAccount,
     DryRun,
@@ -25,7 +25,7 @@ from node.resources import (
     Round,
 )
 from node.run import Run
-from node.views import lowest_assurance, market, peer
+from node.api.views import lowest_assurance, market, peer
 from protocol.messages import Blob, Job
 
 DRY_RUN_ID = bytes(32)  # a plan asks before there is a job
