@@ -54,9 +54,6 @@ class ShardId:
     shard: int
 
 
-# --- events -------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Started:
     """First event of all. `data_url` and `certificate_sha256` are where this node serves blobs."""
@@ -226,9 +223,6 @@ Event = (
     | ModelFinished
     | LeadFailed
 )
-
-
-# --- actions ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

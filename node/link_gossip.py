@@ -119,11 +119,17 @@ class ContainedPubsub(Pubsub):
         for topic in topics:
             self.set_topic_validator(topic, self._validate, is_async_validator=False)
 
-    async def continuously_read_stream(self, stream: INetStream) -> None:
-        """Ends with the exception that ends the stream: the swarm contains it, and the peer may open another."""
-        while True:
-            frame = await read_varint_prefixed_bytes_limited(stream, RPC_MAX_BYTES)
-            await self._handle_rpc(stream.muxed_conn.peer_id, frame)
+    async def stream_handler(self, stream: INetStream) -> None:
+        """Ends with the exception that ends the stream: the swarm contains it, and the peer may open another.
+
+        The library would then open our own stream anew as well, and lose what waits for it.
+        """
+        try:
+            while True:
+                frame = await read_varint_prefixed_bytes_limited(stream, RPC_MAX_BYTES)
+                await self._handle_rpc(stream.muxed_conn.peer_id, frame)
+        finally:
+            await stream.reset()
 
     async def _handle_rpc(self, peer: ID, frame: bytes) -> None:
         """One item after the other: a peer's gossip keeps its order, and a flood waits for itself."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median_low
 from typing import Any, NamedTuple
 
-from ledger.state import BidRecord, JobRecord, State
+from ledger.state import BidRecord, State
 from node.events import Match
 from node.matching.baselines import compare
 from node.matching.explain import summary
@@ -31,11 +32,12 @@ class Window(NamedTuple):
     deadline_slot: int
 
 
-def window(run: Run, slot: int) -> Window:
+def window(run: Run, slot: int, slot_ms: int) -> Window:
     """When the shards that nobody has may run; without slots if it is too late.
 
     A gang has all of the job's time. A replacement starts at once: before training begins, for as long as the others
-    are leased, who wait for it; later, for its share of the rounds that are left.
+    are leased, who wait for it; later, for the rounds that are left, at the declared pace or at the real one if that is
+    slower.
     """
     job = run.record.job
     first_slot = max(job.first_slot, slot)
@@ -43,16 +45,20 @@ def window(run: Run, slot: int) -> Window:
         first_slot = max(first_slot, *(member.first_slot for member in run.members.values()))
         end_slot = min(member.end_slot for member in run.members.values())
         return Window(first_slot, end_slot - first_slot, end_slot)
-    share = ceil_div(job.slots * (job.training.rounds - run.round), job.training.rounds)
-    slots = min(share, job.deadline_slot - first_slot)
+    rounds_left = job.training.rounds - run.round
+    needed = ceil_div(job.slots * rounds_left, job.training.rounds)
+    if run.history:
+        pace_ms = median_low(each.seconds_ms for each in run.history)
+        needed = max(needed, ceil_div(rounds_left * pace_ms, slot_ms) + 1)  # the present slot is not whole any more
+    slots = min(needed, job.deadline_slot - first_slot)
     return Window(first_slot, slots, first_slot + slots if run.members else job.deadline_slot)
 
 
 def question(turn: Turn, run: Run, peers: Peers, shards: tuple[int, ...], wanted: Window) -> Match:
     """Who may take these shards of a job. A bidder whom we cannot reach is excluded: nobody could lead it."""
-    bids = sorted(run.record.bids.items())[:BIDS_MAX]
-    away = {p: "not connected" for p, _ in bids if p not in peers.connected and p != turn.identity.key}
-    excluded = {p: why for p, why in (away | run.excluded).items() if p in dict(bids)}
+    bids = dict(sorted(run.record.bids.items())[:BIDS_MAX])
+    away = {p: "not connected" for p in bids if p not in peers.connected and p != turn.identity.key}
+    excluded = {p: why for p, why in (away | run.excluded).items() if p in bids}
     demand = demand_of_job(
         run.record.job,
         run.id,
@@ -64,7 +70,7 @@ def question(turn: Turn, run: Run, peers: Peers, shards: tuple[int, ...], wanted
         excluded=tuple(sorted(excluded.items())),
         occupied=tuple(member.provider for _, member in sorted(run.members.items())),
     )
-    candidates = tuple(candidate_of_bid(bid, turn.state, peers.label(provider)) for provider, bid in bids)
+    candidates = tuple(candidate_of_bid(bid, turn.state, peers.label(provider)) for provider, bid in bids.items())
     return Match(run.id, candidates, demand)
 
 

@@ -6,12 +6,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from ledger.state import JobRecord, PlacementRecord, PlacementStatus, ReceiptRecord, State
-from node.carbon import job_account
-from node.core import Node
-from node.matching.explain import table
-from node.matching.plan import Plan
-from node.matching.problem import Candidate, Demand
-from node.question import candidate_of_advert, demand_of_job
 from node.api.resources import (
     BlobOf,
     CarbonAccount,
@@ -24,8 +18,14 @@ from node.api.resources import (
     ReceiptOf,
     Round,
 )
-from node.run import Run
 from node.api.views import lowest_assurance, market, peer
+from node.carbon import job_account
+from node.core import Node
+from node.matching.explain import table
+from node.matching.plan import Plan
+from node.matching.problem import Candidate, Demand
+from node.question import candidate_of_advert, demand_of_job
+from node.run import Run
 from protocol.messages import Blob, Job
 
 DRY_RUN_ID = bytes(32)  # a plan asks before there is a job

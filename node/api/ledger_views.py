@@ -10,9 +10,9 @@ from ledger.archive import fingerprint, frames
 from ledger.audit import violations
 from ledger.ledger import FAR_FUTURE_MS, Ledger
 from ledger.store import Store
-from node.core import Node
 from node.api.resources import EntryOf, HeadList, HeadOf, Verification
 from node.api.views import peer
+from node.core import Node
 from protocol.envelope import Entry, Head, open_entry, parse
 from protocol.errors import Ignore, Reject, VerificationFailed
 from protocol.genesis import Genesis

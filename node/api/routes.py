@@ -12,12 +12,8 @@ from pydantic import Field
 
 from ledger.state import JobRecord
 from node.api import job_views, ledger_views, streams, views
-from node.documents import Fault, Strict, invalid
-from node.events import JobCancelled, JobSubmitted, Persist
-from node.jobfile import JobRequest
 from node.api.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, Route, document
 from node.api.problems import Conflict, NotFound, NotReady
-from node.question import answer
 from node.api.resources import (
     BlobOf,
     DryRun,
@@ -33,6 +29,10 @@ from node.api.resources import (
     ThisNode,
     Verification,
 )
+from node.documents import Fault, Strict, invalid
+from node.events import JobCancelled, JobSubmitted, Persist
+from node.jobfile import JobRequest
+from node.question import answer
 from node.version import version
 from protocol.envelope import Entry, parse
 from protocol.errors import LocalError, Refused

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from node.api.routes import ROUTES
-from node.documents import Fault, Strict, faults_of, invalid, read_json
 from node.api.guard import check
 from node.api.openapi import JSON_TYPE, PATH_PARAMETER, Route
 from node.api.problems import PROBLEM_TYPE, NotFound, TooLarge, WrongMethod, WrongType, problem_of
+from node.api.routes import ROUTES
+from node.documents import Fault, Strict, faults_of, invalid, read_json
 from protocol.errors import LocalError
 
 if TYPE_CHECKING:

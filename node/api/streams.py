@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from node.documents import Fault, Strict, invalid
-from node.eventlog import EventLog, LoggedEvent
-from node.jobfile import UPLOAD_MAX_BYTES
 from node.api.ledger_views import archive
 from node.api.openapi import BINARY_TYPE, EVENTS_TYPE
 from node.api.problems import NotFound, TooLarge
 from node.api.resources import BlobOf
+from node.documents import Fault, Strict, invalid
+from node.eventlog import EventLog, LoggedEvent
+from node.jobfile import UPLOAD_MAX_BYTES
 from protocol.errors import Reject, VerificationFailed
 from protocol.messages import Blob, Count
 

@@ -11,7 +11,6 @@ from statistics import median_low
 
 from ledger.state import AttestationRecord
 from node import offering
-from node.core import Node
 from node.api.resources import (
     ActiveShard,
     FailedAddress,
@@ -24,6 +23,7 @@ from node.api.resources import (
     Power,
     ThisNode,
 )
+from node.core import Node
 from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.identity import peer_id

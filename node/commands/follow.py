@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from node.commands import show_jobs
-from node.client import Client
-from node.commands.options import Unsuccessful
 from node.api.problems import NotFound
+from node.client import Client
+from node.commands import show_jobs
+from node.commands.options import Unsuccessful
 from protocol.errors import LocalError, NoMatch
 
 Tell = Callable[[Mapping[str, Any]], None]

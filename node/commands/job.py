@@ -62,8 +62,8 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what would be chosen now; nothing is submitted. Exit code 4 if nobody could run it."""
-    from node.commands import show_jobs
     from node.client import blob_of
+    from node.commands import show_jobs
     from node.commands.follow import no_match
     from node.commands.job_texts import read_job
 

@@ -47,9 +47,18 @@ def figures() -> Iterator[Figure]:
         ("random", drawn.carbon_ug),
     ):
         yield Figure(
-            "matching", f"carbon, {CANDIDATES} bids", plan.carbon_ug / 1e6, "g", name, carbon_ug / 1e6, 1.0, at_most=True
+            "matching",
+            f"carbon, {CANDIDATES} bids",
+            plan.carbon_ug / 1e6,
+            "g",
+            name,
+            carbon_ug / 1e6,
+            1.0,
+            at_most=True,
         )
-    yield Figure("matching", f"time, {CANDIDATES} bids x {SLOTS} slots", seconds, "s", "one second", 1.0, 1.0, at_most=True)
+    yield Figure(
+        "matching", f"time, {CANDIDATES} bids x {SLOTS} slots", seconds, "s", "one second", 1.0, 1.0, at_most=True
+    )
 
 
 def bid(number: int, chance: random.Random) -> Candidate:

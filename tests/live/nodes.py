@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from node.client import Client
@@ -22,11 +23,15 @@ def devnet(directory: Path, count: int) -> Iterator[tuple[list[Member], Processe
     processes.start()
     try:
         for member in members:
-            client = Client.of_home(member.home)
-            eventually(lambda client=client: client.node()["peers_connected"] == count - 1)
+            eventually(partial(has_peers, Client.of_home(member.home), count - 1))
         yield members, processes
     finally:
         processes.stop()
+
+
+def has_peers(client: Client, count: int) -> bool:
+    """Whether a node is connected to this many others."""
+    return bool(client.node()["peers_connected"] == count)
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 30) -> None:

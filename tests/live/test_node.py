@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from node.client import Client
 from node.config import load_config, load_genesis
 from node.devnet.network import Member, make, running_pid
 from protocol.envelope import Entry, open_entry
-from tests.live.nodes import SEED, devnet, eventually
+from tests.live.nodes import SEED, devnet, eventually, has_peers
 
 
 def test_node_killed_at_any_time_restarts_with_its_ledger_whole_and_reuses_no_seq(tmp_path: Path) -> None:
@@ -32,10 +33,15 @@ def test_node_killed_at_any_time_restarts_with_its_ledger_whole_and_reuses_no_se
             assert [entry.seq for entry in stored] == list(range(len(stored)))
             processes.start([members[0]])
             mine = Client.of_home(members[0].home)
-            eventually(lambda mine=mine: mine.node()["peers_connected"] == 1)
-            eventually(lambda mine=mine: mine.heads()["fingerprint"] == witness.heads()["fingerprint"])
+            eventually(partial(has_peers, mine, 1))
+            eventually(partial(agree, mine, witness))
             assert mine.verify()["ok"]
             assert witness.heads()["forked"] == []
+
+
+def agree(one: Client, other: Client) -> bool:
+    """Whether two nodes have the same heads."""
+    return bool(one.heads()["fingerprint"] == other.heads()["fingerprint"])
 
 
 def feed(member: Member) -> list[Entry]:
