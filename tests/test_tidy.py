@@ -38,7 +38,7 @@ SHELLS = (
     "node/demo/*.py",
     "node/devnet/*.py",
     "node/eventlog.py",
-    "node/link*.py",
+    "node/link/*.py",
     "node/meter.py",
     "node/runtime.py",
     "node/trainer.py",
@@ -54,7 +54,7 @@ IMPURE = frozenset(
 CLOCK_OR_CHANCE = re.compile(r"(^|\.)(date|datetime)\.(now|today|utcnow)$|^(np|numpy)\.random\.")
 
 # Modules that only some files may import, whether pure or not.
-CONFINED = {"libp2p": "node/link*.py", "trio": "node/link*.py", "torch": "node/training/*.py"}
+CONFINED = {"libp2p": "node/link/*.py", "trio": "node/link/*.py", "torch": "node/training/*.py"}
 
 # Reading any of these executes what a stranger wrote. torch.load and torch.save are pickle by another name.
 EXECUTING_MODULES = frozenset({"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "shelve"})

@@ -12,7 +12,6 @@ from itertools import permutations
 import pytest
 from libp2p.pubsub.pb import rpc_pb2
 
-from node import link_gossip, link_hardening
 from node.link import (
     GOSSIP_MAX_BYTES,
     MESSAGE_MAX_BYTES,
@@ -24,8 +23,10 @@ from node.link import (
     PeerConnected,
     PeerDisconnected,
 )
-from node.link_events import GOSSIP_UNDELIVERED_MAX, Crossing
-from node.link_gossip import MESSAGE_IDS_MAX, TokenBucket, trim_control
+from node.link import gossip as link_gossip
+from node.link import hardening as link_hardening
+from node.link.events import GOSSIP_UNDELIVERED_MAX, Crossing
+from node.link.gossip import MESSAGE_IDS_MAX, TokenBucket, trim_control
 from protocol.identity import KeyPair, peer_id
 
 from .links import TOPIC, Opener, Proxy, child

@@ -1,7 +1,7 @@
 """The libp2p side of the link: one host on one trio thread, from its first bind to its end.
 
-Nothing here restarts or decides; `link.py` does. Failures of the library are contained in `link_hardening.py` and
-`link_gossip.py`; what they let through ends the thread, which says so.
+Nothing here restarts or decides; `link.py` does. Failures of the library are contained in `hardening.py` and
+`gossip.py`; what they let through ends the thread, which says so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from node.link_events import (
+from node.link.events import (
     Crossing,
     GossipArrived,
     LinkError,
@@ -39,8 +39,8 @@ from node.link_events import (
     thread_is_down,
     unreachable,
 )
-from node.link_gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
-from node.link_hardening import build_host, cut, is_usable, require_free, running
+from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
+from node.link.hardening import build_host, cut, is_usable, require_free, running
 from protocol.identity import PEER_ID_PREFIX, peer_id
 
 PROTOCOL = TProtocol("/heliotrope/1")

@@ -5,7 +5,7 @@ Each class corrects one part of the library from outside, by subclass; its docst
 Refused besides: identities nobody proved (the library offers plaintext and secio with Noise), keys other than Ed25519,
 dials by the library itself (a peer could send us anywhere), and identify records (the key is the name).
 
-Not here: gossip (`link_gossip.py`), and what Heliotrope says to whom (`link.py`).
+Not here: gossip (`gossip.py`), and what Heliotrope says to whom (`link.py`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 from multiaddr import Multiaddr
 
-from node.link_events import cannot_listen
+from node.link.events import cannot_listen
 from protocol.identity import PEER_ID_PREFIX
 
 VERSION = "0.8.1"

@@ -15,7 +15,7 @@ message: at most once, and in order until a send fails.
 
 If the thread dies all the same, `LinkFailed` is delivered and it starts again on the same port.
 
-Not here: the library's faults (`link_hardening.py`, `link_gossip.py`), what the bytes mean (`protocol`), and whom to
+Not here: the library's faults (`hardening.py`, `gossip.py`), what the bytes mean (`protocol`), and whom to
 redial when: the library never reconnects by itself, and neither does this.
 """
 
@@ -30,7 +30,7 @@ from weakref import WeakValueDictionary
 
 from multiaddr import Multiaddr
 
-from node.link_events import (
+from node.link.events import (
     Crossing,
     GossipArrived,
     LinkError,
@@ -41,9 +41,9 @@ from node.link_events import (
     PeerDisconnected,
     thread_is_down,
 )
-from node.link_gossip import GOSSIP_MAX_BYTES
-from node.link_hardening import demote_library_logging
-from node.link_thread import MESSAGE_MAX_BYTES, LinkThread, Settings
+from node.link.gossip import GOSSIP_MAX_BYTES
+from node.link.hardening import demote_library_logging
+from node.link.thread import MESSAGE_MAX_BYTES, LinkThread, Settings
 from protocol.identity import KeyPair, public_key
 
 __all__ = [

@@ -23,7 +23,7 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
-from node.link_hardening import is_ed25519
+from node.link.hardening import is_ed25519
 
 GOSSIP_MAX_BYTES = 256 * 1024  # NETWORK.md: the library loses larger ones silently
 RPC_MAX_BYTES = 1024 * 1024  # the library's default, and go-libp2p-pubsub's
