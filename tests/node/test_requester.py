@@ -28,7 +28,7 @@ from node.run import Member, Phase, Run
 from node.sim.world import World
 from protocol.direct import Assignment, Failure, Finish, RoundDelta, RoundStart, Ticket, encode_direct
 from protocol.messages import INTEGER_MAX, Blob, Body
-from tests.sim.worlds import LEAD, job, reaches_round, run_of, training, world
+from tests.sim.worlds import LEAD, job, reaches_round, run_of, world
 
 PARAMETERS = Blob(sha256=b"p" * 32, size_bytes=1)
 
@@ -39,7 +39,7 @@ class Scene:
 
     def __init__(self, rounds_in_all: int = 10) -> None:
         self.world: World = world(buyers=[LEAD])
-        self.job = self.world.submit(LEAD, job(self.world, training=training(rounds=rounds_in_all)))
+        self.job = self.world.submit(LEAD, job(self.world, training={"rounds": rounds_in_all}))
         self.world.run_until(reaches_round(self.world, self.job, 2), within_ms=60_000)
         self.node = self.world.node(LEAD)
         assert self.run.in_round.keys() == {0, 1, 2}

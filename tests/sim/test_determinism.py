@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.sim.network import Faults
-from tests.sim.worlds import LEAD, WIND, is_closed, job, reaches_round, training, world
+from tests.sim.worlds import LEAD, WIND, is_closed, job, reaches_round, world
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROUGH = Faults(loss_permille=100, duplication_permille=100, delay_max_ms=500)
@@ -19,7 +19,7 @@ def history(seed: int) -> str:
     """A job with a crash and a return on a rough network, told as one hash."""
     rough = world(seed, faults=ROUGH)
     rough.run(10_000)
-    short = job(rough, training=training(rounds=4), bids_close_at_ms=rough.now_ms + 4_000)
+    short = job(rough, training={"rounds": 4}, bids_close_at_ms=rough.now_ms + 4_000)
     job_id = rough.submit(LEAD, short)
     rough.run_until(reaches_round(rough, job_id, 1), within_ms=120_000)
     rough.crash(WIND)

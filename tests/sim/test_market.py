@@ -27,7 +27,6 @@ from tests.sim.worlds import (
     record_of,
     run_of,
     settle,
-    training,
     world,
 )
 
@@ -126,7 +125,7 @@ def test_a_slow_worker_keeps_its_shard_while_it_delivers() -> None:
 
 def test_when_leases_run_out_the_job_goes_on_under_new_ones() -> None:
     demo = world()
-    long = job(demo, slots=3, deadline_slot=demo.slot + 20, training=training(rounds=20))
+    long = job(demo, slots=3, deadline_slot=demo.slot + 20, training={"rounds": 20})
     job_id = demo.submit(LEAD, long)
     demo.run_until(is_closed(demo, job_id), within_ms=200_000)
     assert closure_of(demo, job_id).outcome == "done"
@@ -139,7 +138,7 @@ def test_when_leases_run_out_the_job_goes_on_under_new_ones() -> None:
 
 def test_a_job_that_does_not_end_before_its_deadline_fails_and_says_so() -> None:
     demo = world()
-    tight = job(demo, slots=3, deadline_slot=demo.slot + 4, training=training(rounds=40))
+    tight = job(demo, slots=3, deadline_slot=demo.slot + 4, training={"rounds": 40})
     job_id = demo.submit(LEAD, tight)
     demo.run_until(is_closed(demo, job_id), within_ms=100_000)
     closure = closure_of(demo, job_id)
@@ -197,7 +196,7 @@ def test_of_two_jobs_at_once_the_second_gets_other_peers() -> None:
 
 def test_of_two_jobs_with_room_for_one_the_other_is_declined_and_nothing_is_oversold() -> None:
     demo = world()
-    window = {"slots": 6, "deadline_slot": demo.slot + 7, "training": training(rounds=24)}
+    window = {"slots": 6, "deadline_slot": demo.slot + 7, "training": {"rounds": 24}}
     jobs = {name: demo.submit(name, job(demo, name=f"job of {name}", **window)) for name in (LEAD, NIGHT)}
     for name, job_id in jobs.items():
         demo.run_until(is_closed(demo, job_id, name), within_ms=100_000)
@@ -296,7 +295,7 @@ def test_a_lead_may_train_a_shard_of_its_own_job() -> None:
 def test_a_network_whose_clock_runs_faster_keeps_its_promises() -> None:
     """An hour's slots pass in ten seconds; process timeouts stay those of the machines."""
     clock = genesis().clock.model_copy(update={"speed": 360})
-    demo = world(genesis=genesis(clock=clock, slot_ms=3_600_000))
+    demo = world(genesis={"clock": clock, "slot_ms": 3_600_000})
     job_id = demo.submit(LEAD, job(demo, bids_close_at_ms=demo.now_ms + 2_000 * 360))
     demo.run_until(is_closed(demo, job_id), within_ms=100_000)
     assert closure_of(demo, job_id).outcome == "done"
@@ -304,7 +303,7 @@ def test_a_network_whose_clock_runs_faster_keeps_its_promises() -> None:
 
 
 def test_surplus_below_the_assurance_that_the_network_demands_is_grid() -> None:
-    strict = world(genesis=genesis(surplus_assurance_min=2))
+    strict = world(genesis={"surplus_assurance_min": 2})
     job_id = strict.submit(LEAD, job(strict))
     strict.run_until(is_closed(strict, job_id), within_ms=100_000)
     rows = [

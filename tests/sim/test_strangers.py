@@ -10,7 +10,6 @@ import pytest
 from ledger.ledger import replay
 from node.events import EntriesVerified, GossipReceived, MessageReceived, Notify, PeerConnected
 from node.sim.world import World
-from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol.direct import (
     Assignment,
@@ -40,6 +39,7 @@ from tests.sim.worlds import (
     placements,
     reaches_round,
     record_of,
+    run_of,
     settle,
     world,
 )
@@ -140,59 +140,86 @@ def training() -> tuple[World, bytes]:
     return demo, job_id
 
 
-def messages_about(in_world: World, job_id: bytes, name: str) -> list[Body]:
-    """Everything that lead and provider might say to each other about a site's shard, with genuine tickets."""
+def messages_about(in_world: World, job_id: bytes, name: str, server: str) -> dict[str, Body]:
+    """Everything that lead and provider might say to each other about a site's shard, with blobs that `server` has."""
     record = placements(in_world, job_id)[name]
     award, shard = record.award, record.placement.shard
-    office = TicketOffice("https://10.9.9.9:1", bytes(32))
-    turn = Turn(in_world.node(SOLAR).identity, in_world.node(SOLAR).ledger, in_world.now_ms)
-    ticket = office.issue(turn, Blob(sha256=bytes(32), size_bytes=1), record.placement.provider)
-    ours = ticket.model_copy(update={"blob": TEXT})
-    delta = RoundDelta(
-        award=award,
-        shard=shard,
-        round=3,
-        delta=ticket,
-        loss_millinats=1,
-        tokens=1,
-        seconds_ms=1,
-        energy_j=1,
-        carbon_ug=1,
-    )
-    return [
-        Assignment(award=award, shard=shard, data=(ours,)),
+    node = in_world.node(server)
+    turn = Turn(node.identity, node.ledger, in_world.now_ms)
+    ticket = node.tickets.issue(turn, Blob(sha256=bytes(32), size_bytes=1), record.placement.provider)
+    messages: tuple[Body, ...] = (
+        Assignment(award=award, shard=shard, data=(ticket.model_copy(update={"blob": TEXT}),)),
         RoundStart(award=award, shard=shard, round=9, parameters=ticket),
         Finish(award=award, shard=shard),
         Ready(award=award, shard=shard),
         Failure(award=award, shard=shard, reason="it is all over"),
-        delta,
-    ]
+        RoundDelta(
+            award=award,
+            shard=shard,
+            round=0,
+            delta=ticket,
+            loss_millinats=1,
+            tokens=1,
+            seconds_ms=1,
+            energy_j=1,
+            carbon_ug=1,
+        ),
+    )
+    return {type(message).__name__: message for message in messages}
+
+
+KINDS = ("Assignment", "RoundStart", "Finish", "Ready", "Failure", "RoundDelta")
 
 
 @pytest.mark.parametrize("receiver", [WIND, LEAD])
-@pytest.mark.parametrize(
-    "number", range(6), ids=["Assignment", "RoundStart", "Finish", "Ready", "Failure", "RoundDelta"]
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_message_from_a_peer_that_has_no_say_changes_nothing(
-    training: tuple[World, bytes], number: int, receiver: str
+    training: tuple[World, bytes], kind: str, receiver: str
 ) -> None:
     """A stranger, and another provider of the same job: neither leads it, nor trains this shard."""
     demo, job_id = training
-    message = messages_about(demo, job_id, WIND)[number]
+    raw = encode_direct(messages_about(demo, job_id, WIND, WIND)[kind])
     node = demo.node(receiver)
     before = (repr(node.requester.runs), repr(node.provider.works))
     for sender in (CHEAT.public, demo.hosts[HYDRO].key):
-        assert node.handle(MessageReceived(sender, encode_direct(message)), demo.now_ms) == []
+        assert node.handle(MessageReceived(sender, raw), demo.now_ms) == []
     assert (repr(node.requester.runs), repr(node.provider.works)) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "sender", "receiver"),
+    [
+        ("Assignment", LEAD, WIND),
+        ("RoundStart", LEAD, WIND),
+        ("Finish", LEAD, WIND),
+        ("Ready", WIND, LEAD),
+        ("RoundDelta", WIND, LEAD),
+        ("Failure", WIND, LEAD),
+    ],
+)
+def test_the_same_message_from_the_peer_that_has_a_say_is_heeded(kind: str, sender: str, receiver: str) -> None:
+    """Or the test above would prove nothing."""
+    demo = world()
+    job_id = demo.submit(LEAD, job(demo))
+    demo.run_until(reaches_round(demo, job_id, 3), within_ms=60_000)
+    raw = encode_direct(messages_about(demo, job_id, WIND, WIND)[kind])
+    node = demo.node(receiver)
+    shard = placements(demo, job_id)[WIND].placement.shard
+    member = run_of(demo, job_id).members[shard]
+    member.ready = False
+    member.deltas.pop(0)
+    before = (repr(member), repr(node.provider.works))
+    actions = node.handle(MessageReceived(demo.hosts[sender].key, raw), demo.now_ms)
+    assert actions or (repr(member), repr(node.provider.works)) != before
 
 
 def test_a_delta_that_another_peer_serves_is_not_taken(training: tuple[World, bytes]) -> None:
     """Or a provider could make the lead fetch from whomever it likes."""
     demo, job_id = training
-    *_, delta = messages_about(demo, job_id, WIND)
+    raw = encode_direct(messages_about(demo, job_id, WIND, SOLAR)["RoundDelta"])
     node = demo.node(LEAD)
     before = repr(node.requester.runs)
-    assert node.handle(MessageReceived(demo.hosts[WIND].key, encode_direct(delta)), demo.now_ms) == []
+    assert node.handle(MessageReceived(demo.hosts[WIND].key, raw), demo.now_ms) == []
     assert repr(node.requester.runs) == before
 
 
@@ -238,7 +265,7 @@ def test_garbage_in_messages_and_gossip_changes_nothing(training: tuple[World, b
     chance = random.Random(1)
     node, topics = demo.node(WIND), demo.topics
     heads = Heads(heads=tuple((h.author, h.seq, h.id) for h in node.ledger.head_list()), complete=True)
-    honest = [heads, Want(ranges=((CHEAT.public, 0),)), *messages_about(demo, job_id, WIND)]
+    honest = [heads, Want(ranges=((CHEAT.public, 0),)), *messages_about(demo, job_id, WIND, WIND).values()]
     bad = [chance.randbytes(chance.randrange(200)) for _ in range(200)]
     bad += [raw for message in honest for raw in mutations(encode_direct(message), chance, 60)]
     before = (node.ledger.count, repr(node.provider.works), node.peers.connected.copy(), len(node.peers.adverts))

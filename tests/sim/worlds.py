@@ -33,8 +33,9 @@ def genesis(**changes: Any) -> Genesis:
 
 
 def world(seed: int = 1, **changes: Any) -> World:
-    """The demo's five sites, up for a while and all acquainted."""
-    made = World(changes.pop("sites", DEMO_SITES), changes.pop("genesis", genesis()), random.Random(seed), **changes)
+    """The demo's five sites, up for a while and all acquainted. `genesis`: changes to it."""
+    document = genesis(**changes.pop("genesis", {}))
+    made = World(changes.pop("sites", DEMO_SITES), document, random.Random(seed), **changes)
     made.run(8_000)
     return made
 
@@ -64,7 +65,7 @@ def training(**changes: Any) -> TrainingSpec:
 
 
 def job(in_world: World, **changes: Any) -> Job:
-    """Three shards for six slots, within twelve that begin with the next."""
+    """Three shards for six slots, within twelve that begin with the next. `training`: changes to it."""
     slot = in_world.slot + 1
     fields: dict[str, Any] = {
         "name": "shakespeare",
@@ -81,7 +82,7 @@ def job(in_world: World, **changes: Any) -> Job:
         "price_max_microcredits_per_unit_hour": 1_000_000,
         "carbon_max_g_per_kwh": 0,
         "bids_close_at_ms": in_world.now_ms + 2_000,
-        "training": changes.pop("training", None) or training(),
+        "training": training(**changes.pop("training", {})),
     }
     return Job(**fields | changes)
 
