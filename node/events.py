@@ -149,7 +149,7 @@ class ShardStarted:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrained:
-    """One round of ours is done. `start_ms`, `end_ms`: network time."""
+    """One round of ours is done, at `end_ms` of network time."""
 
     shard: ShardId
     round: int
@@ -157,7 +157,6 @@ class RoundTrained:
     loss_millinats: int
     tokens: int
     inner_steps: int
-    start_ms: int
     end_ms: int
     cpu_ms: int
 

@@ -218,6 +218,7 @@ class Provider:
         work = self._work(event.shard)
         if work is None:
             return
+        busy_since_ms = work.busy_until_ms
         energy_j = work.book(event)
         work.told = RoundDelta(
             award=event.shard.award,
@@ -226,7 +227,7 @@ class Provider:
             delta=self.tickets.issue(turn, event.delta, work.owner),
             loss_millinats=event.loss_millinats,
             tokens=event.tokens,
-            seconds_ms=event.end_ms - event.start_ms,
+            duration_ms=max(0, work.busy_until_ms - busy_since_ms),
             energy_j=energy_j,
             carbon_ug=self._expected_carbon_ug(turn, work, energy_j),
         )

@@ -48,7 +48,7 @@ def window(run: Run, slot: int, slot_ms: int) -> Window:
     rounds_left = job.training.rounds - run.round
     needed = ceil_div(job.slots * rounds_left, job.training.rounds)
     if run.history:
-        pace_ms = median_low(each.seconds_ms for each in run.history)
+        pace_ms = median_low(each.duration_ms for each in run.history)
         needed = max(needed, ceil_div(rounds_left * pace_ms, slot_ms) + 1)  # the present slot is not whole any more
     slots = min(needed, job.deadline_slot - first_slot)
     return Window(first_slot, slots, first_slot + slots if run.members else job.deadline_slot)

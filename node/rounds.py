@@ -118,10 +118,10 @@ def book_round(turn: Turn, run: Run) -> None:
         shards=len(deltas),
         loss_millinats=summary.loss_millinats,
         tokens=summary.tokens,
-        seconds_ms=summary.seconds_ms,
+        duration_ms=summary.duration_ms,
         energy_j=sum(m.energy_j for m in everyone),
         carbon_ug=sum(m.carbon_ug for m in everyone),
-        watts=sum(d.energy_j for d in deltas) * 1000 // max(1, summary.seconds_ms),
+        watts=sum(d.energy_j * 1000 // max(1, d.duration_ms) for d in deltas),
     )
     run.stepping = False
     run.in_round, run.deltas = {}, {}
@@ -149,4 +149,4 @@ def _close(turn: Turn, run: Run) -> None:
 def _due_ms(run: Run) -> int:
     if not run.history:
         return FIRST_ROUND_DUE_MS
-    return max(2 * median_low(r.seconds_ms for r in run.history), ROUND_DUE_MIN_MS)
+    return max(2 * median_low(r.duration_ms for r in run.history), ROUND_DUE_MIN_MS)

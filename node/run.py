@@ -50,7 +50,7 @@ class RoundSummary:
     shards: int
     loss_millinats: int
     tokens: int
-    seconds_ms: int
+    duration_ms: int
 
 
 @dataclass(slots=True)

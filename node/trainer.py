@@ -102,7 +102,6 @@ class Trainer:
             return None
         try:
             parameters = await self._data.fetch(action.parameters)
-            start_ms = self._now_ms()
             result = await seat.worker.round(action.round, parameters)
             delta = self._keep(seat, result.path)
             self._forget(seat, action.parameters.blob.sha256)
@@ -115,7 +114,6 @@ class Trainer:
             result.loss_millinats,
             result.tokens,
             seat.inner_steps,
-            start_ms,
             self._now_ms(),
             result.cpu_ms,
         )

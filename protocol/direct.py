@@ -89,7 +89,7 @@ class RoundDelta(Body):
     delta: Ticket
     loss_millinats: Count
     tokens: Count
-    seconds_ms: Count
+    duration_ms: Count  # since the last round: what `energy_j` was drawn in
     energy_j: Count
     carbon_ug: Count
 

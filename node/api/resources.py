@@ -196,7 +196,7 @@ class Round(Strict):
     shards: int
     loss_millinats: int
     tokens: int
-    seconds_ms: int
+    duration_ms: int
 
 
 class ReceiptOf(Strict):

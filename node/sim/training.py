@@ -109,7 +109,6 @@ class Trainer:
             loss_millinats=loss_millinats(action.round),
             tokens=worker.spec.tokens_per_round,
             inner_steps=worker.spec.inner_steps,
-            start_ms=start_ms,
             end_ms=worker.free_at_ms,
             cpu_ms=worker.free_at_ms - start_ms,
         )

@@ -41,7 +41,7 @@ class Shard:
             round=command.round,
             loss_millinats=round(segment.loss * 1000),
             tokens=self._spec.tokens_per_round,
-            seconds_ms=round((time.monotonic() - began_s) * 1000),
+            duration_ms=round((time.monotonic() - began_s) * 1000),
             cpu_ms=round((time.process_time() - cpu_began_s) * 1000),
             path=file.path,
             sha256=file.sha256,

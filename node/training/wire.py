@@ -120,7 +120,7 @@ class Delta(TensorFile):
     round: Count
     loss_millinats: Count  # per byte, the mean over the round's batches
     tokens: Positive
-    seconds_ms: Count
+    duration_ms: Count
     cpu_ms: Count
 
 

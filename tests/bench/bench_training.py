@@ -100,4 +100,4 @@ async def worker(spec: TrainingSpec, text: Path, directory: Path) -> tuple[float
     )
     deltas = [await shard.round(number, parameters) for number in range(ROUNDS)]
     await shard.stop()
-    return max(d.tokens * 1000 / d.seconds_ms for d in deltas), deltas[0].size_bytes
+    return max(d.tokens * 1000 / d.duration_ms for d in deltas), deltas[0].size_bytes

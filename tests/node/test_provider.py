@@ -71,8 +71,7 @@ class Scene:
         return RoundStart(award=self.shard.award, shard=self.shard.shard, round=number, parameters=ticket)
 
     def trained(self, number: int) -> RoundTrained:
-        now_ms = self.world.now_ms
-        return RoundTrained(self.shard, number, DELTA, 2_000, 640, 10, now_ms, now_ms + 2_000, 2_000)
+        return RoundTrained(self.shard, number, DELTA, 2_000, 640, 10, self.world.now_ms + 2_000, 2_000)
 
     def ready(self) -> Send:
         return Send(self.lead, Ready(award=self.shard.award, shard=self.shard.shard))

@@ -41,7 +41,6 @@ def trained(number: int, end_ms: int) -> RoundTrained:
         loss_millinats=2_000,
         tokens=10,
         inner_steps=5,
-        start_ms=end_ms - ROUND_MS,
         end_ms=end_ms,
         cpu_ms=ROUND_MS,
     )

@@ -73,7 +73,7 @@ class Scene:
             delta=ticket,
             loss_millinats=2_000,
             tokens=640,
-            seconds_ms=2_000,
+            duration_ms=2_000,
             energy_j=energy_j,
             carbon_ug=300,
         )

@@ -42,7 +42,7 @@ TICKET = Ticket(
     expires_at_ms=1,
     signature=bytes(64),
 )
-DELTA: dict[str, Any] = {"loss_millinats": 1, "tokens": 2, "seconds_ms": 3, "energy_j": 4, "carbon_ug": 5}
+DELTA: dict[str, Any] = {"loss_millinats": 1, "tokens": 2, "duration_ms": 3, "energy_j": 4, "carbon_ug": 5}
 MESSAGES: tuple[Body, ...] = (
     Heads(heads=((digest("author"), 7, digest("id")),), complete=True),
     Want(ranges=((digest("author"), 0),)),

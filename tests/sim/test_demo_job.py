@@ -94,7 +94,7 @@ def test_others_train_on_while_a_shard_is_without_a_peer(finished: tuple[World, 
     assert len(shards) == 10
     assert set(shards) == {2, 3}
     assert shards[-1] == 3
-    assert max(summary.seconds_ms for summary in run_of(demo, job_id).history) < ROUND_MS
+    assert max(summary.duration_ms for summary in run_of(demo, job_id).history) < ROUND_MS
 
 
 @pytest.mark.parametrize("seed", range(2, 6))

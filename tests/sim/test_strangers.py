@@ -160,7 +160,7 @@ def messages_about(in_world: World, job_id: bytes, name: str, server: str) -> di
             delta=ticket,
             loss_millinats=1,
             tokens=1,
-            seconds_ms=1,
+            duration_ms=1,
             energy_j=1,
             carbon_ug=1,
         ),

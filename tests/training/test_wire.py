@@ -36,7 +36,7 @@ def test_largest_command_fits_a_line_and_comes_back(command: wire.Command) -> No
     [
         wire.Sampled(text="\0" * wire.SAMPLE_BYTES_MAX),
         wire.Delta(
-            round=0, loss_millinats=1, tokens=1, seconds_ms=1, cpu_ms=1, path=PATH, sha256=bytes(32), size_bytes=1
+            round=0, loss_millinats=1, tokens=1, duration_ms=1, cpu_ms=1, path=PATH, sha256=bytes(32), size_bytes=1
         ),
         wire.Failed(code="HEL-TRAIN-000", cause="\0" * wire.MESSAGE_MAX, remedy="\n", faulty=0),
     ],
