@@ -106,7 +106,7 @@ class PlacementRecord:
     status: PlacementStatus = PlacementStatus.AWARDED
     lease: LeaseRecord | None = None
     revocation_reason: str = ""
-    lost_energy_j: int = 0  # reported before a revocation and never receipted
+    lost_energy_j: int = 0  # reported by the time of a revocation, receipted or not
     lost_carbon_ug: int = 0
 
     def advance(self, act: str) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from node.config import Home, load_token
 from node.api.problems import error_of
+from node.config import Home, load_token
 from protocol.errors import LocalError, Unreachable, VerificationFailed
 from protocol.messages import Blob
 

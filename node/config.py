@@ -1,9 +1,9 @@
 """A node's home: one directory with its configuration, key, ledger and blobs, and how each file is read and made.
 
-    config.toml   what the operator says          genesis.json  the network it belongs to
-    key           Ed25519 seed, 0600              token         for the local API, 0600
-    ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
-    peers.json    addresses to dial again         runtime.json  where the running node listens
+config.toml   what the operator says          genesis.json  the network it belongs to
+key           Ed25519 seed, 0600              token         for the local API, 0600
+ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
+peers.json    addresses to dial again         runtime.json  where the running node listens
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from node.energy.source import EnergyConfig
 from node.toml_file import load
 from protocol.adverts import first_fault
-from protocol.errors import LocalError
+from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
 from protocol.identity import KeyPair
 from protocol.messages import Count, Name, Offer, Positive, Tenant
-
 
 DEVNET_KEY_PREFIX = "devnet:"
 
@@ -98,12 +97,20 @@ class ApiConfig(_Section):
 
 
 class LinkConfig(_Section):
-    """Where peers reach the node: libp2p, and the HTTPS listener that serves blobs."""
+    """Where peers reach the node: libp2p, and the HTTPS listener that serves blobs, both on the address of `listen`.
+
+    `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
+    """
 
     listen: Annotated[str, Field(pattern=r"^/ip[46]/[0-9a-fA-F.:]+/tcp/\d{1,5}$")] = "/ip4/0.0.0.0/tcp/8471"
-    data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,200}$")] = "127.0.0.1"  # as peers see it
+    data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,180}$")] | None = None
     data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
     bootstrap: tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...] = ()
+
+    @property
+    def bind_host(self) -> str:
+        """The address of `listen`."""
+        return self.listen.split("/")[2]
 
 
 class MachineConfig(_Section):
@@ -176,11 +183,11 @@ def load_genesis(path: Path) -> Genesis:
 
 
 def load_keypair(home: Home, genesis: Genesis) -> KeyPair:
-    """The node's key. Raises LocalError if others could have read it, or can compute it: then it may not be this
-    node's alone. Devnet keys can be computed by anyone, and serve on a devnet only."""
+    """The node's key. Raises Refused if others could have read it, or can compute it: then it may not be this node's
+    alone; LocalError if there is none. Devnet keys can be computed by anyone, and serve on a devnet only."""
     raw = _read_secret(home.key_path).strip()
     if raw.startswith(DEVNET_KEY_PREFIX) and genesis.admission != "devnet":
-        raise LocalError(
+        raise Refused(
             "HEL-KEY-004",
             f"{home.key_path} holds a devnet key, which anyone can compute; network {genesis.name!r} is no devnet",
             "Make a node with a key of its own: heliotrope init --home DIR",
@@ -196,25 +203,41 @@ def load_keypair(home: Home, genesis: Genesis) -> KeyPair:
 
 
 def load_token(home: Home) -> str:
-    """The bearer token of the local API."""
-    return _read_secret(home.token_path).strip()
+    """The bearer token of the local API. Raises Refused if others could have read it, LocalError if it is none: an
+    empty one, left by a full disk, would let everybody in."""
+    token = _read_secret(home.token_path).strip()
+    if not token or not token.isascii() or not token.isprintable():
+        raise LocalError(
+            "HEL-KEY-005",
+            f"{home.token_path} holds no token: it is empty, or not printable ASCII",
+            f"Write a new one, while the node is down: (umask 077; openssl rand -hex 32 > {home.token_path})",
+        )
+    return token
 
 
 def create_home(home: Home, config: Config, genesis: Genesis, devnet_seed: bytes | None = None) -> None:
-    """Write a new node's files, with a fresh key unless it is a devnet's. Raises LocalError if a node lives there."""
-    if home.config_path.exists() or home.key_path.exists():
+    """Write a new node's files, with a fresh key unless it is a devnet's, into a directory that is new or empty: a
+    directory of anybody else's is not closed to its users. Raises LocalError."""
+    try:
+        home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(home.path.iterdir()):
+            raise LocalError(
+                "HEL-CONFIG-003",
+                f"{home.path} holds a node already, or other files",
+                "Start it with: heliotrope up, or choose another --home. A node's key is its identity: keep it.",
+            )
+        home.path.chmod(0o700)
+        key = secrets.token_hex(32) if devnet_seed is None else DEVNET_KEY_PREFIX + devnet_seed.hex()
+        home.genesis_path.write_text(genesis.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _write_secret(home.key_path, key)
+        _write_secret(home.token_path, secrets.token_urlsafe(32))
+        home.config_path.write_text(render(config), encoding="utf-8")
+    except OSError as error:
         raise LocalError(
-            "HEL-CONFIG-003",
-            f"{home.path} holds a node already",
-            "Start it with: heliotrope up, or choose another --home. Its key is its identity: keep it.",
-        )
-    home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    home.path.chmod(0o700)
-    key = secrets.token_hex(32) if devnet_seed is None else DEVNET_KEY_PREFIX + devnet_seed.hex()
-    _write_secret(home.key_path, key)
-    _write_secret(home.token_path, secrets.token_urlsafe(32))
-    home.genesis_path.write_text(genesis.model_dump_json(indent=2) + "\n")
-    home.config_path.write_text(render(config))
+            "HEL-CONFIG-004",
+            f"no node can be made in {home.path}: {error.strerror}",
+            "Let this user write there, or choose another --home.",
+        ) from None
 
 
 def render(config: Config) -> str:
@@ -229,8 +252,8 @@ def render(config: Config) -> str:
 
 
 def _toml_value(value: object) -> str:
-    """Strings, numbers, booleans and arrays look in TOML as they do in JSON."""
-    return json.dumps(value, ensure_ascii=False)
+    """Strings, numbers, booleans and arrays look in TOML as they do in JSON, but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def load_peers(home: Home) -> tuple[str, ...]:
@@ -254,19 +277,24 @@ def _write_secret(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text + "\n")
+        file.flush()
+        os.fsync(descriptor)  # a key that a power cut empties is an identity lost
 
 
 def _read_secret(path: Path) -> str:
     try:
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
-            raise LocalError(
+            raise Refused(
                 "HEL-KEY-001",
                 f"{path} can be read by others (mode {mode:04o}, 0600 is needed)",
                 f"Run: chmod 600 {path}. If strangers use this machine, consider the key known and make a new node.",
             )
         return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:  # what is not text may be a secret all the same: it is not quoted
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise LocalError(
-            "HEL-KEY-003", f"{path} cannot be read: {error}", "Make a node with: heliotrope init, or name it with --home."
+            "HEL-KEY-003",
+            f"{path} cannot be read: {reason}",
+            "Make a node with: heliotrope init, or name it with --home.",
         ) from None

@@ -19,13 +19,15 @@ from protocol.errors import LocalError
 
 LOG_BYTES_MAX = 10 * 1024 * 1024
 
+log = logging.getLogger("heliotrope")
+
 
 def run(home: Home, *, quiet: bool = False) -> None:
     """Run the node in `home` until SIGINT or SIGTERM. Raises LocalError if it cannot start, or had to stop."""
     from node.runtime import Runtime
 
+    runtime = Runtime(home)  # before a log is begun in what may be no home, or another node's
     _log_to(home.log_path)
-    runtime = Runtime(home)
 
     def say_ready() -> None:
         if not quiet:
@@ -40,7 +42,11 @@ def run(home: Home, *, quiet: bool = False) -> None:
             loop.add_signal_handler(number, runtime.stopping.set)
         await runtime.run(say_ready)
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except Exception as error:
+        log.critical("the node stops: %s", error, exc_info=not isinstance(error, LocalError))
+        raise
 
 
 def _log_to(path: Path) -> None:

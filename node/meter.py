@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from node.energy.source import READING_MAX_MS, Source, SourceError
@@ -10,6 +11,8 @@ from node.events import MeterFailed, MeterRead
 from protocol.genesis import Genesis
 
 FORECAST_SLOTS = 256
+
+log = logging.getLogger("heliotrope")
 
 
 class Meter:
@@ -24,20 +27,31 @@ class Meter:
         self._turn = asyncio.Lock()
 
     async def read(self) -> MeterRead | MeterFailed:
-        """What the source says of the time since the last reading, and of the time to come."""
+        """What the source says of the time since the last reading, and of the time to come.
+
+        Whatever the source raises becomes MeterFailed: only the interval is lost. So does a clock that was set back by
+        more than a slot, until it has caught up with what is attested.
+        """
         async with self._turn:
             slot_ms = self._genesis.slot_ms
             while (now_ms := self._now_ms()) <= self._read_until_ms:
-                await asyncio.sleep(0.001)
-            # A node that was away reads on from the present slot: what nobody attested is grid.
-            start_ms = max(self._read_until_ms, now_ms - min(slot_ms, READING_MAX_MS))
+                behind_ms = self._read_until_ms - now_ms
+                if behind_ms > slot_ms:
+                    return MeterFailed(f"the clock stands {behind_ms} ms before the end of the last reading")
+                await asyncio.sleep(self._genesis.clock.real_ms(behind_ms + 1) / 1000)
+            # A node that was away reads on from the present slot: what nobody attested is grid. Half a slot more is
+            # allowed for: a reading that comes a little late must not leave a gap.
+            start_ms = self._read_until_ms
+            if now_ms - start_ms > min(slot_ms * 3 // 2, READING_MAX_MS):
+                start_ms = now_ms - min(slot_ms, READING_MAX_MS)
             try:
                 reading = await asyncio.to_thread(self._source.read, start_ms, now_ms)
-                forecast = await asyncio.to_thread(
-                    self._source.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms
-                )
+                forecast = await asyncio.to_thread(self._source.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
             except SourceError as error:
                 return MeterFailed(error.cause)
+            except Exception as error:
+                log.exception("the energy source failed by a fault of its program; nothing is attested")
+                return MeterFailed(f"a fault of the energy source: {type(error).__name__}")
             self._read_until_ms = now_ms
             return MeterRead(reading, forecast)
 

@@ -24,34 +24,32 @@ from ledger.store.sqlite import SqliteStore
 from node import events as ev
 from node.config import Home, load_config, load_genesis, load_keypair, load_peers, load_token, write_private
 from node.core import Node
-from node.data import DataClient, DataServer, make_certificate
+from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
 from node.energy.source import source_from_config
 from node.eventlog import EventLog
-from node.events import Action, Event, Persist
+from node.events import Action, Event
+from node.exchange import open_entries, read_entries
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
-from node.matching.baselines import compare
-from node.matching.explain import summary
-from node.matching.greedy import match
-from node.matching.instance import record
 from node.meter import Meter
-from node.trainer import Trainer
+from node.question import answer
+from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
 from node.turn import Identity
-from protocol.direct import Entries, encode_direct
-from protocol.envelope import open_entry
+from protocol.direct import encode_direct
 from protocol.errors import Ignore, LocalError, Reject
 from protocol.gossip import Topics, judge
 from protocol.identity import peer_id
-from protocol.messages import ARRAY_MAX
 
-QUEUE_MAX = 4096  # events; beyond it whoever brings one waits, and the network pushes back
+QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
+HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
+VERIFYING_MAX = 64  # batches of entries that wait to be verified; beyond it the newest are dropped
+SERVING_MAX = 64  # requests for entries under way, one message of each in memory; beyond it the newest are dropped
+TASKS_MAX = 1024  # tasks under way; beyond it sends and dials are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
-ENTRIES_PER_MESSAGE_BYTES = 1024 * 1024
-ENTRIES_PER_REQUEST_MAX = 4096  # then `more`: the other asks again, so nobody is served for ever
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
-TASKS_MAX = 1024  # sends and dials under way; beyond it the newest are dropped: sync repeats what was lost
+CLOCK_CHECK_MS = 60_000  # how long a timer may sleep before it looks again: the machine's clock may be set
 
 log = logging.getLogger("heliotrope")
 Result = TypeVar("Result")
@@ -61,32 +59,43 @@ class Runtime:
     """One node, from `run` to its end."""
 
     def __init__(self, home: Home) -> None:
-        """Read the home and the ledger. Raises LocalError, naming file and remedy."""
+        """Read the home and the ledger. Raises LocalError, naming file and remedy; nothing is held then."""
         self.home = home
         self.config = load_config(home)
         self.genesis = load_genesis(home.genesis_path)
         self.keypair = load_keypair(home, self.genesis)
         self.token = load_token(home)
-        network = self.genesis.network_id()
-        self.store = SqliteStore(home.ledger_path, network)
+        with contextlib.ExitStack() as undo:
+            # First of all, for its lock: what follows clears away what a crash left, and only the home's node may.
+            self.store = SqliteStore(home.ledger_path, self.genesis.network_id())
+            undo.callback(self.store.close)
+            self._build()
+            undo.pop_all()
+
+    def _build(self) -> None:
+        home, network = self.home, self.genesis.network_id()
         ledger = replay(self.genesis, self.store.replay(), self.store.forks())
         self.topics = Topics.of(network)
-        identity = Identity(
-            self.keypair, self.config.label, self.genesis, network, self.topics, random.SystemRandom()
-        )
+        chance, label = random.SystemRandom(), self.config.label
+        identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
         self.node = Node(identity, ledger, self.config.offer(), bootstrap)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()
         self.started_at_unix_ms = time.time_ns() // 10**6
-        self.api_url = ""
+        self.api_url = ""  # known once it runs, as are the addresses
+        self.addresses: tuple[str, ...] = ()
         self.stopping = asyncio.Event()
         self._queue: asyncio.Queue[tuple[Event, asyncio.Future[list[Action]] | None]] = asyncio.Queue(QUEUE_MAX)
+        self._heard_bytes = 0  # of messages in the queue
         self._tasks: set[asyncio.Task[None]] = set()
-        self._verifying = asyncio.Lock()
-        self._data_client = DataClient(self.blobs, self.keypair)
-        self._data_server = DataServer(self.blobs, self.keypair, self.now_ms)
+        self._verifying: set[asyncio.Task[None]] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._verify_turn = asyncio.Lock()
+        self._remember_turn = asyncio.Lock()
+        self._data_client = DataClient(self.keypair)
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit)
+        self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
         newest = ledger.state.attestations_of.get(self.keypair.public)
         read_until_ms = newest[-1].attestation.end_ms if newest else 0
         self._meter = Meter(source_from_config(self.config.energy), self.genesis, self.now_ms, read_until_ms)
@@ -104,38 +113,48 @@ class Runtime:
         """Run until `stopping` is set. Raises LocalError if the node cannot start, or had to stop."""
         from node.api.server import serve
 
-        try:
-            certificate_path = self.home.path / "tls.pem"
+        async with contextlib.AsyncExitStack() as undo:  # each step back is taken, whatever became of the others
+            undo.callback(self.store.close)
+            undo.push_async_callback(self._data_client.close)
+            undo.push_async_callback(self._data_server.stop)
+            undo.push_async_callback(self._link.stop)
+            undo.push_async_callback(self._trainer.stop)
+            undo.push_async_callback(self._cancel_tasks)
+            link, certificate_path = self.config.link, self.home.path / "tls.pem"
             certificate_sha256 = make_certificate(certificate_path)
-            data_host = self.config.link.data_host
-            data_port = await self._data_server.start(data_host, self.config.link.data_port, certificate_path)
+            port = await self._data_server.start(link.bind_host, link.data_port, certificate_path)
             await self._link.start()
-            async with serve(self, self.token) as self.api_url:
-                self._write_runtime_file()
-                loop = asyncio.create_task(self._loop())
-                self._emit(ev.Started(self._link.addresses, f"https://{data_host}:{data_port}", certificate_sha256))
-                meter = asyncio.create_task(self._read_meter_each_slot())
-                on_ready()
-                stopping = asyncio.create_task(self.stopping.wait())
-                await asyncio.wait({loop, meter, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                for task in (loop, meter, stopping):
-                    task.cancel()
-                for result in await asyncio.gather(loop, meter, stopping, return_exceptions=True):
-                    if isinstance(result, Exception):
-                        raise result
-        finally:
-            await self._stop()
+            undo.callback(self.home.runtime_path.unlink, missing_ok=True)
+            self.api_url = await undo.enter_async_context(serve(self, self.token))
+            self.addresses = self._link.addresses
+            self._write_runtime_file()
+            host = link.data_host or reachable_host(self._link.addresses)
+            started = ev.Started(self._link.addresses, data_url(host, port), certificate_sha256)
+            on_ready()
+            await self._live(started)
 
-    async def _stop(self) -> None:
-        self.home.runtime_path.unlink(missing_ok=True)
-        await self._trainer.stop()
-        for task in list(self._tasks):
+    async def _live(self, started: Event) -> None:
+        """Until `stopping` is set, or the loop fails: then its failure is raised."""
+        parts = {
+            asyncio.create_task(self._loop(started)),
+            asyncio.create_task(self._read_meter_each_slot()),
+            asyncio.create_task(self.stopping.wait()),
+        }
+        try:
+            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.stopping.set()
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+        for part in ended:
+            part.result()
+
+    async def _cancel_tasks(self) -> None:
+        self.stopping.set()
+        for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._link.stop()
-        await self._data_client.close()
-        await self._data_server.stop()
-        self.store.close()
 
     def _write_runtime_file(self) -> None:
         facts = {
@@ -143,15 +162,10 @@ class Runtime:
             "api": self.api_url,
             "peer_id": peer_id(self.keypair.public),
             "label": self.config.label,
-            "addresses": list(self._link.addresses),
+            "addresses": self.addresses,
             "started_unix_ms": self.started_at_unix_ms,
         }
         write_private(self.home.runtime_path, json.dumps(facts, indent=2))
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Where peers reach this node, once it runs."""
-        return self._link.addresses
 
     # --- events in --------------------------------------------------------------------------------------------------
 
@@ -171,7 +185,9 @@ class Runtime:
         return await asyncio.to_thread(function, *arguments)
 
     def _emit(self, event: Event) -> None:
-        """Queue an event of our own; if the queue is full, as soon as there is room."""
+        """Queue an event of our own; if the queue is full, as soon as there is room. Nobody listens after the end."""
+        if self.stopping.is_set():
+            return
         try:
             self._queue.put_nowait((event, None))
         except asyncio.QueueFull:
@@ -179,6 +195,13 @@ class Runtime:
 
     async def _put(self, event: Event) -> None:
         await self._queue.put((event, None))
+
+    def _hear(self, event: ev.GossipReceived | ev.MessageReceived) -> None:
+        """Queue what a stranger sent, or drop it: gossip is a hint, and a lost message is asked for again."""
+        if self._queue.full() or self._heard_bytes + len(event.data) > HEARD_BYTES_MAX:
+            return
+        self._heard_bytes += len(event.data)
+        self._queue.put_nowait((event, None))
 
     def _judge(self, topic: str, data: bytes) -> bool:
         """Called on the libp2p thread: pure but for the clock."""
@@ -195,9 +218,9 @@ class Runtime:
             case LinkDisconnected(peer):
                 self._emit(ev.PeerDisconnected(peer))
             case GossipArrived(topic, peer, data):
-                self._emit(ev.GossipReceived(topic, peer, data))
+                self._hear(ev.GossipReceived(topic, peer, data))
             case MessageArrived(peer, data):
-                self._emit(ev.MessageReceived(peer, data))
+                self._hear(ev.MessageReceived(peer, data))
             case LinkFailed(reason):
                 self.log.append("link failed", {"reason": reason}, self.now_ms())
                 log.warning("the network link failed and restarts; messages under way are lost: %s", reason)
@@ -209,63 +232,83 @@ class Runtime:
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
-    async def _loop(self) -> None:
+    async def _loop(self, started: Event) -> None:
+        """The first event is `started`; what came in while the node was starting waits behind it."""
+        batch: list[tuple[Event, asyncio.Future[list[Action]] | None]] = [(started, None)]
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < COMMIT_TURNS_MAX and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
             now_ms = self.now_ms()
             turns = [(self.node.handle(event, now_ms), done) for event, done in batch]
-            entries = [e for actions, _ in turns for a in actions if isinstance(a, Persist) for e in a.entries]
-            if entries:
-                try:
-                    await asyncio.to_thread(self.store.append, entries)
-                except Exception as error:
-                    raise LocalError(
-                        "HEL-LEDGER-007",
-                        f"{len(entries)} entries could not be stored and nothing of them was said: {error}",
-                        "Free some disk space or mend the disk, then start the node again.",
-                    ) from error
+            try:
+                await self._commit([action for actions, _ in turns for action in actions])
+            except LocalError as error:
+                for _, done in turns:
+                    if done is not None and not done.done():
+                        done.set_exception(error)
+                raise
             for actions, done in turns:
                 for action in actions:
                     self._perform(action)
                 if done is not None and not done.done():
                     done.set_result(actions)
+            batch = [await self._take()]
+            while len(batch) < COMMIT_TURNS_MAX and not self._queue.empty():
+                batch.append(await self._take())
+
+    async def _take(self) -> tuple[Event, asyncio.Future[list[Action]] | None]:
+        event, done = await self._queue.get()
+        if isinstance(event, ev.GossipReceived | ev.MessageReceived):
+            self._heard_bytes -= len(event.data)
+        return event, done
+
+    async def _commit(self, actions: Sequence[Action]) -> None:
+        """Make durable what the turns of a batch ask to keep. Raises LocalError."""
+        entries = [e for action in actions if isinstance(action, ev.Persist) for e in action.entries]
+        proofs = [self.node.ledger.forks[action.author] for action in actions if isinstance(action, ev.PersistFork)]
+
+        def write() -> None:
+            if entries:
+                self.store.append(entries)
+            for proof in proofs:
+                self.store.add_fork(proof)
+
+        if not entries and not proofs:
+            return
+        try:
+            await asyncio.to_thread(write)
+        except Exception as error:
+            raise LocalError(
+                "HEL-LEDGER-007",
+                f"{len(entries)} entries could not be stored and nothing of them was said: {error}",
+                "Free some disk space or mend the disk, then start the node again.",
+            ) from error
 
     # --- actions out ------------------------------------------------------------------------------------------------
 
     def _perform(self, action: Action) -> None:
         match action:
-            case ev.Persist():
+            case ev.Persist() | ev.PersistFork():
                 pass  # committed already
-            case ev.PersistFork(author):
-                self.store.add_fork(self.node.ledger.forks[author])
             case ev.Notify(kind, data):
                 self.log.append(kind, data, self.now_ms())
                 log.info("%s %s", kind, json.dumps(data, default=str, ensure_ascii=False)[:2000])
             case ev.SetTimer(timer, at_ms):
-                wait_ms = self.genesis.clock.real_ms(max(0, at_ms - self.now_ms()))
-                self._later(wait_ms, ev.TimerFired(timer))
+                self._fire_at(at_ms, timer)
             case ev.SetTimeout(timer, after_ms):
-                self._later(after_ms, ev.TimerFired(timer))
+                asyncio.get_running_loop().call_later(after_ms / 1000, self._emit, ev.TimerFired(timer))
             case ev.RememberPeers(addresses):
-                write_private(self.home.peers_path, json.dumps(addresses))
+                self._spawn(self._remember(addresses))
             case ev.Publish(topic, data):
-                self._spawn_lossy(self._link.publish(topic, data))
+                self._spawn_lossy(self._link.publish(topic, data), self._tasks, TASKS_MAX)
             case ev.Send(peer, message):
                 self._send(peer, encode_direct(message))
             case ev.SendEntries(peer, ranges):
-                self._spawn_lossy(self._send_entries(peer, ranges))
+                self._spawn_lossy(self._send_entries(peer, ranges), self._serving, SERVING_MAX)
             case ev.Dial(address):
-                self._spawn_lossy(self._dial(address))
+                self._spawn_lossy(self._dial(address), self._tasks, TASKS_MAX)
             case ev.Verify():
-                self._spawn(self._verify(action))
-            case ev.StopShard(shard):
-                self._spawn(self._trainer.stop_shard(shard))
-            case ev.CloseModel(job):
-                self._spawn(self._trainer.close_model(job))
+                self._spawn_lossy(self._verify(action), self._verifying, VERIFYING_MAX)
             case _:
-                self._spawn(self._answer(self._work(action)))
+                self._spawn(self._answer(action))
 
     def _work(self, action: Action) -> Coroutine[Any, Any, Event | None]:
         """The long action, whose result is the next event."""
@@ -274,72 +317,38 @@ class Runtime:
                 return self._meter.read()
             case ev.Match():
                 return self._match(action)
-            case ev.StartShard():
-                return self._trainer.start_shard(action)
-            case ev.TrainRound():
-                return self._trainer.train_round(action)
-            case ev.PrepareModel():
-                return self._trainer.prepare_model(action)
-            case ev.StepOuter():
-                return self._trainer.step_outer(action)
-            case ev.FinishModel():
-                return self._trainer.finish_model(action)
             case _:
-                raise TypeError(f"nobody carries out {type(action).__name__}")
+                return self._trainer.carry_out(action)
 
-    async def _answer(self, work: Coroutine[Any, Any, Event | None]) -> None:
-        event = await work
+    async def _answer(self, action: Action) -> None:
+        try:
+            event = await self._work(action)
+        except Exception as error:
+            log.exception("%s failed by a fault of this program; its result is lost", type(action).__name__)
+            event = failure_of(action, f"a fault of this program: {type(error).__name__}")
         if event is not None:
             await self._put(event)
 
     async def _match(self, action: ev.Match) -> Event:
-        def compute() -> ev.Matched:
-            instance = self.blobs.put(record(action.candidates, action.demand))
-            plan = match(action.candidates, action.demand)
-            return ev.Matched(action.job, plan, instance, summary(plan, compare(action.candidates, plan)))
-
-        return await self.compute(compute)
+        plan, recorded, totals = await self.compute(answer, action.candidates, action.demand)
+        return ev.Matched(action.job, plan, await self.compute(self.blobs.put, recorded), totals)
 
     async def _verify(self, action: ev.Verify) -> None:
-        """Open entries on a worker thread; one batch at a time, so that their order is kept."""
-
-        def compute() -> ev.EntriesVerified:
-            entries, refusals = [], []
-            for raw in action.raws:
-                try:
-                    entries.append(open_entry(raw, self.node.identity.network))
-                except Reject as refusal:
-                    refusals.append(str(refusal))
-            return ev.EntriesVerified(action.peer, tuple(entries), tuple(refusals), action.more)
-
-        async with self._verifying:
-            await self._put(await self.compute(compute))
+        """One batch at a time, so that their order is kept."""
+        async with self._verify_turn:
+            await self._put(await self.compute(open_entries, action, self.node.identity.network))
 
     async def _send_entries(self, peer: bytes, ranges: Sequence[tuple[bytes, int]]) -> None:
-        left = ENTRIES_PER_REQUEST_MAX
-        batch: list[bytes] = []
-        size_bytes = 0
-        for author, from_seq in ranges:
-            while left > 0:
-                raws = await asyncio.to_thread(self.store.feed, author, from_seq, min(left, ARRAY_MAX))
-                for raw in raws:
-                    if len(batch) == ARRAY_MAX or size_bytes + len(raw) > ENTRIES_PER_MESSAGE_BYTES:
-                        self._send(peer, encode_direct(Entries(entries=tuple(batch), more=False)))
-                        batch, size_bytes = [], 0
-                    batch.append(raw)
-                    size_bytes += len(raw)
-                left -= len(raws)
-                from_seq += len(raws)
-                if len(raws) < ARRAY_MAX:
-                    break
-        if batch:
-            self._send(peer, encode_direct(Entries(entries=tuple(batch), more=left <= 0)))
+        """One message after the other: who reads slowly is served slowly, and costs no memory."""
+        messages = read_entries(self.store, ranges)
+        while (message := await self.compute(next, messages, None)) is not None:
+            await self._link.send(peer, encode_direct(message))
 
     def _send(self, peer: bytes, data: bytes) -> None:
         if peer == self.keypair.public:
             self._emit(ev.MessageReceived(peer, data))
         else:
-            self._spawn_lossy(self._link.send(peer, data))
+            self._spawn_lossy(self._link.send(peer, data), self._tasks, TASKS_MAX)
 
     async def _dial(self, address: str) -> None:
         try:
@@ -347,25 +356,42 @@ class Runtime:
         except LinkError as error:
             await self._put(ev.DialFailed(address, error.cause))
 
-    def _later(self, after_ms: int, event: Event) -> None:
-        asyncio.get_running_loop().call_later(after_ms / 1000, self._emit, event)
+    def _fire_at(self, at_ms: int, timer: ev.Timer) -> None:
+        """Never early, and late by a minute at most, though clocks are set and machines sleep."""
+        left_ms = at_ms - self.now_ms()
+        if left_ms <= 0:
+            self._emit(ev.TimerFired(timer))
+        elif not self.stopping.is_set():
+            wait_ms = min(self.genesis.clock.real_ms(left_ms), CLOCK_CHECK_MS)
+            asyncio.get_running_loop().call_later(wait_ms / 1000, self._fire_at, at_ms, timer)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _remember(self, addresses: Sequence[str]) -> None:
+        async with self._remember_turn:
+            try:
+                await self.compute(write_private, self.home.peers_path, json.dumps(addresses))
+            except OSError as error:
+                log.warning("addresses for the next start could not be kept, bootstrap remains: %s", error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._task_over)
+        return task
 
-    def _spawn_lossy(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Network work that may fail or be dropped: the peers' sync and the reconciling pass repeat what matters."""
+    def _spawn_lossy(self, work: Coroutine[Any, Any, Any], among: set[asyncio.Task[None]], bound: int) -> None:
+        """Work for peers that may fail, or be dropped where `bound` are under way: their sync and the reconciling pass
+        repeat what matters."""
 
         async def tolerate() -> None:
             with contextlib.suppress(LinkError):
                 await work
 
-        if len(self._tasks) >= TASKS_MAX:
+        if len(among) >= bound:
             work.close()
             return
-        self._spawn(tolerate())
+        task = self._spawn(tolerate())
+        among.add(task)
+        task.add_done_callback(among.discard)
 
     def _task_over(self, task: asyncio.Task[None]) -> None:
         """A task that failed is a fault of this program: say what may be lost, and go on."""

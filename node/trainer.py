@@ -1,21 +1,24 @@
 """Carries out a node's training actions: fetches blobs, runs workers, and returns what came of it as an event.
 
 One worker process per shard, and one more for each job that this node leads. The tensors stay in files and in the
-workers; this process sees names and numbers only.
+workers; this process sees names and numbers only. What a worker reads and writes lives in a directory of its own and
+goes with it: the node's lasting blobs are read here and never removed, whatever a stranger's ticket names.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import shutil
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 from node.data import DataClient
 from node.events import (
+    Action,
+    CloseModel,
     Event,
     FinishModel,
     LeadFailed,
@@ -29,84 +32,98 @@ from node.events import (
     ShardStarted,
     StartShard,
     StepOuter,
+    StopShard,
     TrainRound,
 )
 from node.training.blobs import BlobStore
-from node.training.errors import FaultyDelta
+from node.training.errors import FaultyDelta, WorkerLost
 from node.training.supervisor import Worker
 from node.training.wire import Outer, Role
+from protocol.direct import Ticket
 from protocol.errors import LocalError
-from protocol.messages import Blob, TrainingSpec
+from protocol.messages import Blob, ModelSpec, TrainingSpec
 
 SAMPLE_BYTES = 400
 SAMPLE_TEMPERATURE_PERMILLE = 600
 SAMPLE_PROMPT = "\n"
 SAMPLE_SEED = 0
-KEPT_BLOBS = 4  # parameters or deltas of the last rounds that somebody may still fetch
+KEPT_BLOBS = 4  # parameters, or deltas, of the last rounds that somebody may still fetch
+HEADER_BYTES_MAX = 2**20  # of a safetensors file
+
+Key = ShardId | bytes  # a shard, or a job that this node leads
 
 
 @dataclass(slots=True)
 class Seat:
-    """A worker and its files."""
+    """A worker and its files: `blobs` are those it made, for others to fetch, and those fetched for it."""
 
     worker: Worker
     directory: Path
+    blobs: BlobStore
     inner_steps: int
     state: Path | None = None  # the lead's outer checkpoint
-    recent: deque[bytes] = field(default_factory=deque)
+    made: deque[bytes] = field(default_factory=deque)  # oldest first
+    fetched: set[bytes] = field(default_factory=set)  # of this round
 
 
 class Trainer:
     """`emit` takes events that nobody asked for: a worker that died."""
 
     def __init__(
-        self, work_path: Path, blobs: BlobStore, data: DataClient, now_ms: Callable[[], int], emit: Callable[[Event], None]
+        self,
+        work_path: Path,
+        blobs: BlobStore,
+        data: DataClient,
+        now_ms: Callable[[], int],
+        emit: Callable[[Event], None],
     ) -> None:
+        """`blobs`: the node's lasting ones. Clears `work_path` of what a crash left: whatever counts is elsewhere."""
         self._work_path = work_path
         self._blobs = blobs
         self._data = data
         self._now_ms = now_ms
         self._emit = emit
-        self._shards: dict[ShardId, Seat] = {}
-        self._leads: dict[bytes, Seat] = {}
-        self._stopped: set[ShardId] = set()
-        shutil.rmtree(work_path, ignore_errors=True)  # left by a crash; whatever counts is in the ledger or a blob
+        self._seats: dict[Key, Seat] = {}
+        self._starting: set[Key] = set()
+        shutil.rmtree(work_path, ignore_errors=True)
+
+    def find(self, sha256: bytes) -> Path | None:
+        """The file of a blob, lasting or a worker's."""
+        stores = (self._blobs, *(seat.blobs for seat in self._seats.values()))
+        return next((store.path(sha256) for store in stores if sha256 in store), None)
+
+    def carry_out(self, action: Action) -> Coroutine[Any, Any, Event | None]:
+        """A training action; what it returns is the next event."""
+        return self._carry_out[type(action)](self, action)
 
     # --- shards -----------------------------------------------------------------------------------------------------
 
     async def start_shard(self, action: StartShard) -> Event | None:
         shard = action.shard
+        if [ticket.blob for ticket in action.data] != list(action.spec.data):
+            return ShardFailed(shard, "the lead's data is not what the job names")
         try:
-            data = [await self._data.fetch(ticket) for ticket in action.data]
-            if [t.blob for t in action.data] != list(action.spec.data):
-                return ShardFailed(shard, "the lead's data is not what the job names")
-            seat = await self._seat(
-                "shard",
-                f"shard-{shard.award.hex()[:16]}-{shard.shard}",
-                action.spec,
-                data,
-                shard.shard,
-                lambda cause: self._emit(ShardFailed(shard, cause)),
+            seat = await self._sit(
+                shard, "shard", action.spec, action.data, lambda cause: self._emit(ShardFailed(shard, cause))
             )
-        except LocalError as error:
-            return ShardFailed(shard, error.cause)
-        if shard in self._stopped:
-            await self._leave(seat)
-            return None
-        self._shards[shard] = seat
-        return ShardStarted(shard)
+        except (LocalError, OSError) as error:
+            return ShardFailed(shard, cause_of(error))
+        return None if seat is None else ShardStarted(shard)
 
     async def train_round(self, action: TrainRound) -> Event | None:
-        shard, seat = action.shard, self._shards.get(action.shard)
+        shard, seat = action.shard, self._seats.get(action.shard)
         if seat is None:
             return None
         try:
-            parameters = await self._data.fetch(action.parameters)
+            parameters = await self._fetch(action.parameters, seat)
             result = await seat.worker.round(action.round, parameters)
-            delta = self._keep(seat, result.path)
-            self._forget(seat, action.parameters.blob.sha256)
-        except LocalError as error:
-            return None if shard in self._stopped else ShardFailed(shard, error.cause)
+            end_ms = self._now_ms()
+            delta = await self._keep(seat, result.path)
+        except WorkerLost:
+            return None  # `on_lost` has told it, or we stopped it
+        except (LocalError, OSError) as error:
+            return ShardFailed(shard, cause_of(error))
+        self._drop_fetched(seat)
         return RoundTrained(
             shard,
             action.round,
@@ -114,122 +131,183 @@ class Trainer:
             result.loss_millinats,
             result.tokens,
             seat.inner_steps,
-            self._now_ms(),
+            end_ms,
             result.cpu_ms,
         )
 
-    async def stop_shard(self, shard: ShardId) -> None:
-        self._stopped.add(shard)
-        seat = self._shards.pop(shard, None)
-        if seat is not None:
-            await self._leave(seat)
+    async def stop_shard(self, action: StopShard) -> None:
+        await self._leave(action.shard)
 
     # --- leading ----------------------------------------------------------------------------------------------------
 
-    async def prepare_model(self, action: PrepareModel) -> Event:
+    async def prepare_model(self, action: PrepareModel) -> Event | None:
         job = action.job
         try:
-            data = [self._blobs.path(blob.sha256) for blob in action.spec.data]
-            seat = await self._seat(
-                "lead", f"lead-{job.hex()[:16]}", action.spec, data, 0, lambda cause: self._emit(LeadFailed(job, cause))
-            )
-            self._leads[job] = seat
-            return await self._take_outer(job, seat, await seat.worker.init(), None)
-        except LocalError as error:
-            return LeadFailed(job, error.cause)
+            seat = await self._sit(job, "lead", action.spec, (), lambda cause: self._emit(LeadFailed(job, cause)))
+        except (LocalError, OSError) as error:
+            return LeadFailed(job, cause_of(error))
+        if seat is None:
+            return None  # the job was closed meanwhile
+        try:
+            parameters = await self._take_outer(seat, await seat.worker.init())
+            return ModelReady(job, parameters, await seat.worker.evaluate(seat.blobs.path(parameters.sha256)))
+        except WorkerLost:
+            return None
+        except (LocalError, OSError) as error:
+            return LeadFailed(job, cause_of(error))
 
     async def step_outer(self, action: StepOuter) -> Event | None:
-        job, seat = action.job, self._leads.get(action.job)
+        job, seat = action.job, self._seats.get(action.job)
         if seat is None or seat.state is None:
             return None  # the job was closed meanwhile
         deltas = []
         for shard, ticket in action.deltas:
             try:
-                deltas.append(await self._data.fetch(ticket))
-            except LocalError as error:
-                return LeadFailed(job, error.cause, shard)
+                deltas.append(await self._fetch(ticket, seat))
+            except (LocalError, OSError) as error:
+                return LeadFailed(job, cause_of(error), shard)
         try:
             outer = await seat.worker.outer_step(action.round, seat.state, deltas)
-            event = await self._take_outer(job, seat, outer, action.round)
+            parameters = await self._take_outer(seat, outer)
         except FaultyDelta as fault:
             return LeadFailed(job, str(fault), action.deltas[fault.index][0])
-        except LocalError as error:
-            return LeadFailed(job, error.cause)
-        for _, ticket in action.deltas:
-            self._forget(seat, ticket.blob.sha256)
-        return event
+        except WorkerLost:
+            return None
+        except (LocalError, OSError) as error:
+            return LeadFailed(job, cause_of(error))
+        self._drop_fetched(seat)
+        return OuterStepped(job, action.round, parameters)
 
-    async def _take_outer(self, job: bytes, seat: Seat, outer: Outer, number: int | None) -> Event:
+    async def _take_outer(self, seat: Seat, outer: Outer) -> Blob:
         """Keep the outer state for the next step, and publish the parameters."""
         if seat.state is not None:
             seat.state.unlink(missing_ok=True)
-        seat.state, parameters = outer.checkpoint.path, outer.parameters.path
-        if number is None:
-            loss_millinats = await seat.worker.evaluate(parameters)
-            return ModelReady(job, self._keep(seat, parameters), loss_millinats)
-        return OuterStepped(job, number, self._keep(seat, parameters))
+        seat.state = outer.checkpoint.path
+        return await self._keep(seat, outer.parameters.path)
 
     async def finish_model(self, action: FinishModel) -> Event | None:
-        seat = self._leads.get(action.job)
+        seat = self._seats.get(action.job)
         if seat is None:
             return None
         try:
-            parameters = self._blobs.path(action.parameters.sha256)
+            parameters = seat.blobs.path(action.parameters.sha256)
+            checkpoint = await asyncio.to_thread(self._blobs.put, parameters)  # it outlives the job
             loss_millinats = await seat.worker.evaluate(parameters)
             sample = await seat.worker.sample(
                 parameters, SAMPLE_PROMPT, SAMPLE_BYTES, SAMPLE_TEMPERATURE_PERMILLE, SAMPLE_SEED
             )
-        except LocalError as error:
-            return LeadFailed(action.job, error.cause)
-        with contextlib.suppress(ValueError):
-            seat.recent.remove(action.parameters.sha256)  # the checkpoint outlives the job
-        return ModelFinished(action.job, action.parameters, loss_millinats, sample)
+        except WorkerLost:
+            return None
+        except (LocalError, OSError) as error:
+            return LeadFailed(action.job, cause_of(error))
+        return ModelFinished(action.job, checkpoint, loss_millinats, sample)
 
-    async def close_model(self, job: bytes) -> None:
-        seat = self._leads.pop(job, None)
-        if seat is not None:
-            await self._leave(seat)
+    async def close_model(self, action: CloseModel) -> None:
+        await self._leave(action.job)
 
     async def stop(self) -> None:
         """Stop every worker; nothing is left behind."""
-        self._stopped.update(self._shards)
-        seats = [*self._shards.values(), *self._leads.values()]
-        self._shards.clear()
-        self._leads.clear()
-        await asyncio.gather(*(self._leave(seat) for seat in seats))
+        await asyncio.gather(*(self._leave(key) for key in (*self._starting, *self._seats)))
+        await asyncio.to_thread(shutil.rmtree, self._work_path, ignore_errors=True)
 
-    # --- files ------------------------------------------------------------------------------------------------------
+    # --- seats ------------------------------------------------------------------------------------------------------
 
-    async def _seat(
-        self,
-        role: Role,
-        name: str,
-        spec: TrainingSpec,
-        data: Sequence[Path],
-        shard: int,
-        on_lost: Callable[[str], None],
-    ) -> Seat:
-        directory = self._work_path / name
-        worker = await Worker.start(
-            role=role, directory=directory, spec=spec, data=data, shard=shard, on_lost=on_lost
+    async def _sit(
+        self, key: Key, role: Role, spec: TrainingSpec, tickets: Sequence[Ticket], on_lost: Callable[[str], None]
+    ) -> Seat | None:
+        """Fetch the data, which a lead has, and start a worker; None if it was told to leave meanwhile.
+
+        Raises LocalError, OSError. Unless a seat is returned, nothing is left of it.
+        """
+        directory = self._work_path / (
+            f"lead-{key.hex()}" if isinstance(key, bytes) else f"{key.award.hex()}-{key.shard}"
         )
-        return Seat(worker, directory, spec.inner_steps)
+        self._starting.add(key)
+        try:
+            size_bytes_max = max(parameters_bytes_max(spec.model), *(blob.size_bytes for blob in spec.data))
+            blobs = BlobStore(directory / "blobs", size_bytes_max)
+            if role == "shard":
+                data = [self.find(t.blob.sha256) or await self._data.fetch(t, blobs) for t in tickets]
+            else:
+                data = [self._blobs.path(blob.sha256) for blob in spec.data]
+            if key not in self._starting:
+                return None
+            shard = key.shard if isinstance(key, ShardId) else 0
+            worker = await Worker.start(
+                role=role, directory=directory / "worker", spec=spec, data=data, shard=shard, on_lost=on_lost
+            )
+            if key not in self._starting:
+                await worker.stop(grace_s=0)
+                return None
+            seat = self._seats[key] = Seat(worker, directory, blobs, spec.inner_steps)
+            return seat
+        finally:
+            self._starting.discard(key)
+            if key not in self._seats:
+                shutil.rmtree(directory, ignore_errors=True)
 
-    async def _leave(self, seat: Seat) -> None:
-        await seat.worker.stop()
-        while seat.recent:
-            self._blobs.remove(seat.recent.popleft())
-        shutil.rmtree(seat.directory, ignore_errors=True)
+    async def _leave(self, key: Key) -> None:
+        """Whoever is starting it sees that it is wanted no more."""
+        self._starting.discard(key)
+        seat = self._seats.pop(key, None)
+        if seat is not None:
+            await seat.worker.stop()
+            await asyncio.to_thread(shutil.rmtree, seat.directory, ignore_errors=True)
 
-    def _keep(self, seat: Seat, path: Path) -> Blob:
-        """Take a worker's file into the store, and let the oldest of its kind go."""
-        blob = self._blobs.put(path)
-        path.unlink(missing_ok=True)
-        self._forget(seat, blob.sha256)
+    async def _fetch(self, ticket: Ticket, seat: Seat) -> Path:
+        """A blob that is here already is not fetched, and not ours to remove."""
+        path = self.find(ticket.blob.sha256)
+        if path is None:
+            path = await self._data.fetch(ticket, seat.blobs)
+            seat.fetched.add(ticket.blob.sha256)
+        return path
+
+    def _drop_fetched(self, seat: Seat) -> None:
+        """The round is over: its worker has read them."""
+        for sha256 in seat.fetched:
+            seat.blobs.remove(sha256)
+        seat.fetched.clear()
+
+    async def _keep(self, seat: Seat, path: Path) -> Blob:
+        """Take a worker's file among its blobs, and let the oldest go."""
+        blob = await asyncio.to_thread(seat.blobs.put, path)
+        await asyncio.to_thread(path.unlink)
+        if blob.sha256 in seat.made:
+            seat.made.remove(blob.sha256)
+        seat.made.append(blob.sha256)
+        while len(seat.made) > KEPT_BLOBS:
+            seat.blobs.remove(seat.made.popleft())
         return blob
 
-    def _forget(self, seat: Seat, sha256: bytes) -> None:
-        """Remove this blob some rounds from now."""
-        seat.recent.append(sha256)
-        while len(seat.recent) > KEPT_BLOBS:
-            self._blobs.remove(seat.recent.popleft())
+    _carry_out: ClassVar[Mapping[type, Callable[[Trainer, Any], Coroutine[Any, Any, Event | None]]]] = {
+        StartShard: start_shard,
+        TrainRound: train_round,
+        StopShard: stop_shard,
+        PrepareModel: prepare_model,
+        StepOuter: step_outer,
+        FinishModel: finish_model,
+        CloseModel: close_model,
+    }
+
+
+def parameters_bytes_max(model: ModelSpec) -> int:
+    """More than any parameters or delta of the model weigh: twice its 32-bit floats (node/training/model.py)."""
+    width = model.hidden_size
+    layer = 4 * width * width + 3 * width * model.intermediate_size + 2 * width
+    return 8 * (model.vocab_size * width + model.num_hidden_layers * layer + width) + HEADER_BYTES_MAX
+
+
+def cause_of(error: LocalError | OSError) -> str:
+    """What may be told to the other side of a job. The path in an OSError is ours alone."""
+    return error.cause if isinstance(error, LocalError) else f"{type(error).__name__}: {error.strerror}"
+
+
+def failure_of(action: Action, reason: str) -> Event | None:
+    """The event that ends the wait for a training action's result; None for any other action."""
+    match action:
+        case StartShard(shard) | TrainRound(shard):
+            return ShardFailed(shard, reason)
+        case PrepareModel(job) | StepOuter(job) | FinishModel(job):
+            return LeadFailed(job, reason)
+        case _:
+            return None

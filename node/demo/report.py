@@ -11,7 +11,8 @@ from typing import Any
 from protocol.errors import LocalError
 from protocol.units import UG_PER_G, ceil_div
 
-LOSS_RATIO_MAX = 0.75  # "clearly down": a byte model that learned nothing stays at 5.5 nats, one of single letters at 3.3
+# "Clearly down": a byte model that learned nothing stays at 5.5 nats, one of single letters at 3.3.
+LOSS_RATIO_MAX = 0.75
 WORD_SHARE_MIN = 0.5
 
 
@@ -120,8 +121,10 @@ def write(directory: Path, outcome: Outcome) -> None:
     """Leave report.json, sample.txt and loss.png. Raises LocalError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "report.json").write_text(json.dumps(outcome.report(), indent=2, ensure_ascii=False) + "\n")
-        (directory / "sample.txt").write_text(outcome.detail["sample"])
+        (directory / "report.json").write_text(
+            json.dumps(outcome.report(), indent=2, ensure_ascii=False) + "\n", "utf-8"
+        )
+        (directory / "sample.txt").write_text(outcome.detail["sample"], "utf-8")
         _plot(directory / "loss.png", outcome)
     except OSError as error:
         raise LocalError(

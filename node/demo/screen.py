@@ -58,7 +58,7 @@ class Screen:
         for member in members:
             offer = by_label[member.site.name]
             sun_ms = int(node["now_ms"] + member.site.energy.longitude / 15 * 3_600_000)
-            index = node["slot"] - offer["first_slot"]
+            index = max(0, node["slot"] - offer["first_slot"])  # a slot may have begun since `node` was asked
             table.add_row(
                 member.site.name,
                 member.site.energy.zone,
@@ -84,7 +84,9 @@ class Screen:
             case "round":
                 self._round(data)
             case "shard lost":
-                self.say(f"shard {data['shard']} is lost in round {data['round'] + 1}: {data['provider']}: {data['reason']}")
+                self.say(
+                    f"shard {data['shard']} is lost in round {data['round'] + 1}: {data['provider']}: {data['reason']}"
+                )
             case "job over":
                 self.say(f"job over: {data['outcome']} {data['reason']}".rstrip())
             case _:
@@ -120,7 +122,8 @@ class Screen:
         self.say(
             f"round {data['round']:2d}/{data['rounds']}  {data['shards']} shards"
             f"  loss {data['loss_millinats'] / 1000:.3f} {sparkline(self._losses)}"
-            f"  {data['watts']:3d} W  {format_energy(data['energy_j'])}, {format_carbon(data['carbon_ug'])} so far ({self._basis})"
+            f"  {data['watts']:3d} W  {format_energy(data['energy_j'])}, {format_carbon(data['carbon_ug'])} so far"
+            f" ({self._basis})"
         )
 
     def killed(self, name: str) -> None:

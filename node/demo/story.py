@@ -1,5 +1,5 @@
-"""The demo from beginning to end. Nothing in it is special to the demo but the kill: it does what a researcher with five
-nodes on the network would see, through the same HTTP API and the same ledger.
+"""The demo from beginning to end. Nothing in it is special to the demo but the kill: it does what a researcher with
+five nodes on the network would see, through the same HTTP API and the same ledger.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def run(out: Path | None, seed: int) -> None:
     """Run the demo and leave its results in `out`. Raises LocalError where it could not be shown to the end."""
     signal.signal(signal.SIGTERM, _interrupt)
     screen = Screen()
-    with tempfile.TemporaryDirectory(prefix="heliotrope-demo-") as directory:
+    with tempfile.TemporaryDirectory(prefix="heliotrope-demo-", ignore_cleanup_errors=True) as directory:
         members = make(Path(directory), PEERS, seed)
         processes = Processes(members, owned=True)
         screen.say(f"starting {PEERS} nodes as {PEERS} processes on loopback, each with its own key, ledger and power")
@@ -87,7 +87,9 @@ class _Demo:
         self.screen.sites(list(self.members.values()), self.lead.offers()["offers"], node)
 
     def _submit(self) -> str:
-        self.screen.say(f"a researcher submits node/examples/shakespeare.toml through the API of {LEAD_SITE}, her own node")
+        self.screen.say(
+            f"a researcher submits node/examples/shakespeare.toml through the API of {LEAD_SITE}, her own node"
+        )
         with as_file(files("node") / "examples") as examples:
             asked = load(examples / "shakespeare.toml", JobFile)
             blobs = [self.lead.upload(examples / name) for name in asked.training.data]
@@ -97,6 +99,8 @@ class _Demo:
         """Show what happens; kill a worker in the middle."""
         deadline_s = time.monotonic() + JOB_TIMEOUT_S
         for event in self.lead.events():
+            if time.monotonic() > deadline_s:
+                break
             data = event["data"]
             if data.get("job") != job:
                 continue
@@ -105,14 +109,16 @@ class _Demo:
                 self._kill_one(job)
             if event["kind"] == "job over":
                 return
-            if time.monotonic() > deadline_s:
-                break
-        raise LocalError("HEL-DEMO-002", f"the job was not over after {JOB_TIMEOUT_S} s", "Try again on a calmer machine.")
+        raise LocalError(
+            "HEL-DEMO-002", f"the job was not over after {JOB_TIMEOUT_S} s", "Try again on a calmer machine."
+        )
 
     def _kill_one(self, job: str) -> None:
         placements = self.lead.job(job)["placements"]
         working = [p["provider"]["label"] for p in placements if p["status"] == "leased"]
-        self.killed = next(name for name in working if name != LEAD_SITE)
+        self.killed = next((name for name in working if name != LEAD_SITE), "")
+        if not self.killed:
+            raise LocalError("HEL-DEMO-008", "no node but the lead works on the job", "Try another --seed.")
         self.screen.killed(self.killed)
         self.processes.kill(self.members[self.killed])
 
@@ -123,7 +129,7 @@ class _Demo:
         if detail["outcome"] != "done":
             raise LocalError("HEL-DEMO-003", f"the job ended {detail['outcome']}: {detail['reason']}", "See above.")
         with as_file(files("node") / "examples" / "shakespeare.txt") as corpus:
-            share = word_share(detail["sample"], corpus.read_text())
+            share = word_share(detail["sample"], corpus.read_text("utf-8"))
         outcome = Outcome(
             seconds=self.seconds,
             peers=PEERS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -9,8 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.devnet.network import POLL_S, STOP_TIMEOUT_S, Processes, make, running_pid
-from protocol.errors import LocalError
+from node.config import Home, load_genesis
+from node.devnet.network import POLL_S, STOP_TIMEOUT_S, Processes, make
+from protocol.errors import LocalError, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ def up(directory: Path, count: int, seed: int) -> list[Row]:
 
     Raises LocalError if a devnet is there already, or a node does not start: then none is left running.
     """
+    directory = directory.absolute()  # as `down` looks for it among the processes
     if directory.exists() and any(directory.iterdir()):
         raise LocalError(
             "HEL-DEVNET-003",
@@ -54,31 +57,56 @@ def up(directory: Path, count: int, seed: int) -> list[Row]:
 
 
 def down(directory: Path) -> int:
-    """Stop the devnet in `directory`, remove it, and return how many nodes were running."""
+    """Stop the devnet in `directory`, remove it, and return how many nodes were running.
+
+    Raises Refused, and touches nothing, where anything else than a devnet's homes is in it.
+    """
     if not directory.exists():
         return 0
+    directory = directory.absolute()
+    for path in directory.iterdir():
+        if not _is_member(Home(path)):
+            raise Refused(
+                "HEL-DEVNET-005",
+                f"{directory} is no devnet: {path.name!r} is in it; nothing was removed",
+                "Name the devnet's --directory, or remove by hand what does not belong there.",
+            )
     stopped = _end(directory)
     shutil.rmtree(directory)
     return stopped
 
 
+def _is_member(home: Home) -> bool:
+    """Whether a node of a devnet lives here, or was about to when its making broke off."""
+    if home.genesis_path.exists():
+        return load_genesis(home.genesis_path).admission == "devnet"
+    return home.path.is_dir() and not any(home.path.iterdir())
+
+
 def _end(directory: Path) -> int:
     """SIGTERM to every node that runs there, SIGKILL to those that do not heed it."""
-    pids = [pid for pid in map(running_pid, directory.glob("*/runtime.json")) if pid is not None]
+    pids = _running(directory)
+    _signal(pids, signal.SIGTERM)
     deadline_s = time.monotonic() + STOP_TIMEOUT_S
-    for pid in pids:
-        _signal(pid, signal.SIGTERM)
-    while any(_signal(pid, 0) for pid in pids) and time.monotonic() < deadline_s:
+    while _running(directory) and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
-    for pid in pids:
-        _signal(pid, signal.SIGKILL)
+    _signal(_running(directory), signal.SIGKILL)
     return len(pids)
 
 
-def _signal(pid: int, number: int) -> bool:
-    """Whether the process was there to be signalled."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True
+def _running(directory: Path) -> list[int]:
+    """The nodes whose homes are in `directory`, by their command lines: one that is still starting has not said its
+    number yet, and one that has ended may wait for years to be reaped."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode(errors="surrogateescape").split("\0")
+            if "node.daemon" in words and any(Path(word).parent == directory for word in words):
+                found.append(int(path.parent.name))
+    return found
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)

@@ -48,7 +48,9 @@ class Member:
 
 
 def make(directory: Path, count: int, seed: int) -> list[Member]:
-    """Write the homes of a new devnet. Raises LocalError if one is there already."""
+    """Write the homes of a new devnet. Raises LocalError if one is there already, or for less than one node."""
+    if count < 1:
+        raise LocalError("HEL-DEVNET-004", f"a devnet of {count} nodes", "Ask for one node at least.")
     name = f"devnet-{seed}"
     now_ms = time.time_ns() // 10**6
     genesis = Genesis(
@@ -125,7 +127,7 @@ class Processes:
                         start_new_session=True,  # Ctrl-C reaches the owner alone, which then ends them in order
                     )
             deadline_s = time.monotonic() + START_TIMEOUT_S
-            while waiting := [m for m in starting if not is_up(m.home)]:
+            while waiting := [m for m in starting if not self._is_up(m)]:
                 for member in waiting:
                     if self._processes[member.key].poll() is not None or time.monotonic() > deadline_s:
                         raise self._did_not_start(member)
@@ -164,10 +166,9 @@ class Processes:
     def _stderr(self, member: Member) -> Path:
         return member.home.path / "stderr"
 
-
-def is_up(home: Home) -> bool:
-    """Whether the node of this home has said where it listens, and lives."""
-    return running_pid(home.runtime_path) is not None
+    def _is_up(self, member: Member) -> bool:
+        """Whether the process that we started has said where it listens: what an earlier one said is not enough."""
+        return running_pid(member.home.runtime_path) == self._processes[member.key].pid
 
 
 def running_pid(runtime_path: Path) -> int | None:
@@ -175,5 +176,5 @@ def running_pid(runtime_path: Path) -> int | None:
     try:
         pid = int(json.loads(runtime_path.read_bytes())["pid"])
         return pid if b"node.daemon" in Path(f"/proc/{pid}/cmdline").read_bytes() else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

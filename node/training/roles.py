@@ -18,7 +18,6 @@ from node.training.model import Llama
 from protocol.errors import LocalError, Reject
 
 
-
 class Shard:
     """Trains one shard's rounds."""
 

@@ -9,11 +9,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from node.api.server import JSON_MAX_BYTES, serve
-from node.api.routes import ROUTES
-from node.documents import Fault, Invalid
 from node.api.openapi import document
 from node.api.problems import KINDS, Problem, error_of, problem_of
+from node.api.routes import ROUTES
+from node.api.server import JSON_MAX_BYTES, serve
+from node.documents import Fault, Invalid
 from protocol.errors import LocalError
 from tests.api.host import TOKEN, Host
 from tests.api.requests import job_request

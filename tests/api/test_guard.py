@@ -5,10 +5,10 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from node.api.routes import ROUTES
 from node.api.guard import check, is_loopback
 from node.api.openapi import Route
 from node.api.problems import Unauthorized
+from node.api.routes import ROUTES
 from protocol.errors import Refused
 from tests.api.host import TOKEN
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from node.api.problems import Conflict, NotFound
 from node.client import Client
 from node.documents import Invalid
-from node.api.problems import Conflict, NotFound
 from protocol.errors import LocalError, Refused, VerificationFailed
 from protocol.identity import peer_id
 from protocol.units import ceil_div

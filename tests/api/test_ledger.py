@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from ledger.archive import fingerprint, read
-from node.client import Client
 from node.api.problems import NotFound
+from node.client import Client
 from protocol.errors import VerificationFailed
 from protocol.identity import peer_id
 from tests.api.host import TOKEN, Host, served

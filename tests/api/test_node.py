@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from node.api.problems import Problem
 from node.client import Client
 from node.events import DialFailed, GossipReceived, MeterFailed, PeerConnected
-from node.api.problems import Problem
 from protocol import adverts
 from protocol.adverts import Advert
 from protocol.errors import Unreachable

@@ -315,3 +315,12 @@ def test_a_proof_that_arrives_again_is_not_told_again(scene: Scene) -> None:
     scene.take(BOB, [root, one, other])
     assert scene.node.ledger.forks[BOB.public] == ForkProof(one, other)
     assert scene.take(CAROL, [one, other]) == []
+
+
+def test_an_entry_that_no_honest_program_writes_is_refused(scene: Scene) -> None:
+    (entry,) = feed(BOB, 1)
+    scene.take(BOB, [entry])
+    earlier = seal(BOB, network=NETWORK, kind="note", seq=1, prev=entry.id, time_ms=NOW_MS - 1, refs=(), body={})
+    (notice,) = scene.take(CAROL, [earlier])
+    assert isinstance(notice, Notify)
+    assert notice.data["reason"] == f"time runs backwards in a feed: {NOW_MS - 1} after {NOW_MS}"

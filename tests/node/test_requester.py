@@ -11,6 +11,7 @@ from node.events import (
     Event,
     LeadFailed,
     MessageReceived,
+    ModelFinished,
     Notify,
     OuterStepped,
     PeerConnected,
@@ -310,3 +311,26 @@ def test_a_peer_that_goes_after_the_last_round_is_no_longer_replaced() -> None:
         scene.deliver(index, 2)
     scene.handle(OuterStepped(scene.job, 2, PARAMETERS))
     assert [action for action in scene.lose(0) if not isinstance(action, Notify)] == []
+
+
+def test_a_job_is_done_when_receipts_are_overdue_and_says_so() -> None:
+    scene = Scene(rounds_in_all=3)
+    for index in range(3):
+        scene.deliver(index, 2)
+    scene.handle(OuterStepped(scene.job, 2, PARAMETERS))
+    scene.handle(ModelFinished(scene.job, PARAMETERS, 1_600, "To be"))
+    actions = scene.handle(TimerFired(Timer(TimerKind.RECEIPTS_DUE, scene.job)))
+    assert kinds(actions) == ["closure"]
+    closure = scene.run.record.closure
+    assert closure is not None
+    assert (closure.outcome, closure.reason, closure.checkpoint) == ("done", "some receipts never came", PARAMETERS)
+
+
+def test_a_shard_that_never_began_is_let_go_when_training_ends() -> None:
+    scene = Scene(rounds_in_all=3)
+    for index in range(3):
+        scene.deliver(index, 2)
+    scene.member(0).leased = False
+    actions = scene.handle(OuterStepped(scene.job, 2, PARAMETERS))
+    assert kinds(actions) == ["revocation"]
+    assert len(asked(actions, Finish)) == 2

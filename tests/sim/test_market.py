@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from ledger.state import PlacementStatus
-from node.devnet.sites import DEMO_SITES
+from node.devnet.sites import DEMO_SITES, sites
 from node.events import JobCancelled
 from node.sim.world import World
 from protocol.messages import Closure
@@ -217,8 +217,7 @@ def test_of_two_jobs_with_time_for_both_the_other_runs_later() -> None:
 
 
 def test_a_peer_with_more_units_carries_a_shard_of_each_of_two_jobs() -> None:
-    sites = tuple(dataclasses.replace(site, units=2) for site in DEMO_SITES)
-    demo = world(sites=sites)
+    demo = world(sites=tuple(dataclasses.replace(site, units=2) for site in DEMO_SITES))
     jobs = {name: demo.submit(name, job(demo, name=f"job of {name}")) for name in (LEAD, NIGHT)}
     demo.run(12_000)
     for name, job_id in jobs.items():
@@ -300,6 +299,23 @@ def test_a_network_whose_clock_runs_faster_keeps_its_promises() -> None:
     demo.run_until(is_closed(demo, job_id), within_ms=100_000)
     assert closure_of(demo, job_id).outcome == "done"
     assert_settled(demo, job_id)
+
+
+def test_a_larger_network_places_a_larger_job_where_it_is_greenest() -> None:
+    large = world(sites=sites(14, seed=3))
+    job_id = large.submit(LEAD, job(large, shards=6))
+    large.run_until(reaches_round(large, job_id, 3), within_ms=60_000)
+    lost = min(placements(large, job_id))
+    large.crash(lost)
+    large.run_until(is_closed(large, job_id), within_ms=100_000)
+    assert closure_of(large, job_id).outcome == "done"
+    assert len(record_of(large, LEAD, job_id).bids) == 14
+    first, *_ = run_of(large, job_id).tables
+    chosen = [row["carbon_ug"] for row in first if row["verdict"] == "chosen"]
+    assert len(chosen) == 6
+    assert max(chosen) <= min(row["carbon_ug"] for row in first if row["verdict"] == "outbid")
+    assert_all_is_well(large)
+    assert_settled(large, job_id)
 
 
 def test_surplus_below_the_assurance_that_the_network_demands_is_grid() -> None:

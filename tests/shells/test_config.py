@@ -1,0 +1,150 @@
+"""Facts about a node's home: what is written is read back, and a secret that others may know is refused."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from node.config import (
+    Config,
+    Home,
+    LinkConfig,
+    create_home,
+    load_config,
+    load_keypair,
+    load_peers,
+    load_token,
+    render,
+    write_private,
+)
+from node.energy.source import EnergyConfig
+from protocol.errors import LocalError, Refused
+from tests.builders import digest, genesis
+
+SITE = EnergyConfig(
+    device_id="meter",
+    zone="NO-NO5",
+    latitude=60.4,
+    longitude=-0.00001,
+    carrier="hydro",
+    capacity_w=400,
+    own_g_per_kwh=24,
+)
+CONFIG = Config(label="bergen", energy=SITE)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "node")
+    create_home(home, CONFIG, genesis())
+    return home
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        CONFIG.model_copy(update={"label": 'quo"te \\ tab\t del\x7f 日本'}),
+        CONFIG.model_copy(
+            update={"link": LinkConfig(data_host="node.example", bootstrap=("/ip4/192.0.2.1/tcp/1/p2p/a", "/dns/b"))}
+        ),
+    ],
+)
+def test_what_is_rendered_is_read_back(home: Home, config: Config) -> None:
+    home.config_path.write_text(render(config), encoding="utf-8")
+    assert load_config(home) == config
+
+
+def test_a_new_home_and_its_secrets_are_its_owners_alone(home: Home) -> None:
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(p.stat().st_mode) for p in (home.key_path, home.token_path)} == {0o600}
+    assert load_keypair(home, genesis()).public != load_keypair(other(home), genesis()).public
+
+
+def other(home: Home) -> Home:
+    second = Home(home.path.with_name("second"))
+    create_home(second, CONFIG, genesis())
+    return second
+
+
+def test_a_home_is_made_once(home: Home) -> None:
+    key = home.key_path.read_bytes()
+    with pytest.raises(LocalError, match="holds a node already") as failure:
+        create_home(home, CONFIG, genesis())
+    assert failure.value.code == "HEL-CONFIG-003"
+    assert home.key_path.read_bytes() == key
+
+
+def test_somebody_elses_directory_is_neither_used_nor_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "letters").write_text("dear aunt")
+    with pytest.raises(LocalError, match="or other files"):
+        create_home(Home(tmp_path), CONFIG, genesis())
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert [path.name for path in tmp_path.iterdir()] == ["letters"]
+
+
+def test_a_home_where_none_can_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalError, match="Not a directory") as failure:
+        create_home(Home(tmp_path / "file" / "node"), CONFIG, genesis())
+    assert failure.value.code == "HEL-CONFIG-004"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_key_that_others_may_read_or_write_is_refused(home: Home, mode: int) -> None:
+    home.key_path.chmod(mode)
+    with pytest.raises(Refused, match=f"mode {mode:04o}") as failure:
+        load_keypair(home, genesis())
+    assert failure.value.code == "HEL-KEY-001"
+    assert f"chmod 600 {home.key_path}" in failure.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [("", "HEL-KEY-002"), ("00" * 31, "HEL-KEY-002"), ("letter", "HEL-KEY-002"), ("\udcff", "HEL-KEY-003")],
+)
+def test_a_file_without_a_key_is_named_and_not_quoted(home: Home, content: str, code: str) -> None:
+    home.key_path.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(LocalError) as failure:
+        load_keypair(home, genesis())
+    assert failure.value.code == code
+    assert "letter" not in str(failure.value)
+    assert "0xff" not in str(failure.value)
+
+
+def test_a_devnet_key_serves_on_a_devnet_only(tmp_path: Path) -> None:
+    home, devnet = Home(tmp_path / "node"), genesis(admission="devnet")
+    create_home(home, CONFIG, devnet, digest("seed"))
+    load_keypair(home, devnet)
+    with pytest.raises(Refused, match="anyone can compute") as failure:
+        load_keypair(home, genesis())
+    assert failure.value.code == "HEL-KEY-004"
+
+
+@pytest.mark.parametrize("content", ["", "\n", "日" * 40])
+def test_a_token_that_lets_everybody_in_is_none(home: Home, content: str) -> None:
+    home.token_path.write_text(content, encoding="utf-8")
+    with pytest.raises(LocalError, match="holds no token") as failure:
+        load_token(home)
+    assert failure.value.code == "HEL-KEY-005"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'"a"', b"\xff", b"null"])
+def test_a_damaged_address_book_is_an_empty_one(home: Home, content: bytes) -> None:
+    home.peers_path.write_bytes(content)
+    assert load_peers(home) == ()
+
+
+def test_a_private_file_is_replaced_even_where_a_draft_was_left(home: Home) -> None:
+    home.path.joinpath("peers.json.new").write_text("half")
+    write_private(home.peers_path, '["/ip4/192.0.2.1/tcp/1"]')
+    assert load_peers(home) == ("/ip4/192.0.2.1/tcp/1",)
+    assert stat.S_IMODE(home.peers_path.stat().st_mode) == 0o600
+
+
+def test_blobs_are_served_on_the_address_of_the_link() -> None:
+    assert LinkConfig().bind_host == "0.0.0.0"  # noqa: S104  # what is meant
+    assert LinkConfig(listen="/ip6/::1/tcp/0").bind_host == "::1"

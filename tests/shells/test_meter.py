@@ -1,0 +1,127 @@
+"""Facts about the meter: no millisecond is read twice, and no failure of a source is the node's."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+
+from node.energy.profile import Profile
+from node.energy.source import EnergyConfig, Forecast, Reading, SourceError
+from node.events import MeterFailed, MeterRead
+from node.meter import Meter
+from protocol.genesis import Clock
+from tests.builders import NOW_MS, SLOT_MS, genesis
+
+SITE = EnergyConfig(
+    device_id="meter", zone="NO-NO5", latitude=60.4, longitude=5.3, carrier="hydro", capacity_w=400, own_g_per_kwh=24
+)
+
+
+class Faulty(Profile):
+    """Raises what it is given, once for each."""
+
+    def __init__(self, *failures: Exception) -> None:
+        super().__init__(SITE)
+        self._failures = list(failures)
+
+    def read(self, start_ms: int, end_ms: int) -> Reading:
+        if self._failures:
+            raise self._failures.pop(0)
+        return super().read(start_ms, end_ms)
+
+
+class NoForecast(Profile):
+    def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
+        raise ValueError("no weather today")
+
+
+class HandClock:
+    def __init__(self, now_ms: int = NOW_MS) -> None:
+        self.now_ms = now_ms
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+def meter_of(clock: HandClock, source: Profile, read_until_ms: int = NOW_MS - SLOT_MS) -> Meter:
+    # As fast as clocks go: what the meter waits for has come at once.
+    return Meter(source, genesis(clock=Clock(unix_ms=0, network_ms=0, speed=100_000)), clock, read_until_ms)
+
+
+async def reading(meter: Meter) -> Reading:
+    answer = await meter.read()
+    assert isinstance(answer, MeterRead)
+    return answer.reading
+
+
+async def test_consecutive_readings_meet_and_never_overlap() -> None:
+    clock = HandClock()
+    meter = meter_of(clock, Profile(SITE))
+    readings = [await reading(meter)]
+    for after_ms in (1, SLOT_MS // 3, SLOT_MS + 7, SLOT_MS):  # a slot's reading may come a little late
+        clock.now_ms += after_ms
+        readings.append(await reading(meter))
+    for before, after in pairwise(readings):
+        assert (before.end_ms, before.meter_end_j) == (after.start_ms, after.meter_start_j)
+
+
+async def test_readings_asked_for_at_once_wait_for_each_other_and_for_the_clock() -> None:
+    clock = HandClock()
+    meter = meter_of(clock, Profile(SITE))
+    reads = [asyncio.create_task(reading(meter)) for _ in range(3)]
+    done: set[asyncio.Task[Reading]] = set()
+    while len(done) < 3:
+        done, _ = await asyncio.wait(reads, timeout=0.01)
+        clock.now_ms += 1
+    spans = sorted((r.result().start_ms, r.result().end_ms) for r in reads)
+    assert all(end_ms <= start_ms for (_, end_ms), (start_ms, _) in pairwise(spans))
+
+
+async def test_a_node_that_was_away_reads_the_present_slot_only() -> None:
+    meter = meter_of(HandClock(), Profile(SITE), read_until_ms=NOW_MS - 50 * SLOT_MS)
+    assert (await reading(meter)).start_ms == NOW_MS - SLOT_MS
+
+
+async def test_what_is_attested_is_not_read_again_after_a_restart() -> None:
+    meter = meter_of(HandClock(), Profile(SITE), read_until_ms=NOW_MS - 10)
+    assert (await reading(meter)).start_ms == NOW_MS - 10
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (SourceError("the inverter sleeps", "wake it", None), "the inverter sleeps"),
+        (ValueError("12 V"), "a fault of the energy source: ValueError"),
+        (OSError("gone"), "a fault of the energy source: OSError"),
+    ],
+)
+async def test_a_failing_source_is_reported_and_recovers(failure: Exception, reason: str) -> None:
+    clock = HandClock()
+    meter = meter_of(clock, Faulty(failure))
+    assert await meter.read() == MeterFailed(reason)
+    clock.now_ms += 5
+    assert (await reading(meter)).end_ms == NOW_MS + 5
+
+
+async def test_a_reading_without_a_forecast_is_none_and_its_interval_is_read_again() -> None:
+    meter = meter_of(HandClock(), NoForecast(SITE))
+    assert isinstance(await meter.read(), MeterFailed)
+    assert meter._read_until_ms == NOW_MS - SLOT_MS
+
+
+async def test_a_clock_that_was_set_back_far_fails_until_it_has_caught_up() -> None:
+    clock = HandClock()
+    meter = meter_of(clock, Profile(SITE), read_until_ms=NOW_MS + 2 * SLOT_MS)
+    answer = await meter.read()
+    assert isinstance(answer, MeterFailed)
+    assert f"{2 * SLOT_MS} ms before" in answer.reason
+    clock.now_ms += 2 * SLOT_MS + 1
+    assert (await reading(meter)).start_ms == NOW_MS + 2 * SLOT_MS
+
+
+async def test_the_next_slot_is_waited_for_in_the_worlds_time() -> None:
+    """A slot of a minute lasts 0.6 ms under this clock."""
+    async with asyncio.timeout(5):
+        await meter_of(HandClock(), Profile(SITE)).until_next_slot()

@@ -1,0 +1,295 @@
+"""Facts about the runtime, with a real store, API and loop, a link that notes, and a core that says what it is told.
+
+What the core decides is tested elsewhere; here it is whether the runtime does it, in what order, and what it survives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from ledger.store.sqlite import SqliteStore
+from node import events as ev
+from node import runtime as module
+from node.config import ApiConfig, Config, Home, LinkConfig, create_home
+from node.energy.source import EnergyConfig
+from node.link import MessageArrived
+from node.runtime import Runtime
+from protocol.direct import Ready, encode_direct
+from protocol.envelope import Entry
+from protocol.errors import LocalError
+from protocol.genesis import Clock
+from tests.builders import digest, entry, genesis, keypair
+
+SITE = EnergyConfig(
+    device_id="meter", zone="NO-NO5", latitude=60.4, longitude=5.3, carrier="hydro", capacity_w=400, own_g_per_kwh=24
+)
+NETWORK = genesis(slot_ms=3_600_000)  # no slot begins while a test runs
+PEER = keypair(7).public
+MESSAGE = Ready(award=digest("award"), shard=0)
+TIMER = ev.Timer(ev.TimerKind.ASSIGN)
+
+
+class NotingLink:
+    """What would have gone out."""
+
+    addresses = ("/ip4/127.0.0.1/tcp/1/p2p/x",)
+
+    def __init__(self, *, deliver: Callable[[Any], None], **_: Any) -> None:
+        self.deliver = deliver
+        self.said: list[str] = []
+
+    async def start(self) -> None:
+        self.deliver(MessageArrived(PEER, b"early"))
+
+    async def stop(self) -> None:
+        pass
+
+    async def send(self, peer: bytes, data: bytes) -> None:
+        self.said.append("sent")
+
+    async def publish(self, topic: str, data: bytes) -> None:
+        self.said.append("published")
+
+
+class ToldCore:
+    """Answers each event with the actions that were put down for its type, once, and wakes who waits for it."""
+
+    def __init__(self, real: Any) -> None:
+        self.identity, self.ledger = real.identity, real.ledger
+        self.script: dict[type, list[ev.Action]] = {}
+        self.heard: list[ev.Event] = []
+        self.heard_at_ms: list[int] = []
+        self._changed = asyncio.Event()
+
+    def handle(self, event: ev.Event, now_ms: int) -> list[ev.Action]:
+        self.heard.append(event)
+        self.heard_at_ms.append(now_ms)
+        self._changed.set()
+        return self.script.pop(type(event), [])
+
+    async def until(self, event: ev.Event) -> None:
+        async with asyncio.timeout(10):
+            while event not in self.heard:
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setattr(module, "Link", NotingLink)
+    home = Home(tmp_path / "node")
+    link = LinkConfig(listen="/ip4/127.0.0.1/tcp/0", data_port=0)
+    create_home(home, Config(label="n", api=ApiConfig(port=0), link=link, energy=SITE), NETWORK)
+    return home
+
+
+def made(home: Home) -> tuple[Runtime, ToldCore, list[str]]:
+    """A runtime that does not run yet, its core, and what its link says."""
+    runtime = Runtime(home)
+    core = ToldCore(runtime.node)
+    runtime.node = core  # type: ignore[assignment]
+    return runtime, core, runtime._link.said  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def running(runtime: Runtime) -> AsyncIterator[None]:
+    ready = asyncio.Event()
+    run = asyncio.create_task(runtime.run(ready.set))
+    await asyncio.wait({run, asyncio.create_task(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        yield
+    finally:
+        runtime.stopping.set()
+        await run
+
+
+def persist() -> ev.Persist:
+    return ev.Persist((note(),))
+
+
+def note() -> Entry:
+    return entry(network=NETWORK.network_id())
+
+
+def refuse(entries: Sequence[Entry]) -> NoReturn:
+    raise OSError("the disk is full")
+
+
+async def test_nothing_is_said_of_what_could_not_be_stored_and_the_node_stops(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, core, said = made(home)
+    monkeypatch.setattr(runtime.store, "append", refuse)
+    core.script[ev.Started] = [persist(), ev.Publish("t", b"x"), ev.Send(PEER, MESSAGE)]
+    with pytest.raises(LocalError, match="the disk is full") as failure:
+        await runtime.run()
+    assert failure.value.code == "HEL-LEDGER-007"
+    assert said == []
+    assert not home.runtime_path.exists()
+    SqliteStore(home.ledger_path, NETWORK.network_id()).close()  # its lock is free
+
+
+async def test_whoever_submitted_what_could_not_be_stored_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime, core, said = made(home)
+    monkeypatch.setattr(runtime.store, "append", refuse)
+    core.script[ev.JobCancelled] = [persist(), ev.Send(PEER, MESSAGE)]
+    run = asyncio.create_task(runtime.run())
+    with pytest.raises(LocalError, match="nothing of them was said"):
+        await runtime.submit(ev.JobCancelled(b""))
+    with pytest.raises(LocalError, match="the disk is full"):
+        await run
+    assert said == []
+
+
+async def test_what_is_submitted_is_durable_when_the_answer_comes_and_said_only_then(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, core, said = made(home)
+    said_at_commit: list[list[str]] = []
+    append = runtime.store.append
+
+    def noting(entries: Sequence[Entry]) -> None:
+        time.sleep(0.05)  # a slow disk: whoever does not wait for it is caught
+        said_at_commit.append(list(said))
+        append(entries)
+
+    monkeypatch.setattr(runtime.store, "append", noting)
+    async with running(runtime):
+        core.script[ev.JobCancelled] = [persist(), ev.Send(PEER, MESSAGE)]
+        actions = await runtime.submit(ev.JobCancelled(b""))
+        assert runtime.store.entry(note().id) == note().raw
+        assert isinstance(actions[0], ev.Persist)
+    assert said_at_commit == [[]]
+    assert said == ["sent"]
+
+
+async def test_the_first_event_is_started_whatever_came_in_before(home: Home) -> None:
+    runtime, core, _ = made(home)
+    async with running(runtime):
+        await core.until(ev.MessageReceived(PEER, b"early"))
+    assert isinstance(core.heard[0], ev.Started)
+    assert core.heard[0].data_url.startswith("https://127.0.0.1:")
+
+
+async def test_what_is_sent_to_oneself_comes_back(home: Home) -> None:
+    runtime, core, said = made(home)
+    core.script[ev.Started] = [ev.Send(runtime.keypair.public, MESSAGE)]
+    async with running(runtime):
+        await core.until(ev.MessageReceived(runtime.keypair.public, encode_direct(MESSAGE)))
+    assert said == []
+
+
+async def test_a_timeout_fires_and_a_timer_fires_never_early(home: Home) -> None:
+    """Under a clock so fast that a millisecond of the world is 100 seconds: rounding down would be early."""
+    fast = genesis(slot_ms=3_600_000, clock=Clock(unix_ms=time.time_ns() // 10**6, network_ms=0, speed=100_000))
+    home.genesis_path.write_text(fast.model_dump_json())
+    runtime, core, _ = made(home)
+    at_ms = runtime.now_ms() + 40_000_000 + 77_777
+    later = ev.Timer(ev.TimerKind.REDIAL)
+    core.script[ev.Started] = [ev.SetTimer(TIMER, at_ms), ev.SetTimeout(later, 1)]
+    async with running(runtime):
+        await core.until(ev.TimerFired(TIMER))
+        await core.until(ev.TimerFired(later))
+    assert core.heard_at_ms[core.heard.index(ev.TimerFired(TIMER))] >= at_ms
+
+
+async def test_a_timer_follows_a_clock_that_is_set(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime, core, _ = made(home)
+    monkeypatch.setattr(module, "CLOCK_CHECK_MS", 1)
+    monkeypatch.setattr(runtime, "now_ms", lambda: 1000)
+    core.script[ev.Started] = [ev.SetTimer(TIMER, 10**15), ev.SetTimeout(ev.Timer(ev.TimerKind.SYNC), 5)]
+    async with running(runtime):
+        await core.until(ev.TimerFired(ev.Timer(ev.TimerKind.SYNC)))
+        assert ev.TimerFired(TIMER) not in core.heard
+        monkeypatch.setattr(runtime, "now_ms", lambda: 10**15)
+        await core.until(ev.TimerFired(TIMER))
+
+
+async def test_an_action_that_fails_is_logged_and_answered_and_the_loop_goes_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime, core, _ = made(home)
+
+    async def fail(action: ev.Action) -> NoReturn:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(runtime._trainer, "carry_out", fail)
+    shard = ev.ShardId(digest("award"), 0)
+    core.script[ev.JobCancelled] = [ev.TrainRound(shard, 0, None), ev.StopShard(shard)]  # type: ignore[arg-type]
+    with caplog.at_level(logging.ERROR, "heliotrope"):
+        async with running(runtime):
+            await runtime.submit(ev.JobCancelled(b""))
+            await core.until(ev.ShardFailed(shard, "a fault of this program: RuntimeError"))
+            await runtime.submit(ev.JobCancelled(b""))
+    assert "TrainRound failed" in caplog.text
+    assert "StopShard failed" in caplog.text
+
+
+async def test_addresses_are_kept_in_order_and_a_disk_that_refuses_them_costs_only_them(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, core, _ = made(home)
+    async with running(runtime):
+        for number in range(5):
+            core.script[ev.JobCancelled] = [ev.RememberPeers((f"/a/{number}",))] * 2
+            await runtime.submit(ev.JobCancelled(b""))
+        await asyncio.gather(*runtime._tasks)
+        assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
+        monkeypatch.setattr(module, "write_private", lambda *_: refuse(()))
+        core.script[ev.JobCancelled] = [ev.RememberPeers(("/b",))]
+        await runtime.submit(ev.JobCancelled(b""))
+        await runtime.submit(ev.JobCancelled(b""))
+    assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
+
+
+async def test_a_flood_of_messages_is_dropped_at_a_bound_in_bytes_and_in_number(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, core, _ = made(home)
+    monkeypatch.setattr(module, "HEARD_BYTES_MAX", 100)
+    async with running(runtime):
+        await core.until(ev.MessageReceived(PEER, b"early"))
+        for _ in range(1000):
+            runtime._deliver(MessageArrived(PEER, bytes(30)))
+        assert runtime._queue.qsize() == 3
+        assert len(runtime._tasks) <= 1  # nothing waits elsewhere; the meter's task may be there
+        await runtime.submit(ev.JobCancelled(b""))
+        assert runtime._heard_bytes == 0
+        runtime._deliver(MessageArrived(PEER, b"again"))
+        await core.until(ev.MessageReceived(PEER, b"again"))
+
+
+async def test_a_node_that_ends_leaves_no_task_no_lock_and_no_notice(home: Home) -> None:
+    runtime, core, _ = made(home)
+    core.script[ev.Started] = [ev.SetTimer(TIMER, runtime.now_ms() + 10**12)]
+    before = asyncio.all_tasks()
+    async with running(runtime):
+        assert json.loads(home.runtime_path.read_bytes())["api"] == runtime.api_url
+    assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
+    assert not home.runtime_path.exists()
+    SqliteStore(home.ledger_path, NETWORK.network_id()).close()
+
+
+def test_a_runtime_that_cannot_be_made_lets_go_of_the_ledger(home: Home) -> None:
+    home.blobs_path.write_text("in the way")
+    with pytest.raises(OSError, match="blobs"):
+        Runtime(home)
+    SqliteStore(home.ledger_path, NETWORK.network_id()).close()
+
+
+def test_a_second_node_on_the_home_touches_nothing_of_the_first(home: Home) -> None:
+    first = Runtime(home)
+    home.work_path.mkdir()
+    with pytest.raises(LocalError, match="another process holds"):
+        Runtime(home)
+    assert home.work_path.exists()
+    first.store.close()

@@ -1,0 +1,278 @@
+"""Facts about the trainer, with real files and a fake worker: what it takes it gives back, every end is told once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+
+from node import events as ev
+from node.trainer import KEPT_BLOBS, Trainer
+from node.training.blobs import BlobStore
+from node.training.errors import WorkerLost
+from node.training.supervisor import make_private
+from protocol.direct import Ticket
+from protocol.errors import LocalError
+from protocol.messages import Blob
+from protocol.tickets import issue
+from tests.builders import digest, keypair, training
+
+SHARD = ev.ShardId(digest("award"), 0)
+JOB = digest("job")
+
+
+class FakeWorker:
+    """Writes a new small file for whatever it is asked."""
+
+    all: list[FakeWorker]
+    is_starting: asyncio.Event
+    may_start: asyncio.Event
+    numbers = itertools.count()
+
+    def __init__(self, directory: Path, on_lost: Callable[[str], None]) -> None:
+        self.directory, self.on_lost = directory, on_lost
+        self.stopped = 0
+        self.fails: Exception | None = None
+
+    @classmethod
+    async def start(cls, *, directory: Path, on_lost: Callable[[str], None], **_: Any) -> Self:
+        make_private(directory)
+        worker = cls(directory, on_lost)
+        cls.all.append(worker)
+        cls.is_starting.set()
+        await cls.may_start.wait()
+        return worker
+
+    async def stop(self, grace_s: float = 0) -> None:
+        self.stopped += 1
+
+    def write(self) -> SimpleNamespace:
+        if self.fails is not None:
+            raise self.fails
+        number = next(self.numbers)
+        path = self.directory / f"file-{number}"
+        path.write_bytes(b"%d" % number)
+        return SimpleNamespace(path=path, loss_millinats=1, tokens=1, duration_ms=1, cpu_ms=1)
+
+    async def round(self, number: int, params: Path) -> SimpleNamespace:
+        assert are_files(params)
+        return self.write()
+
+    async def init(self) -> SimpleNamespace:
+        return SimpleNamespace(checkpoint=self.write(), parameters=self.write())
+
+    async def outer_step(self, number: int, state: Path, deltas: list[Path]) -> SimpleNamespace:
+        assert are_files(state, *deltas)
+        return await self.init()
+
+    async def evaluate(self, params: Path) -> int:
+        assert are_files(params)
+        return 1
+
+    async def sample(self, *_: Any) -> str:
+        return "Once upon a time"
+
+
+class FakeData:
+    """Brings every blob that was made with `ticket`."""
+
+    def __init__(self) -> None:
+        self.contents: dict[bytes, bytes] = {}
+
+    def ticket(self, content: bytes) -> Ticket:
+        blob = blob_of(content)
+        self.contents[blob.sha256] = content
+        return issue(
+            keypair(1),
+            blob=blob,
+            url="https://127.0.0.1:1",
+            certificate_sha256=bytes(32),
+            holder=keypair(0).public,
+            expires_at_ms=1,
+        )
+
+    async def fetch(self, ticket: Ticket, blobs: BlobStore) -> Path:
+        await asyncio.sleep(0)
+        if ticket.blob.sha256 not in self.contents:
+            raise LocalError("HEL-DATA-002", "gone", "")
+        return blobs.path(blobs.put(self.contents[ticket.blob.sha256]).sha256)
+
+
+def are_files(*paths: Path) -> bool:
+    return all(path.is_file() for path in paths)
+
+
+def blob_of(content: bytes) -> Blob:
+    return Blob(sha256=hashlib.sha256(content).digest(), size_bytes=len(content))
+
+
+class Scene:
+    def __init__(self, directory: Path) -> None:
+        self.work_path = directory / "work"
+        self.data = FakeData()
+        self.blobs = BlobStore(directory / "blobs", 2**20)
+        self.told: list[ev.Event] = []
+        self.trainer = Trainer(self.work_path, self.blobs, self.data, lambda: 0, self.told.append)  # type: ignore[arg-type]
+        self.text = self.data.ticket(b"a text")
+        self.spec = training(data=(self.text.blob,))
+
+    @property
+    def worker(self) -> FakeWorker:
+        return FakeWorker.all[-1]
+
+    def start(self, **changes: Any) -> ev.StartShard:
+        fields: dict[str, Any] = {"shard": SHARD, "job": JOB, "shards": 1, "spec": self.spec, "data": (self.text,)}
+        return ev.StartShard(**fields | changes)
+
+    async def lead(self) -> Blob:
+        self.blobs.put(b"a text")
+        event = await self.trainer.carry_out(ev.PrepareModel(JOB, self.spec))
+        assert isinstance(event, ev.ModelReady)
+        return event.parameters
+
+    def left(self) -> list[Path]:
+        return [path for path in self.work_path.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr("node.trainer.Worker", FakeWorker)
+    FakeWorker.all = []
+    FakeWorker.is_starting, FakeWorker.may_start = asyncio.Event(), asyncio.Event()
+    FakeWorker.may_start.set()
+    return Scene(tmp_path)
+
+
+async def started(scene: Scene) -> asyncio.Task[ev.Event | None]:
+    """A start whose worker is not up yet."""
+    FakeWorker.may_start.clear()
+    start = asyncio.create_task(scene.trainer.carry_out(scene.start()))
+    await FakeWorker.is_starting.wait()
+    return start
+
+
+async def test_a_shard_that_is_stopped_while_it_starts_leaves_nothing_behind(scene: Scene) -> None:
+    start = await started(scene)
+    await scene.trainer.carry_out(ev.StopShard(SHARD))
+    FakeWorker.may_start.set()
+    assert await start is None
+    assert scene.worker.stopped == 1
+    assert list(scene.work_path.iterdir()) == []
+
+
+async def test_a_job_that_is_closed_while_its_lead_starts_leaves_nothing_behind(scene: Scene) -> None:
+    scene.blobs.put(b"a text")
+    FakeWorker.may_start.clear()
+    prepare = asyncio.create_task(scene.trainer.carry_out(ev.PrepareModel(JOB, scene.spec)))
+    await FakeWorker.is_starting.wait()
+    await scene.trainer.carry_out(ev.CloseModel(JOB))
+    FakeWorker.may_start.set()
+    assert await prepare is None
+    assert scene.worker.stopped == 1
+
+
+async def test_the_end_of_the_node_reaches_what_is_only_starting(scene: Scene) -> None:
+    start = await started(scene)
+    await scene.trainer.stop()
+    FakeWorker.may_start.set()
+    assert await start is None
+    assert scene.worker.stopped == 1
+    assert scene.left() == []
+
+
+async def test_data_that_the_job_does_not_name_is_not_even_fetched(scene: Scene) -> None:
+    event = await scene.trainer.carry_out(scene.start(data=(scene.data.ticket(b"other"),)))
+    assert event == ev.ShardFailed(SHARD, "the lead's data is not what the job names")
+    assert not scene.work_path.exists()
+
+
+async def test_data_that_cannot_be_had_fails_the_shard_and_leaves_nothing(scene: Scene) -> None:
+    scene.data.contents.clear()
+    assert await scene.trainer.carry_out(scene.start()) == ev.ShardFailed(SHARD, "gone")
+    assert list(scene.work_path.iterdir()) == []
+
+
+async def test_a_shard_keeps_its_last_deltas_and_nothing_else(scene: Scene) -> None:
+    await scene.trainer.carry_out(scene.start())
+    deltas = []
+    for number in range(3 * KEPT_BLOBS):
+        round_ = ev.TrainRound(SHARD, number, scene.data.ticket(b"parameters %d" % number))
+        event = await scene.trainer.carry_out(round_)
+        assert isinstance(event, ev.RoundTrained)
+        deltas.append(event.delta.sha256)
+    assert [scene.trainer.find(d) is not None for d in deltas] == [False] * 2 * KEPT_BLOBS + [True] * KEPT_BLOBS
+    assert len(scene.left()) == KEPT_BLOBS + 1  # the text
+    await scene.trainer.carry_out(ev.StopShard(SHARD))
+    assert scene.left() == []
+    assert scene.worker.stopped == 1
+
+
+@pytest.mark.parametrize("shards", [1, 12])
+async def test_a_lead_of_many_shards_still_serves_the_parameters_of_the_round(scene: Scene, shards: int) -> None:
+    parameters = await scene.lead()
+    for number in range(3):
+        deltas = tuple(
+            (ev.ShardId(digest("award"), i), scene.data.ticket(b"delta %d %d" % (number, i))) for i in range(shards)
+        )
+        event = await scene.trainer.carry_out(ev.StepOuter(JOB, number, deltas))
+        assert isinstance(event, ev.OuterStepped)
+        assert scene.trainer.find(parameters.sha256) is not None  # a slow peer may still want the last ones
+        parameters = event.parameters
+        assert scene.trainer.find(parameters.sha256) is not None
+        assert all(scene.trainer.find(ticket.blob.sha256) is None for _, ticket in deltas)
+
+
+async def test_a_delta_that_cannot_be_had_names_its_shard(scene: Scene) -> None:
+    await scene.lead()
+    ticket = scene.data.ticket(b"delta")
+    scene.data.contents.clear()
+    event = await scene.trainer.carry_out(ev.StepOuter(JOB, 0, ((SHARD, ticket),)))
+    assert event == ev.LeadFailed(JOB, "gone", SHARD)
+
+
+async def test_the_checkpoint_outlives_its_job(scene: Scene) -> None:
+    parameters = await scene.lead()
+    event = await scene.trainer.carry_out(ev.FinishModel(JOB, parameters))
+    assert event == ev.ModelFinished(JOB, parameters, 1, "Once upon a time")
+    await scene.trainer.carry_out(ev.CloseModel(JOB))
+    assert parameters.sha256 in scene.blobs
+    assert scene.left() == []
+
+
+async def test_a_ticket_that_names_a_lasting_blob_does_not_remove_it(scene: Scene) -> None:
+    """Else a lead could empty its provider's store: the hashes of checkpoints are public."""
+    checkpoint = scene.data.ticket(b"a checkpoint of the provider's own")
+    scene.blobs.put(b"a checkpoint of the provider's own")
+    await scene.trainer.carry_out(scene.start())
+    for number in range(2 * KEPT_BLOBS):
+        assert isinstance(await scene.trainer.carry_out(ev.TrainRound(SHARD, number, checkpoint)), ev.RoundTrained)
+    await scene.trainer.carry_out(ev.StopShard(SHARD))
+    assert checkpoint.blob.sha256 in scene.blobs
+
+
+async def test_a_lost_worker_fails_its_shard_once(scene: Scene) -> None:
+    await scene.trainer.carry_out(scene.start())
+    scene.worker.fails = WorkerLost("it ended")
+    scene.worker.on_lost("it ended")  # the supervisor tells it, and fails the request
+    assert await scene.trainer.carry_out(ev.TrainRound(SHARD, 0, scene.data.ticket(b"parameters"))) is None
+    assert scene.told == [ev.ShardFailed(SHARD, "it ended")]
+
+
+async def test_a_full_disk_fails_the_shard_without_naming_our_paths(scene: Scene) -> None:
+    await scene.trainer.carry_out(scene.start())
+    scene.worker.fails = OSError(28, "No space left on device", "/secret/place")
+    event = await scene.trainer.carry_out(ev.TrainRound(SHARD, 0, scene.data.ticket(b"parameters")))
+    assert event == ev.ShardFailed(SHARD, "OSError: No space left on device")
+
+
+async def test_a_new_trainer_clears_what_a_crash_left(scene: Scene) -> None:
+    await scene.trainer.carry_out(scene.start())
+    assert scene.left()
+    Trainer(scene.work_path, scene.blobs, scene.data, lambda: 0, scene.told.append)  # type: ignore[arg-type]
+    assert scene.left() == []
