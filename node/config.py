@@ -265,6 +265,11 @@ def load_peers(home: Home) -> tuple[str, ...]:
     return tuple(a for a in stored if isinstance(a, str) and len(a) <= 256) if isinstance(stored, list) else ()
 
 
+def write_runtime_file(home: Home, **facts: object) -> None:
+    """Say that this process runs the node, and where it listens: `api` above all."""
+    write_private(home.runtime_path, json.dumps({"pid": os.getpid(), **facts}, indent=2))
+
+
 def write_private(path: Path, text: str) -> None:
     """Replace a file at once and for its owner only: a reader sees the old or the new, never half of it."""
     draft = path.with_name(path.name + ".new")

@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from ledger.ledger import Ledger
-from node.events import (
+from node.actions import (
     Action,
+    SetTimeout,
+)
+from node.events import (
     DialFailed,
     EntriesVerified,
     Event,
@@ -29,7 +32,6 @@ from node.events import (
     PeerConnected,
     PeerDisconnected,
     RoundTrained,
-    SetTimeout,
     ShardFailed,
     ShardId,
     ShardStarted,

@@ -24,6 +24,7 @@ log = logging.getLogger("heliotrope")
 
 def run(home: Home, *, quiet: bool = False) -> None:
     """Run the node in `home` until SIGINT or SIGTERM. Raises LocalError if it cannot start, or had to stop."""
+    from node.api.server import serve
     from node.runtime import Runtime
 
     runtime = Runtime(home)  # before a log is begun in what may be no home, or another node's
@@ -40,7 +41,7 @@ def run(home: Home, *, quiet: bool = False) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, runtime.stopping.set)
-        await runtime.run(say_ready)
+        await runtime.run(serve, say_ready)
 
     try:
         asyncio.run(main())

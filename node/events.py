@@ -1,25 +1,22 @@
-"""The whole contract of a node: what can happen to it, and what it can ask for.
+"""What can happen to a node: facts from outside. What it asks for in return is in `actions`.
 
     actions = node.handle(event, now_ms)
 
-Events are facts from outside; actions are wishes to whoever runs the node: `runtime` on a real machine, `sim.world` in
-virtual time. Whatever takes longer than a few milliseconds is an action whose result comes back as an event. A timer is
-a value that goes out and comes back.
+Whatever takes longer than a few milliseconds is an action whose result comes back as an event; a timer is a value that
+goes out and comes back. `runtime` brings events on a real machine, `sim.world` in virtual time.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from node.energy.source import Forecast, Reading
 from node.matching.plan import Plan
-from node.matching.problem import Candidate, Demand
-from protocol.direct import Ticket
 from protocol.envelope import Entry
-from protocol.messages import Blob, Body, Job, TrainingSpec
+from protocol.messages import Blob, Job
 
 
 class TimerKind(enum.Enum):
@@ -221,176 +218,4 @@ Event = (
     | OuterStepped
     | ModelFinished
     | LeadFailed
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Persist:
-    """Make these entries durable before any later action of the same turn is carried out."""
-
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PersistFork:
-    author: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    topic: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """To ourselves it comes back as MessageReceived."""
-
-    peer: bytes
-    message: Body
-
-
-@dataclass(frozen=True, slots=True)
-class SendEntries:
-    """Read these feeds from the store, each from a seq on, and send them."""
-
-    peer: bytes
-    ranges: tuple[tuple[bytes, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Verify:
-    """Open and verify raw entries; the answer is EntriesVerified."""
-
-    peer: bytes
-    raws: tuple[bytes, ...]
-    more: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Dial:
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class RememberPeers:
-    """Keep these addresses for the next start."""
-
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SetTimer:
-    """Fire when network time reaches `at_ms`."""
-
-    timer: Timer
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class SetTimeout:
-    """Fire `after_ms` of the machine's own time from now, however fast the network clock runs."""
-
-    timer: Timer
-    after_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReadMeter:
-    """Read the energy source now; the answer is MeterRead or MeterFailed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    job: bytes
-    candidates: tuple[Candidate, ...]
-    demand: Demand
-
-
-@dataclass(frozen=True, slots=True)
-class StartShard:
-    """Fetch the data and start a worker; the answer is ShardStarted or ShardFailed."""
-
-    shard: ShardId
-    job: bytes
-    shards: int
-    spec: TrainingSpec
-    data: tuple[Ticket, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainRound:
-    """Fetch the parameters and train; the answer is RoundTrained or ShardFailed."""
-
-    shard: ShardId
-    round: int
-    parameters: Ticket
-
-
-@dataclass(frozen=True, slots=True)
-class StopShard:
-    shard: ShardId
-
-
-@dataclass(frozen=True, slots=True)
-class PrepareModel:
-    """Start the lead's worker and make the initial model; the answer is ModelReady or LeadFailed."""
-
-    job: bytes
-    spec: TrainingSpec
-
-
-@dataclass(frozen=True, slots=True)
-class StepOuter:
-    """Fetch the deltas and take the outer step, in shard order; the answer is OuterStepped or LeadFailed."""
-
-    job: bytes
-    round: int
-    deltas: tuple[tuple[ShardId, Ticket], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FinishModel:
-    """Evaluate, sample, keep these parameters as the checkpoint; the answer is ModelFinished or LeadFailed."""
-
-    job: bytes
-    parameters: Blob
-
-
-@dataclass(frozen=True, slots=True)
-class CloseModel:
-    """Stop the lead's worker of this job."""
-
-    job: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    """Something a person may want to know: shown in logs and on `/v1/events`."""
-
-    kind: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-Action = (
-    Persist
-    | PersistFork
-    | Publish
-    | Send
-    | SendEntries
-    | Verify
-    | Dial
-    | RememberPeers
-    | SetTimer
-    | SetTimeout
-    | ReadMeter
-    | Match
-    | StartShard
-    | TrainRound
-    | StopShard
-    | PrepareModel
-    | StepOuter
-    | FinishModel
-    | CloseModel
-    | Notify
 )

@@ -13,7 +13,18 @@ from itertools import pairwise
 from ledger.feed import Fork, ForkProof, Gap
 from ledger.store import Store
 from ledger.sync import compare
-from node.events import EntriesVerified, PersistFork, Send, SendEntries, SetTimeout, Timer, TimerKind, Verify
+from node.actions import (
+    PersistFork,
+    Send,
+    SendEntries,
+    SetTimeout,
+    Verify,
+)
+from node.events import (
+    EntriesVerified,
+    Timer,
+    TimerKind,
+)
 from node.peers import Peers
 from node.turn import Turn
 from protocol.direct import HEADS_MAX, Entries, Heads, Want

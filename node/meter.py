@@ -7,7 +7,10 @@ import logging
 from collections.abc import Callable
 
 from node.energy.source import READING_MAX_MS, Source, SourceError
-from node.events import MeterFailed, MeterRead
+from node.events import (
+    MeterFailed,
+    MeterRead,
+)
 from protocol.genesis import Genesis
 
 FORECAST_SLOTS = 256

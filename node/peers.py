@@ -8,14 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from node.events import (
+from node.actions import (
     Dial,
-    DialFailed,
     Notify,
-    PeerConnected,
-    PeerDisconnected,
     RememberPeers,
     SetTimeout,
+)
+from node.events import (
+    DialFailed,
+    PeerConnected,
+    PeerDisconnected,
     Timer,
     TimerKind,
 )

@@ -7,7 +7,15 @@ two jobs could each hold what the other waits for.
 
 from __future__ import annotations
 
-from node.events import PrepareModel, SetTimeout, ShardId, Timer, TimerKind
+from node.actions import (
+    PrepareModel,
+    SetTimeout,
+)
+from node.events import (
+    ShardId,
+    Timer,
+    TimerKind,
+)
 from node.matching.instance import MATCHER
 from node.matching.plan import Plan
 from node.peers import Peers

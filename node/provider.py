@@ -12,24 +12,26 @@ from dataclasses import dataclass, field, replace
 from ledger.energy import carbon_ug
 from ledger.state import JobStatus, LeaseRecord, PlacementRecord, PlacementStatus
 from node import offering
+from node.actions import (
+    Publish,
+    ReadMeter,
+    Send,
+    SetTimeout,
+    SetTimer,
+    StartShard,
+    StopShard,
+    TrainRound,
+)
 from node.energy.source import Forecast, Reading
 from node.events import (
     MeterFailed,
     MeterRead,
-    Publish,
-    ReadMeter,
     RoundTrained,
-    Send,
-    SetTimeout,
-    SetTimer,
     ShardFailed,
     ShardId,
     ShardStarted,
-    StartShard,
-    StopShard,
     Timer,
     TimerKind,
-    TrainRound,
 )
 from node.receipts import Work, write_receipt
 from node.tickets import TicketOffice

@@ -7,7 +7,7 @@ from statistics import median_low
 from typing import Any, NamedTuple
 
 from ledger.state import BidRecord, State
-from node.events import Match
+from node.actions import Match
 from node.matching.baselines import compare
 from node.matching.explain import summary
 from node.matching.greedy import match

@@ -7,7 +7,11 @@ whether the act is still due.
 from __future__ import annotations
 
 from ledger.state import PlacementRecord, PlacementStatus
-from node.events import SetTimeout, Timer, TimerKind
+from node.actions import SetTimeout
+from node.events import (
+    Timer,
+    TimerKind,
+)
 from node.provider import Provider
 from node.requester import Requester
 from node.turn import Turn

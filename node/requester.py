@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 
 from ledger.state import ReceiptRecord
 from node import placing, rounds
-from node.events import (
+from node.actions import (
     CloseModel,
     FinishModel,
+    Send,
+    SetTimeout,
+    SetTimer,
+)
+from node.events import (
     JobSubmitted,
     LeadFailed,
     Matched,
     ModelFinished,
     ModelReady,
     OuterStepped,
-    Send,
-    SetTimeout,
-    SetTimer,
     ShardId,
     Timer,
     TimerKind,

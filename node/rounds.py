@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from statistics import median_low
 
-from node.events import Send, SetTimeout, ShardId, StepOuter, Timer, TimerKind
+from node.actions import (
+    Send,
+    SetTimeout,
+    StepOuter,
+)
+from node.events import (
+    ShardId,
+    Timer,
+    TimerKind,
+)
 from node.run import Member, Phase, RoundSummary, Run
 from node.tickets import TicketOffice
 from node.turn import Turn

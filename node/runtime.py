@@ -13,27 +13,39 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeAlias, TypeVar
 
 from ledger.ledger import replay
 from ledger.store.sqlite import SqliteStore
+from node import actions as ac
 from node import events as ev
-from node.config import Home, load_config, load_genesis, load_keypair, load_peers, load_token, write_private
+from node.actions import Action
+from node.config import (
+    Home,
+    load_config,
+    load_genesis,
+    load_keypair,
+    load_peers,
+    load_token,
+    write_private,
+    write_runtime_file,
+)
 from node.core import Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
 from node.energy.source import source_from_config
 from node.eventlog import EventLog
-from node.events import Action, Event
+from node.events import Event
 from node.exchange import open_entries, read_entries
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import Meter
 from node.question import answer
+from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
 from node.turn import Identity
@@ -46,13 +58,14 @@ QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our ow
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
 VERIFYING_MAX = 64  # batches of entries that wait to be verified; beyond it the newest are dropped
 SERVING_MAX = 64  # requests for entries under way, one message of each in memory; beyond it the newest are dropped
-TASKS_MAX = 1024  # tasks under way; beyond it sends and dials are dropped
+SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
 CLOCK_CHECK_MS = 60_000  # how long a timer may sleep before it looks again: the machine's clock may be set
 
 log = logging.getLogger("heliotrope")
 Result = TypeVar("Result")
+Serve: TypeAlias = "Callable[[Runtime, str], AbstractAsyncContextManager[str]]"  # the API: node and token in, URL out
 
 
 class Runtime:
@@ -88,9 +101,10 @@ class Runtime:
         self.stopping = asyncio.Event()
         self._queue: asyncio.Queue[tuple[Event, asyncio.Future[list[Action]] | None]] = asyncio.Queue(QUEUE_MAX)
         self._heard_bytes = 0  # of messages in the queue
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._verifying: set[asyncio.Task[None]] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
+        self._sending = Lossy(self._tasks, SENDING_MAX, LinkError)
+        self._serving = Lossy(self._tasks, SERVING_MAX, LinkError)
+        self._verifying = Lossy(self._tasks, VERIFYING_MAX, LinkError)
         self._verify_turn = asyncio.Lock()
         self._remember_turn = asyncio.Lock()
         self._data_client = DataClient(self.keypair)
@@ -109,10 +123,8 @@ class Runtime:
 
     # --- life -------------------------------------------------------------------------------------------------------
 
-    async def run(self, on_ready: Callable[[], None] = lambda: None) -> None:
+    async def run(self, serve: Serve, on_ready: Callable[[], None] = lambda: None) -> None:
         """Run until `stopping` is set. Raises LocalError if the node cannot start, or had to stop."""
-        from node.api.server import serve
-
         async with contextlib.AsyncExitStack() as undo:  # each step back is taken, whatever became of the others
             undo.callback(self.store.close)
             undo.push_async_callback(self._data_client.close)
@@ -127,7 +139,8 @@ class Runtime:
             undo.callback(self.home.runtime_path.unlink, missing_ok=True)
             self.api_url = await undo.enter_async_context(serve(self, self.token))
             self.addresses = self._link.addresses
-            self._write_runtime_file()
+            facts = {"peer_id": peer_id(self.keypair.public), "label": self.config.label, "addresses": self.addresses}
+            write_runtime_file(self.home, api=self.api_url, started_unix_ms=self.started_at_unix_ms, **facts)
             host = link.data_host or reachable_host(self._link.addresses)
             started = ev.Started(self._link.addresses, data_url(host, port), certificate_sha256)
             on_ready()
@@ -152,20 +165,7 @@ class Runtime:
 
     async def _cancel_tasks(self) -> None:
         self.stopping.set()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _write_runtime_file(self) -> None:
-        facts = {
-            "pid": os.getpid(),
-            "api": self.api_url,
-            "peer_id": peer_id(self.keypair.public),
-            "label": self.config.label,
-            "addresses": self.addresses,
-            "started_unix_ms": self.started_at_unix_ms,
-        }
-        write_private(self.home.runtime_path, json.dumps(facts, indent=2))
+        await self._tasks.cancel()
 
     # --- events in --------------------------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Runtime:
         try:
             self._queue.put_nowait((event, None))
         except asyncio.QueueFull:
-            self._spawn(self._put(event))
+            self._tasks.start(self._put(event))
 
     async def _put(self, event: Event) -> None:
         await self._queue.put((event, None))
@@ -262,8 +262,8 @@ class Runtime:
 
     async def _commit(self, actions: Sequence[Action]) -> None:
         """Make durable what the turns of a batch ask to keep. Raises LocalError."""
-        entries = [e for action in actions if isinstance(action, ev.Persist) for e in action.entries]
-        proofs = [self.node.ledger.forks[action.author] for action in actions if isinstance(action, ev.PersistFork)]
+        entries = [e for action in actions if isinstance(action, ac.Persist) for e in action.entries]
+        proofs = [self.node.ledger.forks[action.author] for action in actions if isinstance(action, ac.PersistFork)]
 
         def write() -> None:
             if entries:
@@ -286,36 +286,36 @@ class Runtime:
 
     def _perform(self, action: Action) -> None:
         match action:
-            case ev.Persist() | ev.PersistFork():
+            case ac.Persist() | ac.PersistFork():
                 pass  # committed already
-            case ev.Notify(kind, data):
+            case ac.Notify(kind, data):
                 self.log.append(kind, data, self.now_ms())
                 log.info("%s %s", kind, json.dumps(data, default=str, ensure_ascii=False)[:2000])
-            case ev.SetTimer(timer, at_ms):
+            case ac.SetTimer(timer, at_ms):
                 self._fire_at(at_ms, timer)
-            case ev.SetTimeout(timer, after_ms):
+            case ac.SetTimeout(timer, after_ms):
                 asyncio.get_running_loop().call_later(after_ms / 1000, self._emit, ev.TimerFired(timer))
-            case ev.RememberPeers(addresses):
-                self._spawn(self._remember(addresses))
-            case ev.Publish(topic, data):
-                self._spawn_lossy(self._link.publish(topic, data), self._tasks, TASKS_MAX)
-            case ev.Send(peer, message):
+            case ac.RememberPeers(addresses):
+                self._tasks.start(self._remember(addresses))
+            case ac.Publish(topic, data):
+                self._sending.start(self._link.publish(topic, data))
+            case ac.Send(peer, message):
                 self._send(peer, encode_direct(message))
-            case ev.SendEntries(peer, ranges):
-                self._spawn_lossy(self._send_entries(peer, ranges), self._serving, SERVING_MAX)
-            case ev.Dial(address):
-                self._spawn_lossy(self._dial(address), self._tasks, TASKS_MAX)
-            case ev.Verify():
-                self._spawn_lossy(self._verify(action), self._verifying, VERIFYING_MAX)
+            case ac.SendEntries(peer, ranges):
+                self._serving.start(self._send_entries(peer, ranges))
+            case ac.Dial(address):
+                self._sending.start(self._dial(address))
+            case ac.Verify():
+                self._verifying.start(self._verify(action))
             case _:
-                self._spawn(self._answer(action))
+                self._tasks.start(self._answer(action))
 
     def _work(self, action: Action) -> Coroutine[Any, Any, Event | None]:
         """The long action, whose result is the next event."""
         match action:
-            case ev.ReadMeter():
+            case ac.ReadMeter():
                 return self._meter.read()
-            case ev.Match():
+            case ac.Match():
                 return self._match(action)
             case _:
                 return self._trainer.carry_out(action)
@@ -329,11 +329,14 @@ class Runtime:
         if event is not None:
             await self._put(event)
 
-    async def _match(self, action: ev.Match) -> Event:
-        plan, recorded, totals = await self.compute(answer, action.candidates, action.demand)
-        return ev.Matched(action.job, plan, await self.compute(self.blobs.put, recorded), totals)
+    async def _match(self, action: ac.Match) -> Event:
+        try:
+            plan, recorded, totals = await self.compute(answer, action.candidates, action.demand)
+            return ev.Matched(action.job, plan, await self.compute(self.blobs.put, recorded), totals)
+        except (LocalError, OSError) as error:
+            return ev.LeadFailed(action.job, f"the matching could not be recorded: {error}")
 
-    async def _verify(self, action: ev.Verify) -> None:
+    async def _verify(self, action: ac.Verify) -> None:
         """One batch at a time, so that their order is kept."""
         async with self._verify_turn:
             await self._put(await self.compute(open_entries, action, self.node.identity.network))
@@ -348,7 +351,7 @@ class Runtime:
         if peer == self.keypair.public:
             self._emit(ev.MessageReceived(peer, data))
         else:
-            self._spawn_lossy(self._link.send(peer, data), self._tasks, TASKS_MAX)
+            self._sending.start(self._link.send(peer, data))
 
     async def _dial(self, address: str) -> None:
         try:
@@ -371,30 +374,3 @@ class Runtime:
                 await self.compute(write_private, self.home.peers_path, json.dumps(addresses))
             except OSError as error:
                 log.warning("addresses for the next start could not be kept, bootstrap remains: %s", error)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_over)
-        return task
-
-    def _spawn_lossy(self, work: Coroutine[Any, Any, Any], among: set[asyncio.Task[None]], bound: int) -> None:
-        """Work for peers that may fail, or be dropped where `bound` are under way: their sync and the reconciling pass
-        repeat what matters."""
-
-        async def tolerate() -> None:
-            with contextlib.suppress(LinkError):
-                await work
-
-        if len(among) >= bound:
-            work.close()
-            return
-        task = self._spawn(tolerate())
-        among.add(task)
-        task.add_done_callback(among.discard)
-
-    def _task_over(self, task: asyncio.Task[None]) -> None:
-        """A task that failed is a fault of this program: say what may be lost, and go on."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("an action failed; its result is lost and timers will notice: %r", error, exc_info=error)

@@ -15,25 +15,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from node.data import DataClient
-from node.events import (
+from node.actions import (
     Action,
     CloseModel,
-    Event,
     FinishModel,
-    LeadFailed,
-    ModelFinished,
-    ModelReady,
-    OuterStepped,
+    Match,
     PrepareModel,
-    RoundTrained,
-    ShardFailed,
-    ShardId,
-    ShardStarted,
     StartShard,
     StepOuter,
     StopShard,
     TrainRound,
+)
+from node.data import DataClient
+from node.events import (
+    Event,
+    LeadFailed,
+    ModelFinished,
+    ModelReady,
+    OuterStepped,
+    RoundTrained,
+    ShardFailed,
+    ShardId,
+    ShardStarted,
 )
 from node.training.blobs import BlobStore
 from node.training.errors import FaultyDelta, WorkerLost
@@ -303,11 +306,11 @@ def cause_of(error: LocalError | OSError) -> str:
 
 
 def failure_of(action: Action, reason: str) -> Event | None:
-    """The event that ends the wait for a training action's result; None for any other action."""
+    """The event that ends the wait for a long action's result; None where nobody waits."""
     match action:
         case StartShard(shard) | TrainRound(shard):
             return ShardFailed(shard, reason)
-        case PrepareModel(job) | StepOuter(job) | FinishModel(job):
+        case Match(job) | PrepareModel(job) | StepOuter(job) | FinishModel(job):
             return LeadFailed(job, reason)
         case _:
             return None

@@ -12,7 +12,13 @@ from typing import Any, Protocol, TypeVar
 
 from ledger.ledger import Ledger
 from ledger.state import State
-from node.events import Action, Notify, Persist, Publish, Send
+from node.actions import (
+    Action,
+    Notify,
+    Persist,
+    Publish,
+    Send,
+)
 from protocol.direct import Entries
 from protocol.envelope import Entry, Head
 from protocol.genesis import Genesis

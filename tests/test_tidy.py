@@ -41,6 +41,7 @@ SHELLS = (
     "node/link/*.py",
     "node/meter.py",
     "node/runtime.py",
+    "node/tasks.py",
     "node/trainer.py",
     "node/training/*.py",
 )

@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import Field
 
 from ledger.state import JobRecord
+from node.actions import Persist
 from node.api import job_views, ledger_views, streams, views
 from node.api.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, Route, document
 from node.api.problems import Conflict, NotFound, NotReady
@@ -30,7 +31,10 @@ from node.api.resources import (
     Verification,
 )
 from node.documents import Fault, Strict, invalid
-from node.events import JobCancelled, JobSubmitted, Persist
+from node.events import (
+    JobCancelled,
+    JobSubmitted,
+)
 from node.jobfile import JobRequest
 from node.question import answer
 from node.version import version

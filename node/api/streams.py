@@ -137,7 +137,7 @@ async def get_blob(runtime: Runtime, request: web.Request, _: None) -> web.Strea
     """A blob of this node: a checkpoint, a text, the recorded input of a matching."""
     sha256 = _digest(request)
     if sha256 not in runtime.blobs:
-        remedy = "A job's checkpoint is on the node that led it; other blobs are kept for some rounds only."
+        remedy = "A job's checkpoint, texts and matchings are on the node that led it: ask there."
         raise NotFound("HEL-BLOB-007", f"blob {sha256.hex()} is not on this node", remedy)
     return web.FileResponse(runtime.blobs.path(sha256), chunk_size=CHUNK_BYTES, headers={"Content-Type": BINARY_TYPE})
 

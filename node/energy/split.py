@@ -31,7 +31,7 @@ class Draw(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Surplus:
-    """An attestation of the provider's own, at an assurance that the network accepts, and what is left to claim of it."""
+    """An attestation of the provider's own, at an assurance that the network accepts, and what is left of it."""
 
     attestation: bytes
     start_ms: int

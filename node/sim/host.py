@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ledger.audit import violations
 from ledger.ledger import replay
 from ledger.store import Store
+from node import actions as ac
 from node import events as ev
 from node.core import Node
 from node.devnet.sites import Site
@@ -72,7 +73,7 @@ class Host:
         self.actions_left: int | None = None  # until a crash in the middle of a turn
         # what it has seen and said, in all its lives
         self.life = 0
-        self.notices: deque[ev.Notify] = deque(maxlen=NOTICES_MAX)
+        self.notices: deque[ac.Notify] = deque(maxlen=NOTICES_MAX)
         self._signed: dict[int, bytes] = {}  # seq → entry id
         # in memory
         self.node: Node | None = None
@@ -88,7 +89,7 @@ class Host:
     def key(self) -> bytes:
         return self.keypair.public
 
-    def told(self, kind: str) -> list[ev.Notify]:
+    def told(self, kind: str) -> list[ac.Notify]:
         """What the node has told people, of one kind."""
         return [notice for notice in self.notices if notice.kind == kind]
 
@@ -115,7 +116,7 @@ class Host:
         self.heard.clear()
         self.world.drop_connections(self)
 
-    def handle(self, event: ev.Event) -> list[ev.Action]:
+    def handle(self, event: ev.Event) -> list[ac.Action]:
         """Let something happen to the node; returns what it asked for, already carried out.
 
         Raises Broken if the ledger that follows breaks a promise.
@@ -141,51 +142,51 @@ class Host:
 
     # --- actions ----------------------------------------------------------------------------------------------------
 
-    def _perform(self, node: Node, action: ev.Action) -> None:
+    def _perform(self, node: Node, action: ac.Action) -> None:
         match action:
-            case ev.Persist(entries):
+            case ac.Persist(entries):
                 self._persist(entries)
-            case ev.PersistFork(author):
+            case ac.PersistFork(author):
                 self.store.add_fork(node.ledger.forks[author])
-            case ev.RememberPeers(addresses):
+            case ac.RememberPeers(addresses):
                 self.bootstrap = addresses
-            case ev.Notify():
+            case ac.Notify():
                 self._notice(action)
-            case ev.SetTimer(timer, at_ms):
+            case ac.SetTimer(timer, at_ms):
                 clock = self.world.genesis.clock
                 self._bring(clock.real_ms(max(0, at_ms - self.world.now_ms)), ev.TimerFired(timer))
-            case ev.SetTimeout(timer, after_ms):
+            case ac.SetTimeout(timer, after_ms):
                 self._bring(after_ms, ev.TimerFired(timer))
-            case ev.Publish(topic, data):
+            case ac.Publish(topic, data):
                 self.world.publish(self, topic, data)
-            case ev.Send() | ev.SendEntries() | ev.Dial():
+            case ac.Send() | ac.SendEntries() | ac.Dial():
                 self._speak(action)
             case _:
                 self._work(node, action)
 
-    def _speak(self, action: ev.Send | ev.SendEntries | ev.Dial) -> None:
+    def _speak(self, action: ac.Send | ac.SendEntries | ac.Dial) -> None:
         match action:
-            case ev.Send(peer, message) if peer == self.key:
+            case ac.Send(peer, message) if peer == self.key:
                 self._bring(0, ev.MessageReceived(peer, encode_direct(message)))
-            case ev.Send(peer, message):
+            case ac.Send(peer, message):
                 self.world.send(self, peer, encode_direct(message))
-            case ev.SendEntries(peer, ranges):
+            case ac.SendEntries(peer, ranges):
                 for batch in read_entries(self.store, ranges):
                     self.world.send(self, peer, encode_direct(batch))
-            case ev.Dial(address):
+            case ac.Dial(address):
                 self.world.dial(self, address)
 
-    def _work(self, node: Node, action: ev.Action) -> None:
+    def _work(self, node: Node, action: ac.Action) -> None:
         """Whatever takes time: its result is an event."""
         match action:
-            case ev.Verify():
+            case ac.Verify():
                 self._bring(VERIFY_MS, open_entries(action, node.identity.network))
-            case ev.Match(job, candidates, demand):
+            case ac.Match(job, candidates, demand):
                 plan, instance, summary = answer(candidates, demand)
                 blob = Blob(sha256=hashlib.sha256(instance).digest(), size_bytes=len(instance))
                 self.blobs.add(blob.sha256)
                 self._bring(MATCH_MS, ev.Matched(job, plan, blob, summary))
-            case ev.ReadMeter():
+            case ac.ReadMeter():
                 self.world.later(self, READ_METER_MS, self._read_meter)
             case _:
                 result = self._trainer.answer(action, self.world.now_ms)
@@ -199,7 +200,7 @@ class Host:
         self.store.append(entries)
         self.world.record(self, entries)
 
-    def _notice(self, notice: ev.Notify) -> None:
+    def _notice(self, notice: ac.Notify) -> None:
         if notice.kind == "own entry void":
             raise Broken(f"{self.name} at {self.world.now_ms} ms signed a void entry: {dict(notice.data)}")
         self.notices.append(notice)

@@ -10,24 +10,26 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from node.events import (
+from node.actions import (
     Action,
     CloseModel,
-    Event,
     FinishModel,
-    LeadFailed,
-    ModelFinished,
-    ModelReady,
-    OuterStepped,
     PrepareModel,
-    RoundTrained,
-    ShardFailed,
-    ShardId,
-    ShardStarted,
     StartShard,
     StepOuter,
     StopShard,
     TrainRound,
+)
+from node.events import (
+    Event,
+    LeadFailed,
+    ModelFinished,
+    ModelReady,
+    OuterStepped,
+    RoundTrained,
+    ShardFailed,
+    ShardId,
+    ShardStarted,
 )
 from protocol.direct import Ticket
 from protocol.messages import Blob, TrainingSpec

@@ -16,6 +16,15 @@ from typing import Any, TypeVar, cast
 
 from ledger.ledger import replay
 from ledger.store.sqlite import SqliteStore
+from node.actions import (
+    Action,
+    Match,
+    Notify,
+    Persist,
+    ReadMeter,
+    Send,
+    SetTimer,
+)
 from node.api.server import serve
 from node.config import ApiConfig
 from node.core import Node
@@ -23,17 +32,10 @@ from node.energy.profile import Profile
 from node.energy.source import EnergyConfig
 from node.eventlog import EventLog
 from node.events import (
-    Action,
     Event,
-    Match,
     Matched,
     MessageReceived,
     MeterRead,
-    Notify,
-    Persist,
-    ReadMeter,
-    Send,
-    SetTimer,
     Started,
     Timer,
     TimerFired,

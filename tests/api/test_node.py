@@ -11,7 +11,12 @@ import pytest
 
 from node.api.problems import Problem
 from node.client import Client
-from node.events import DialFailed, GossipReceived, MeterFailed, PeerConnected
+from node.events import (
+    DialFailed,
+    GossipReceived,
+    MeterFailed,
+    PeerConnected,
+)
 from protocol import adverts
 from protocol.adverts import Advert
 from protocol.errors import Unreachable

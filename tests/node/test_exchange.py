@@ -11,24 +11,26 @@ from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from ledger.store.sqlite import SqliteStore
 from node import exchange
-from node.core import Node
-from node.events import (
+from node.actions import (
     Action,
-    EntriesVerified,
-    Event,
-    GossipReceived,
-    MessageReceived,
     Notify,
-    PeerConnected,
     Persist,
     PersistFork,
     Send,
     SendEntries,
     SetTimeout,
+    Verify,
+)
+from node.core import Node
+from node.events import (
+    EntriesVerified,
+    Event,
+    GossipReceived,
+    MessageReceived,
+    PeerConnected,
     Timer,
     TimerFired,
     TimerKind,
-    Verify,
 )
 from node.exchange import open_entries, read_entries
 from node.turn import Identity

@@ -8,17 +8,19 @@ import pytest
 
 from ledger.ledger import Ledger
 from node import peers
+from node.actions import (
+    Action,
+    Dial,
+    RememberPeers,
+)
 from node.core import Node
 from node.devnet.sites import DEMO_SITES
 from node.events import (
-    Action,
-    Dial,
     DialFailed,
     Event,
     GossipReceived,
     PeerConnected,
     PeerDisconnected,
-    RememberPeers,
     Started,
     Timer,
     TimerFired,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from node.events import (
+from node.actions import (
     Action,
-    Event,
     Match,
-    Matched,
-    MessageReceived,
     Persist,
     SetTimeout,
+)
+from node.events import (
+    Event,
+    Matched,
+    MessageReceived,
     ShardId,
     Timer,
     TimerFired,

@@ -5,23 +5,25 @@ from __future__ import annotations
 import pytest
 
 from ledger.state import PlacementRecord
-from node.events import (
+from node.actions import (
     Action,
+    Persist,
+    ReadMeter,
+    Send,
+    StartShard,
+    StopShard,
+    TrainRound,
+)
+from node.events import (
     EntriesVerified,
     Event,
     MessageReceived,
     MeterFailed,
     MeterRead,
-    Persist,
-    ReadMeter,
     RoundTrained,
-    Send,
     ShardFailed,
     ShardId,
     ShardStarted,
-    StartShard,
-    StopShard,
-    TrainRound,
 )
 from node.sim.world import World
 from node.turn import Turn

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ledger.state import LeaseRecord, ReceiptRecord
-from node.events import RoundTrained, ShardId
+from node.events import (
+    RoundTrained,
+    ShardId,
+)
 from node.receipts import ROUNDS_MAX, SLOTS_MAX, Work, write_receipt
 from node.settling import settlement
 from node.sim.world import World

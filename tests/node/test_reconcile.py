@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from node.events import Action, Persist, ReadMeter, Send, SetTimeout, StopShard, Timer, TimerFired, TimerKind
+from node.actions import (
+    Action,
+    Persist,
+    ReadMeter,
+    Send,
+    SetTimeout,
+    StopShard,
+)
+from node.events import (
+    Timer,
+    TimerFired,
+    TimerKind,
+)
 from node.reconcile import RECONCILE_EVERY_MS
 from node.sim.world import World
 from protocol.messages import Closure

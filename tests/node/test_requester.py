@@ -5,21 +5,23 @@ from __future__ import annotations
 import pytest
 
 from node import rounds
-from node.events import (
+from node.actions import (
     Action,
     CloseModel,
+    Notify,
+    Persist,
+    Send,
+    StepOuter,
+)
+from node.events import (
     Event,
     LeadFailed,
     MessageReceived,
     ModelFinished,
-    Notify,
     OuterStepped,
     PeerConnected,
     PeerDisconnected,
-    Persist,
-    Send,
     ShardId,
-    StepOuter,
     Timer,
     TimerFired,
     TimerKind,

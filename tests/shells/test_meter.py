@@ -9,7 +9,10 @@ import pytest
 
 from node.energy.profile import Profile
 from node.energy.source import EnergyConfig, Forecast, Reading, SourceError
-from node.events import MeterFailed, MeterRead
+from node.events import (
+    MeterFailed,
+    MeterRead,
+)
 from node.meter import Meter
 from protocol.genesis import Clock
 from tests.builders import NOW_MS, SLOT_MS, genesis

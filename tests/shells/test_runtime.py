@@ -17,8 +17,10 @@ from typing import Any, NoReturn
 import pytest
 
 from ledger.store.sqlite import SqliteStore
+from node import actions as ac
 from node import events as ev
 from node import runtime as module
+from node.api.server import serve
 from node.config import ApiConfig, Config, Home, LinkConfig, create_home
 from node.energy.source import EnergyConfig
 from node.link import MessageArrived
@@ -65,12 +67,12 @@ class ToldCore:
 
     def __init__(self, real: Any) -> None:
         self.identity, self.ledger = real.identity, real.ledger
-        self.script: dict[type, list[ev.Action]] = {}
+        self.script: dict[type, list[ac.Action]] = {}
         self.heard: list[ev.Event] = []
         self.heard_at_ms: list[int] = []
         self._changed = asyncio.Event()
 
-    def handle(self, event: ev.Event, now_ms: int) -> list[ev.Action]:
+    def handle(self, event: ev.Event, now_ms: int) -> list[ac.Action]:
         self.heard.append(event)
         self.heard_at_ms.append(now_ms)
         self._changed.set()
@@ -103,7 +105,7 @@ def made(home: Home) -> tuple[Runtime, ToldCore, list[str]]:
 @asynccontextmanager
 async def running(runtime: Runtime) -> AsyncIterator[None]:
     ready = asyncio.Event()
-    run = asyncio.create_task(runtime.run(ready.set))
+    run = asyncio.create_task(runtime.run(serve, ready.set))
     await asyncio.wait({run, asyncio.create_task(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
     try:
         yield
@@ -112,8 +114,8 @@ async def running(runtime: Runtime) -> AsyncIterator[None]:
         await run
 
 
-def persist() -> ev.Persist:
-    return ev.Persist((note(),))
+def persist() -> ac.Persist:
+    return ac.Persist((note(),))
 
 
 def note() -> Entry:
@@ -129,9 +131,9 @@ async def test_nothing_is_said_of_what_could_not_be_stored_and_the_node_stops(
 ) -> None:
     runtime, core, said = made(home)
     monkeypatch.setattr(runtime.store, "append", refuse)
-    core.script[ev.Started] = [persist(), ev.Publish("t", b"x"), ev.Send(PEER, MESSAGE)]
+    core.script[ev.Started] = [persist(), ac.Publish("t", b"x"), ac.Send(PEER, MESSAGE)]
     with pytest.raises(LocalError, match="the disk is full") as failure:
-        await runtime.run()
+        await runtime.run(serve)
     assert failure.value.code == "HEL-LEDGER-007"
     assert said == []
     assert not home.runtime_path.exists()
@@ -141,8 +143,8 @@ async def test_nothing_is_said_of_what_could_not_be_stored_and_the_node_stops(
 async def test_whoever_submitted_what_could_not_be_stored_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime, core, said = made(home)
     monkeypatch.setattr(runtime.store, "append", refuse)
-    core.script[ev.JobCancelled] = [persist(), ev.Send(PEER, MESSAGE)]
-    run = asyncio.create_task(runtime.run())
+    core.script[ev.JobCancelled] = [persist(), ac.Send(PEER, MESSAGE)]
+    run = asyncio.create_task(runtime.run(serve))
     with pytest.raises(LocalError, match="nothing of them was said"):
         await runtime.submit(ev.JobCancelled(b""))
     with pytest.raises(LocalError, match="the disk is full"):
@@ -164,10 +166,10 @@ async def test_what_is_submitted_is_durable_when_the_answer_comes_and_said_only_
 
     monkeypatch.setattr(runtime.store, "append", noting)
     async with running(runtime):
-        core.script[ev.JobCancelled] = [persist(), ev.Send(PEER, MESSAGE)]
+        core.script[ev.JobCancelled] = [persist(), ac.Send(PEER, MESSAGE)]
         actions = await runtime.submit(ev.JobCancelled(b""))
         assert runtime.store.entry(note().id) == note().raw
-        assert isinstance(actions[0], ev.Persist)
+        assert isinstance(actions[0], ac.Persist)
     assert said_at_commit == [[]]
     assert said == ["sent"]
 
@@ -182,7 +184,7 @@ async def test_the_first_event_is_started_whatever_came_in_before(home: Home) ->
 
 async def test_what_is_sent_to_oneself_comes_back(home: Home) -> None:
     runtime, core, said = made(home)
-    core.script[ev.Started] = [ev.Send(runtime.keypair.public, MESSAGE)]
+    core.script[ev.Started] = [ac.Send(runtime.keypair.public, MESSAGE)]
     async with running(runtime):
         await core.until(ev.MessageReceived(runtime.keypair.public, encode_direct(MESSAGE)))
     assert said == []
@@ -195,7 +197,7 @@ async def test_a_timeout_fires_and_a_timer_fires_never_early(home: Home) -> None
     runtime, core, _ = made(home)
     at_ms = runtime.now_ms() + 40_000_000 + 77_777
     later = ev.Timer(ev.TimerKind.REDIAL)
-    core.script[ev.Started] = [ev.SetTimer(TIMER, at_ms), ev.SetTimeout(later, 1)]
+    core.script[ev.Started] = [ac.SetTimer(TIMER, at_ms), ac.SetTimeout(later, 1)]
     async with running(runtime):
         await core.until(ev.TimerFired(TIMER))
         await core.until(ev.TimerFired(later))
@@ -206,7 +208,7 @@ async def test_a_timer_follows_a_clock_that_is_set(home: Home, monkeypatch: pyte
     runtime, core, _ = made(home)
     monkeypatch.setattr(module, "CLOCK_CHECK_MS", 1)
     monkeypatch.setattr(runtime, "now_ms", lambda: 1000)
-    core.script[ev.Started] = [ev.SetTimer(TIMER, 10**15), ev.SetTimeout(ev.Timer(ev.TimerKind.SYNC), 5)]
+    core.script[ev.Started] = [ac.SetTimer(TIMER, 10**15), ac.SetTimeout(ev.Timer(ev.TimerKind.SYNC), 5)]
     async with running(runtime):
         await core.until(ev.TimerFired(ev.Timer(ev.TimerKind.SYNC)))
         assert ev.TimerFired(TIMER) not in core.heard
@@ -219,12 +221,12 @@ async def test_an_action_that_fails_is_logged_and_answered_and_the_loop_goes_on(
 ) -> None:
     runtime, core, _ = made(home)
 
-    async def fail(action: ev.Action) -> NoReturn:
+    async def fail(action: ac.Action) -> NoReturn:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(runtime._trainer, "carry_out", fail)
     shard = ev.ShardId(digest("award"), 0)
-    core.script[ev.JobCancelled] = [ev.TrainRound(shard, 0, None), ev.StopShard(shard)]  # type: ignore[arg-type]
+    core.script[ev.JobCancelled] = [ac.TrainRound(shard, 0, None), ac.StopShard(shard)]  # type: ignore[arg-type]
     with caplog.at_level(logging.ERROR, "heliotrope"):
         async with running(runtime):
             await runtime.submit(ev.JobCancelled(b""))
@@ -240,12 +242,12 @@ async def test_addresses_are_kept_in_order_and_a_disk_that_refuses_them_costs_on
     runtime, core, _ = made(home)
     async with running(runtime):
         for number in range(5):
-            core.script[ev.JobCancelled] = [ev.RememberPeers((f"/a/{number}",))] * 2
+            core.script[ev.JobCancelled] = [ac.RememberPeers((f"/a/{number}",))] * 2
             await runtime.submit(ev.JobCancelled(b""))
-        await asyncio.gather(*runtime._tasks)
+        await asyncio.gather(*runtime._tasks.running)
         assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
         monkeypatch.setattr(module, "write_private", lambda *_: refuse(()))
-        core.script[ev.JobCancelled] = [ev.RememberPeers(("/b",))]
+        core.script[ev.JobCancelled] = [ac.RememberPeers(("/b",))]
         await runtime.submit(ev.JobCancelled(b""))
         await runtime.submit(ev.JobCancelled(b""))
     assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
@@ -261,7 +263,7 @@ async def test_a_flood_of_messages_is_dropped_at_a_bound_in_bytes_and_in_number(
         for _ in range(1000):
             runtime._deliver(MessageArrived(PEER, bytes(30)))
         assert runtime._queue.qsize() == 3
-        assert len(runtime._tasks) <= 1  # nothing waits elsewhere; the meter's task may be there
+        assert len(runtime._tasks.running) <= 1  # nothing waits elsewhere; the meter's task may be there
         await runtime.submit(ev.JobCancelled(b""))
         assert runtime._heard_bytes == 0
         runtime._deliver(MessageArrived(PEER, b"again"))
@@ -270,7 +272,7 @@ async def test_a_flood_of_messages_is_dropped_at_a_bound_in_bytes_and_in_number(
 
 async def test_a_node_that_ends_leaves_no_task_no_lock_and_no_notice(home: Home) -> None:
     runtime, core, _ = made(home)
-    core.script[ev.Started] = [ev.SetTimer(TIMER, runtime.now_ms() + 10**12)]
+    core.script[ev.Started] = [ac.SetTimer(TIMER, runtime.now_ms() + 10**12)]
     before = asyncio.all_tasks()
     async with running(runtime):
         assert json.loads(home.runtime_path.read_bytes())["api"] == runtime.api_url

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pytest
 
+from node import actions as ac
 from node import events as ev
 from node.trainer import KEPT_BLOBS, Trainer
 from node.training.blobs import BlobStore
@@ -126,13 +127,13 @@ class Scene:
     def worker(self) -> FakeWorker:
         return FakeWorker.all[-1]
 
-    def start(self, **changes: Any) -> ev.StartShard:
+    def start(self, **changes: Any) -> ac.StartShard:
         fields: dict[str, Any] = {"shard": SHARD, "job": JOB, "shards": 1, "spec": self.spec, "data": (self.text,)}
-        return ev.StartShard(**fields | changes)
+        return ac.StartShard(**fields | changes)
 
     async def lead(self) -> Blob:
         self.blobs.put(b"a text")
-        event = await self.trainer.carry_out(ev.PrepareModel(JOB, self.spec))
+        event = await self.trainer.carry_out(ac.PrepareModel(JOB, self.spec))
         assert isinstance(event, ev.ModelReady)
         return event.parameters
 
@@ -159,7 +160,7 @@ async def started(scene: Scene) -> asyncio.Task[ev.Event | None]:
 
 async def test_a_shard_that_is_stopped_while_it_starts_leaves_nothing_behind(scene: Scene) -> None:
     start = await started(scene)
-    await scene.trainer.carry_out(ev.StopShard(SHARD))
+    await scene.trainer.carry_out(ac.StopShard(SHARD))
     FakeWorker.may_start.set()
     assert await start is None
     assert scene.worker.stopped == 1
@@ -169,9 +170,9 @@ async def test_a_shard_that_is_stopped_while_it_starts_leaves_nothing_behind(sce
 async def test_a_job_that_is_closed_while_its_lead_starts_leaves_nothing_behind(scene: Scene) -> None:
     scene.blobs.put(b"a text")
     FakeWorker.may_start.clear()
-    prepare = asyncio.create_task(scene.trainer.carry_out(ev.PrepareModel(JOB, scene.spec)))
+    prepare = asyncio.create_task(scene.trainer.carry_out(ac.PrepareModel(JOB, scene.spec)))
     await FakeWorker.is_starting.wait()
-    await scene.trainer.carry_out(ev.CloseModel(JOB))
+    await scene.trainer.carry_out(ac.CloseModel(JOB))
     FakeWorker.may_start.set()
     assert await prepare is None
     assert scene.worker.stopped == 1
@@ -202,13 +203,13 @@ async def test_a_shard_keeps_its_last_deltas_and_nothing_else(scene: Scene) -> N
     await scene.trainer.carry_out(scene.start())
     deltas = []
     for number in range(3 * KEPT_BLOBS):
-        round_ = ev.TrainRound(SHARD, number, scene.data.ticket(b"parameters %d" % number))
+        round_ = ac.TrainRound(SHARD, number, scene.data.ticket(b"parameters %d" % number))
         event = await scene.trainer.carry_out(round_)
         assert isinstance(event, ev.RoundTrained)
         deltas.append(event.delta.sha256)
     assert [scene.trainer.find(d) is not None for d in deltas] == [False] * 2 * KEPT_BLOBS + [True] * KEPT_BLOBS
     assert len(scene.left()) == KEPT_BLOBS + 1  # the text
-    await scene.trainer.carry_out(ev.StopShard(SHARD))
+    await scene.trainer.carry_out(ac.StopShard(SHARD))
     assert scene.left() == []
     assert scene.worker.stopped == 1
 
@@ -220,7 +221,7 @@ async def test_a_lead_of_many_shards_still_serves_the_parameters_of_the_round(sc
         deltas = tuple(
             (ev.ShardId(digest("award"), i), scene.data.ticket(b"delta %d %d" % (number, i))) for i in range(shards)
         )
-        event = await scene.trainer.carry_out(ev.StepOuter(JOB, number, deltas))
+        event = await scene.trainer.carry_out(ac.StepOuter(JOB, number, deltas))
         assert isinstance(event, ev.OuterStepped)
         assert scene.trainer.find(parameters.sha256) is not None  # a slow peer may still want the last ones
         parameters = event.parameters
@@ -232,15 +233,15 @@ async def test_a_delta_that_cannot_be_had_names_its_shard(scene: Scene) -> None:
     await scene.lead()
     ticket = scene.data.ticket(b"delta")
     scene.data.contents.clear()
-    event = await scene.trainer.carry_out(ev.StepOuter(JOB, 0, ((SHARD, ticket),)))
+    event = await scene.trainer.carry_out(ac.StepOuter(JOB, 0, ((SHARD, ticket),)))
     assert event == ev.LeadFailed(JOB, "gone", SHARD)
 
 
 async def test_the_checkpoint_outlives_its_job(scene: Scene) -> None:
     parameters = await scene.lead()
-    event = await scene.trainer.carry_out(ev.FinishModel(JOB, parameters))
+    event = await scene.trainer.carry_out(ac.FinishModel(JOB, parameters))
     assert event == ev.ModelFinished(JOB, parameters, 1, "Once upon a time")
-    await scene.trainer.carry_out(ev.CloseModel(JOB))
+    await scene.trainer.carry_out(ac.CloseModel(JOB))
     assert parameters.sha256 in scene.blobs
     assert scene.left() == []
 
@@ -251,8 +252,8 @@ async def test_a_ticket_that_names_a_lasting_blob_does_not_remove_it(scene: Scen
     scene.blobs.put(b"a checkpoint of the provider's own")
     await scene.trainer.carry_out(scene.start())
     for number in range(2 * KEPT_BLOBS):
-        assert isinstance(await scene.trainer.carry_out(ev.TrainRound(SHARD, number, checkpoint)), ev.RoundTrained)
-    await scene.trainer.carry_out(ev.StopShard(SHARD))
+        assert isinstance(await scene.trainer.carry_out(ac.TrainRound(SHARD, number, checkpoint)), ev.RoundTrained)
+    await scene.trainer.carry_out(ac.StopShard(SHARD))
     assert checkpoint.blob.sha256 in scene.blobs
 
 
@@ -260,14 +261,14 @@ async def test_a_lost_worker_fails_its_shard_once(scene: Scene) -> None:
     await scene.trainer.carry_out(scene.start())
     scene.worker.fails = WorkerLost("it ended")
     scene.worker.on_lost("it ended")  # the supervisor tells it, and fails the request
-    assert await scene.trainer.carry_out(ev.TrainRound(SHARD, 0, scene.data.ticket(b"parameters"))) is None
+    assert await scene.trainer.carry_out(ac.TrainRound(SHARD, 0, scene.data.ticket(b"parameters"))) is None
     assert scene.told == [ev.ShardFailed(SHARD, "it ended")]
 
 
 async def test_a_full_disk_fails_the_shard_without_naming_our_paths(scene: Scene) -> None:
     await scene.trainer.carry_out(scene.start())
     scene.worker.fails = OSError(28, "No space left on device", "/secret/place")
-    event = await scene.trainer.carry_out(ev.TrainRound(SHARD, 0, scene.data.ticket(b"parameters")))
+    event = await scene.trainer.carry_out(ac.TrainRound(SHARD, 0, scene.data.ticket(b"parameters")))
     assert event == ev.ShardFailed(SHARD, "OSError: No space left on device")
 
 

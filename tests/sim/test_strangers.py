@@ -8,7 +8,13 @@ from collections.abc import Iterable
 import pytest
 
 from ledger.ledger import replay
-from node.events import EntriesVerified, GossipReceived, MessageReceived, Notify, PeerConnected
+from node.actions import Notify
+from node.events import (
+    EntriesVerified,
+    GossipReceived,
+    MessageReceived,
+    PeerConnected,
+)
 from node.sim.world import World
 from node.turn import Turn
 from protocol.direct import (
