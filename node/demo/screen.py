@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from node.commands.show import printable
 from node.devnet.network import Member
 from protocol.units import format_carbon, format_clock, format_credits, format_energy
 
@@ -173,8 +174,3 @@ def sparkline(losses: list[int]) -> str:
     """The last losses as bars; full height is LOSS_TOP_MILLINATS."""
     top = len(BARS) - 1
     return "".join(BARS[min(top, loss * top // LOSS_TOP_MILLINATS)] for loss in losses[-24:])
-
-
-def printable(text: str) -> str:
-    """A stranger's text without what could move the cursor."""
-    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)
