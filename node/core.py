@@ -62,7 +62,7 @@ from protocol.direct import (
 from protocol.envelope import Entry
 from protocol.errors import Reject
 from protocol.identity import peer_id
-from protocol.messages import Award, Lease, Offer, Revocation
+from protocol.messages import Offer, Revocation
 
 
 class Node:
@@ -178,9 +178,9 @@ class Node:
             case "job":
                 self.provider.on_job(turn, entry.id)
             case "award":
-                self.provider.on_award(turn, entry.id, Award.model_validate(entry.body))
+                self.provider.on_award(turn, entry.id, state.jobs[entry.body["job"]].awards[entry.id])
             case "lease":
-                self.requester.on_lease(turn, Lease.model_validate(entry.body))
+                self.requester.on_lease(turn, state.leases[entry.id].lease)
             case "revocation":
                 body = Revocation.model_validate(entry.body)
                 placement = state.placements[body.award, body.shard]

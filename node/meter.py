@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from node.energy.source import READING_MAX_MS, Source, SourceError
+from node.energy.source import Source, SourceError, reading_start_ms
 from node.events import (
     MeterFailed,
     MeterRead,
@@ -42,11 +42,7 @@ class Meter:
                 if behind_ms > slot_ms:
                     return MeterFailed(f"the clock stands {behind_ms} ms before the end of the last reading")
                 await asyncio.sleep(self._genesis.clock.real_ms(behind_ms + 1) / 1000)
-            # A node that was away reads on from the present slot: what nobody attested is grid. Half a slot more is
-            # allowed for: a reading that comes a little late must not leave a gap.
-            start_ms = self._read_until_ms
-            if now_ms - start_ms > min(slot_ms * 3 // 2, READING_MAX_MS):
-                start_ms = now_ms - min(slot_ms, READING_MAX_MS)
+            start_ms = reading_start_ms(self._read_until_ms, now_ms, slot_ms)
             try:
                 reading = await asyncio.to_thread(self._source.read, start_ms, now_ms)
                 forecast = await asyncio.to_thread(self._source.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms)

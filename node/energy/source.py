@@ -73,6 +73,17 @@ class Forecast:
     grid_g_per_kwh: tuple[int, ...]
 
 
+def reading_start_ms(read_until_ms: int, now_ms: int, slot_ms: int) -> int:
+    """Where a reading that ends now begins: where the last one ended, at `read_until_ms`.
+
+    A node that was away reads on from the present slot: what nobody attested is grid. Half a slot more is allowed for:
+    a reading that comes a little late must not leave a gap.
+    """
+    if now_ms - read_until_ms > min(slot_ms * 3 // 2, READING_MAX_MS):
+        return now_ms - min(slot_ms, READING_MAX_MS)
+    return read_until_ms
+
+
 class SourceError(LocalError):
     """The source cannot answer now. Nothing is lost but this interval: until it answers, power counts as grid.
 

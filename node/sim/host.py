@@ -18,7 +18,7 @@ from node import actions as ac
 from node import events as ev
 from node.core import Node
 from node.devnet.sites import Site
-from node.energy.source import READING_MAX_MS, Source
+from node.energy.source import Source, reading_start_ms
 from node.exchange import open_entries, read_entries
 from node.question import answer
 from node.sim.training import Trainer
@@ -223,7 +223,7 @@ class Host:
         elif now_ms <= self._read_until_ms:
             self.world.later(self, 1, self._read_meter)
         else:
-            start_ms = max(self._read_until_ms, now_ms - min(slot_ms, READING_MAX_MS))
+            start_ms = reading_start_ms(self._read_until_ms, now_ms, slot_ms)
             self._read_until_ms = now_ms
             forecast = self.source.forecast(now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
             self.handle(ev.MeterRead(self.source.read(start_ms, now_ms), forecast))
