@@ -53,9 +53,9 @@ def _surplus_claimed_twice(state: State) -> list[str]:
             if row.attestation is not None:
                 claimed[row.attestation] += row.surplus_j
     return [
-        f"attestation {r.id.hex()[:8]}: {claimed[r.id]} J claimed of {r.attestation.energy_j} J, {r.remaining_j} J left"
+        f"attestation {r.id.hex()[:8]}: {claimed[r.id]} J claimed of {r.energy_j} J, {r.remaining_j} J left"
         for r in state.attestations.values()
-        if r.remaining_j < 0 or r.remaining_j != r.attestation.energy_j - claimed[r.id]
+        if r.remaining_j < 0 or r.remaining_j != r.energy_j - claimed[r.id]
     ]
 
 

@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from protocol.messages import Attestation, Award, Bid, Closure, Job, Lease, Offer, Placement, Receipt, Settlement
+from protocol.messages import Award, Bid, Closure, Job, Lease, Method, Offer, Placement, Receipt, Settlement, Zone
 
 
 class JobStatus(enum.StrEnum):
@@ -57,11 +57,21 @@ class OfferRecord:
 
 @dataclass(slots=True)
 class AttestationRecord:
+    """What later entries and views ask of an attestation, and no more: providers sign one in every slot, and of all
+    records these are by far the most. The body is in the store."""
+
     id: bytes
     author: bytes
-    attestation: Attestation
+    start_ms: int
+    end_ms: int
+    energy_j: int
+    meter_end_j: int
+    own_g_per_kwh: int
+    grid_g_per_kwh: int
+    zone: Zone
+    method: Method
     assurance: int  # level A0 to A4
-    remaining_j: int  # not yet claimed by a receipt
+    remaining_j: int  # not yet claimed
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ in whatever order entries of different authors arrive. Integers only.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -97,14 +98,26 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     require(a.energy_j == metered_j, 3, f"energy_j {a.energy_j} is not the counter's difference {metered_j}")
     bound_j = ceil_div(a.capacity_w * duration_ms, 1000)
     require(a.energy_j <= bound_j, 4, f"energy_j {a.energy_j} exceeds {bound_j}: {a.capacity_w} W x {duration_ms} ms")
-    earlier = state.newest_of_device.get((entry.author, a.device_id))
-    if earlier is not None:
-        last = earlier.attestation
+    last = state.newest_of_device.get((entry.author, a.device_id))
+    if last is not None:
         require(a.start_ms >= last.end_ms, 5, f"starts {last.end_ms - a.start_ms} ms before the device's last ended")
         require(
             a.meter_start_j >= last.meter_end_j, 5, f"counter went back from {last.meter_end_j} to {a.meter_start_j} J"
         )
-    record = AttestationRecord(entry.id, entry.author, a, 1 if a.method == "metered" else 0, a.energy_j)
+    record = AttestationRecord(
+        id=entry.id,
+        author=entry.author,
+        start_ms=a.start_ms,
+        end_ms=a.end_ms,
+        energy_j=a.energy_j,
+        meter_end_j=a.meter_end_j,
+        own_g_per_kwh=a.own_g_per_kwh,
+        grid_g_per_kwh=a.grid_g_per_kwh,
+        zone=sys.intern(a.place.zone),
+        method=a.method,
+        assurance=1 if a.method == "metered" else 0,
+        remaining_j=a.energy_j,
+    )
     state.attestations[entry.id] = record
     state.attestations_of.setdefault(entry.author, []).append(record)
     state.newest_of_device[entry.author, a.device_id] = record
@@ -250,19 +263,18 @@ def process_receipt(state: State, entry: Entry, receipt: Receipt) -> None:
 
 def _check_claim(state: State, entry: Entry, row: SlotEnergy, attestation_id: bytes, claims: dict[bytes, int]) -> None:
     """Check 5 of a receipt; adds to `claims` what the row takes from the attestation."""
-    record = _referred(state.attestations, entry, attestation_id, 5, "attestation")
-    a = record.attestation
-    require(record.author == entry.author, 5, "the attestation is another peer's")
+    a = _referred(state.attestations, entry, attestation_id, 5, "attestation")
+    require(a.author == entry.author, 5, "the attestation is another peer's")
     overlaps = slot_of(a.start_ms, state.slot_ms) <= row.slot <= slot_of(a.end_ms - 1, state.slot_ms)
     require(overlaps, 5, f"the attestation does not cover slot {row.slot}")
     same = (row.own_g_per_kwh, row.grid_g_per_kwh) == (a.own_g_per_kwh, a.grid_g_per_kwh)
     require(same, 5, f"intensities of slot {row.slot} are not the attestation's")
     # Its grid figure counts no more than its surplus: a provider could attest nothing at 0 g/kWh, and draw on that.
-    level, needed = record.assurance, state.surplus_assurance_min
+    level, needed = a.assurance, state.surplus_assurance_min
     require(level >= needed, 5, f"assurance A{level} is below A{needed}: the slot counts as unattested")
     claims[attestation_id] = claims.get(attestation_id, 0) + row.surplus_j
     claimed = claims[attestation_id]
-    require(claimed <= record.remaining_j, 5, f"claims {claimed} J of {record.remaining_j} J that are left")
+    require(claimed <= a.remaining_j, 5, f"claims {claimed} J of {a.remaining_j} J that are left")
 
 
 def process_settlement(state: State, entry: Entry, settlement: Settlement) -> None:

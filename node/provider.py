@@ -83,7 +83,7 @@ class Provider:
         if self.offer is None:
             return
         newest = turn.state.newest_of_device.get((turn.identity.key, event.reading.device_id))
-        if newest is None or event.reading.start_ms >= newest.attestation.end_ms:
+        if newest is None or event.reading.start_ms >= newest.end_ms:
             turn.record(_attestation(event.reading, self.offer), ())
         self._write_due_receipts(turn)
 

@@ -116,14 +116,11 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
 def _surpluses(state: State, provider: bytes, slots: set[int]) -> list[Surplus]:
     """The provider's attestations that touch these slots, the newest few, at an assurance that the network accepts."""
     found: list[Surplus] = []
-    for record in reversed(state.attestations_of.get(provider, ())):
-        a = record.attestation
+    for a in reversed(state.attestations_of.get(provider, ())):
         if slot_of(a.end_ms - 1, state.slot_ms) < min(slots, default=0) or len(found) == ATTESTATIONS_MAX:
             break
         if slots.isdisjoint(range(slot_of(a.start_ms, state.slot_ms), slot_of(a.end_ms - 1, state.slot_ms) + 1)):
             continue
-        if record.assurance >= state.surplus_assurance_min:
-            found.append(
-                Surplus(record.id, a.start_ms, a.end_ms, record.remaining_j, a.own_g_per_kwh, a.grid_g_per_kwh)
-            )
+        if a.assurance >= state.surplus_assurance_min:
+            found.append(Surplus(a.id, a.start_ms, a.end_ms, a.remaining_j, a.own_g_per_kwh, a.grid_g_per_kwh))
     return found

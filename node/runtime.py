@@ -111,7 +111,7 @@ class Runtime:
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit)
         self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
         newest = ledger.state.attestations_of.get(self.keypair.public)
-        read_until_ms = newest[-1].attestation.end_ms if newest else 0
+        read_until_ms = newest[-1].end_ms if newest else 0
         self._meter = Meter(source_from_config(self.config.energy), self.genesis, self.now_ms, read_until_ms)
         self._link = Link(
             seed=self.keypair.seed,

@@ -225,7 +225,7 @@ class History:
     def attestation(self, provider: KeyPair, **changes: Any) -> Entry:
         """By default of the slot that has just ended, metered where the device's last one ended."""
         newest = self.state.newest_of_device.get((provider.public, changes.get("device_id", "inverter")))
-        start_j = newest.attestation.meter_end_j if newest else 0
+        start_j = newest.meter_end_j if newest else 0
         end_ms = self.now_ms // SLOT_MS * SLOT_MS
         fields: dict[str, Any] = {"start_ms": end_ms - SLOT_MS, "end_ms": end_ms, "meter_start_j": start_j} | changes
         energy_j = fields.setdefault("energy_j", attestation().energy_j)

@@ -138,7 +138,7 @@ def _energy_faults(node: Node, now_ms: int) -> list[NotReady]:
     if node.provider.forecast is None:
         return [NotReady("energy", "the energy source gives no forecast: nothing is advertised, nothing bid")]
     newest, slot_ms = _newest_attestation(node), node.identity.genesis.slot_ms
-    silent_ms = 0 if newest is None else now_ms - newest.attestation.end_ms
+    silent_ms = 0 if newest is None else now_ms - newest.end_ms
     if silent_ms > READINGS_MISSED_MAX * slot_ms:
         text = f"the energy source gave no reading for {silent_ms // slot_ms} slots: power counts as grid"
         return [NotReady("energy", text)]
@@ -164,8 +164,8 @@ def _power(node: Node, now_ms: int) -> Power:
         zone=offer.place.zone if offer else "",
         surplus_w=surplus_w,
         grid_g_per_kwh=grid_g_per_kwh,
-        attested_until_ms=newest.attestation.end_ms if newest else None,
-        method=newest.attestation.method if newest else None,
+        attested_until_ms=newest.end_ms if newest else None,
+        method=newest.method if newest else None,
         assurance=newest.assurance if newest else None,
     )
 
@@ -208,7 +208,7 @@ def _live_offer(node: Node, signed: SignedAdvert) -> LiveOffer:
         surplus_s50_j=advert.surplus_s50_j,
         surplus_s20_j=advert.surplus_s20_j,
         grid_g_per_kwh=advert.grid_g_per_kwh,
-        method=behind[-1].attestation.method if behind else None,
+        method=behind[-1].method if behind else None,
         assurance=lowest_assurance(behind),
         expires_at_ms=advert.expires_at_ms,
     )

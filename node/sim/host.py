@@ -104,7 +104,7 @@ class Host:
         self.node = Node(identity, ledger, self.offer, self.bootstrap)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)
         newest = ledger.state.attestations_of.get(self.key)
-        self._read_until_ms = newest[-1].attestation.end_ms if newest else 0
+        self._read_until_ms = newest[-1].end_ms if newest else 0
         url = f"https://{self.address.split('/')[2]}:8472"
         self._bring(0, ev.Started((self.address,), url, hashlib.sha256(url.encode()).digest()))
         self._wait_for_next_slot()

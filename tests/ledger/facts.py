@@ -19,9 +19,7 @@ def facts(ledger: Ledger) -> dict[str, Any]:
         "voids": state.voids,
         "offers": {key: (r.provider, r.offer) for key, r in state.offers.items()},
         "offer_of": {key: r.id for key, r in state.offer_of.items()},
-        "attestations": {
-            key: (r.author, r.attestation, r.assurance, r.remaining_j) for key, r in state.attestations.items()
-        },
+        "attestations": state.attestations,
         "attestations_of": {key: [r.id for r in records] for key, records in state.attestations_of.items()},
         "newest_of_device": {key: r.id for key, r in state.newest_of_device.items()},
         "jobs": {key: _job(r) for key, r in state.jobs.items()},

@@ -49,7 +49,7 @@ def _renew_offer(history: History, chance: random.Random) -> None:
 def _attest(history: History, chance: random.Random) -> None:
     provider = chance.choice(PROVIDERS)
     newest = history.state.newest_of_device.get((provider.public, "inverter"))
-    if newest is None or newest.attestation.end_ms <= history.now_ms // SLOT_MS * SLOT_MS - SLOT_MS:
+    if newest is None or newest.end_ms <= history.now_ms // SLOT_MS * SLOT_MS - SLOT_MS:
         history.attestation(provider, energy_j=chance.randint(0, 30_000))
 
 
@@ -132,7 +132,7 @@ def _rows(history: History, lease: LeaseRecord, chance: random.Random) -> tuple[
     """One row of grid energy, and one that claims from an attestation what is left of it."""
     rows = [slot_energy(energy_j=chance.randint(0, 9000))]
     for record in history.state.attestations_of.get(lease.provider, ()):
-        slot = record.attestation.start_ms // SLOT_MS
+        slot = record.start_ms // SLOT_MS
         if record.remaining_j and lease.lease.first_slot <= slot < lease.lease.first_slot + lease.lease.slots:
             energy_j = chance.randint(1, 9000)
             surplus_j = chance.randint(0, min(energy_j, record.remaining_j))

@@ -152,7 +152,7 @@ def test_the_final_receipt_waits_for_the_meter(scene: Scene) -> None:
     assert scene.say(finish, 3_000) == []
     source = scene.world.hosts[WIND].source
     now_ms = scene.world.now_ms + 3_000
-    start_ms = scene.node.ledger.state.attestations_of[scene.node.identity.key][-1].attestation.end_ms
+    start_ms = scene.node.ledger.state.attestations_of[scene.node.identity.key][-1].end_ms
     forecast = source.forecast(scene.world.slot, 64, scene.world.genesis.slot_ms)
     first, *_ = scene.handle(MeterRead(source.read(start_ms, now_ms), forecast), 3_000)
     assert isinstance(first, Persist)
@@ -285,7 +285,7 @@ def test_an_award_of_a_job_that_is_closed_is_not_leased(placed: AtTheAward) -> N
 def test_an_interval_is_attested_once(scene: Scene) -> None:
     source = scene.world.hosts[WIND].source
     forecast = source.forecast(scene.world.slot, 64, scene.world.genesis.slot_ms)
-    newest = scene.node.ledger.state.attestations_of[scene.node.identity.key][-1].attestation
+    newest = scene.node.ledger.state.attestations_of[scene.node.identity.key][-1]
     again = MeterRead(source.read(newest.start_ms, newest.end_ms), forecast)
     assert scene.handle(again) == []
 
