@@ -21,6 +21,20 @@ class ForkProof:
     a: Entry
     b: Entry
 
+    @property
+    def author(self) -> bytes:
+        return self.a.author
+
+    @property
+    def seq(self) -> int:
+        """Where the histories part, or below: `b` names a predecessor that is not `a`, or is not `a` itself."""
+        return min(self.a.seq, self.b.seq)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the histories part exactly at `seq`, not somewhere below: both name the same predecessor."""
+        return self.a.seq == self.b.seq and self.a.prev == self.b.prev
+
 
 class Fork(Reject):
     """Raised where an entry completes a fork proof."""

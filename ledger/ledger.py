@@ -5,6 +5,11 @@ and rebuilds the ledger from the store if storing failed (`replay`).
 
 Entries are stored as soon as they continue their feed, and judged once everything they refer to has been judged: an
 entry that refers to something not yet known waits, and its successors with it.
+
+What an author signed from the seq of its fork on counts for nothing, at every peer alike, whichever of its histories
+the peer saw first. So a late proof changes what follows from entries that were judged long ago: the ledger is then
+`stale` until it has been folded anew (`replay`). Entries of the branch that a peer did not see, and to which honest
+entries refer, are kept aside: judged, and void, so that no honest feed waits for ever because a stranger lied.
 """
 
 from __future__ import annotations
@@ -32,10 +37,17 @@ class Ledger:
         self.network = genesis.network_id()
         self.state = State(genesis.slot_ms, genesis.surplus_assurance_min)
         self.heads: dict[bytes, Entry] = {}
+        self.positions: dict[bytes, int] = {}  # id → its number in the order of acceptance, from 1: as in the store
         self.forks: dict[bytes, ForkProof] = {}
-        self.count = 0
+        self.stale = False  # a fork voids what was judged before it was known
         self._waiting: dict[bytes, deque[Entry]] = {}  # accepted, not yet judged, in feed order
+        self._pending: set[bytes] = set()  # their ids
         self._blocked_on: dict[bytes, set[bytes]] = {}  # id not yet judged → authors whose next entry refers to it
+
+    @property
+    def count(self) -> int:
+        """Entries accepted, kept aside ones not among them."""
+        return len(self.positions)
 
     def extend(self, entry: Entry, now_ms: int) -> list[Entry]:
         """Accept the next entry of a feed; the caller has verified its signature. Returns the entries that could now
@@ -44,21 +56,37 @@ class Ledger:
         Raises Ignore (known, early, or a `Gap` to be filled), Reject, or `Fork`: then the author is frozen and the
         proof is in `forks`.
         """
-        if entry.author in self.forks:
-            raise Ignore(f"{entry.author.hex()[:8]} is frozen since its fork at {self.forks[entry.author].b.seq}")
+        if self.forks and self._is_frozen(entry):
+            proof = self.forks[entry.author]
+            raise Ignore(f"{entry.author.hex()[:8]} is frozen since its fork at {proof.seq}")
         try:
             check_follows(self.heads.get(entry.author), entry, now_ms)
         except Fork as fork:
             self.freeze(fork.proof)
             raise
-        self.heads[entry.author] = entry
-        self.count += 1
-        self._waiting.setdefault(entry.author, deque()).append(entry)
-        return self._judge_ready(entry.author)
+        return self._accept(entry)
 
     def freeze(self, proof: ForkProof) -> None:
-        """Accept no more entries of this author; what was accepted before stands."""
-        self.forks[proof.b.author] = proof
+        """From the fork on the author's entries are void. Of several proofs the one that goes furthest back counts."""
+        author = proof.author
+        known = self.forks.get(author)
+        if known is not None and known.seq <= proof.seq:
+            return
+        self.forks[author] = proof
+        self.state.frozen_from[author] = proof.seq
+        head = self.heads.get(author)
+        self.stale |= head is not None and head.seq >= proof.seq
+
+    def put_aside(self, entry: Entry) -> list[Entry]:
+        """Keep an entry of a frozen author's other branch, for those whose entries refer to it. The caller has
+        verified its signature. Returns what could now be judged.
+
+        Raises Ignore unless somebody waits for it and its author is frozen there: strangers must not fill the disk.
+        """
+        if entry.id not in self._blocked_on or entry.id in self._pending or not self._is_frozen(entry):
+            raise Ignore(f"nothing that is known waits for {entry.id.hex()[:8]} of a frozen branch")
+        self.state.aside.add(entry.id)
+        return self._judge_ready(list(self._blocked_on.pop(entry.id)))
 
     def append(
         self, keypair: KeyPair, kind: str, body: Mapping[str, Any], refs: Sequence[bytes], now_ms: int
@@ -77,26 +105,45 @@ class Ledger:
         )
         return entry, self.extend(entry, now_ms)
 
+    def is_judged(self, entry_id: bytes) -> bool:
+        """Whether an entry was judged, void ones included."""
+        return (entry_id in self.positions and entry_id not in self._pending) or entry_id in self.state.aside
+
     def missing_refs(self) -> set[bytes]:
         """Ids that waiting entries refer to and nobody has delivered yet."""
-        return self._blocked_on.keys() - {entry.id for queue in self._waiting.values() for entry in queue}
+        return self._blocked_on.keys() - self._pending
 
     def head_list(self) -> list[Head]:
         """All heads, ordered by author, so that equal ledgers give equal lists."""
         return [Head(a, e.seq, e.id) for a, e in sorted(self.heads.items())]
 
-    def _judge_ready(self, author: bytes) -> list[Entry]:
+    def _is_frozen(self, entry: Entry) -> bool:
+        frozen_from = self.state.frozen_from.get(entry.author)
+        return frozen_from is not None and entry.seq >= frozen_from
+
+    def _accept(self, entry: Entry) -> list[Entry]:
+        self.heads[entry.author] = entry
+        self.positions[entry.id] = len(self.positions) + 1
+        if entry.author in self._waiting or not all(map(self.is_judged, entry.refs)):
+            self._pending.add(entry.id)
+            self._waiting.setdefault(entry.author, deque()).append(entry)
+            return self._judge_ready([entry.author])
+        transitions.apply(self.state, entry)
+        return [entry, *self._judge_ready(list(self._blocked_on.pop(entry.id, ())))]
+
+    def _judge_ready(self, authors: list[bytes]) -> list[Entry]:
         judged = []
-        ready = [author]
+        ready = authors
         while ready:
             author = ready.pop()
             queue = self._waiting.get(author)
             while queue:
-                missing = next((r for r in queue[0].refs if r not in self.state.seen), None)
-                if missing is not None:
+                missing = next((r for r in queue[0].refs if not self.is_judged(r)), None)
+                if missing is not None and not self._is_frozen(queue[0]):  # void anyway, whatever it refers to
                     self._blocked_on.setdefault(missing, set()).add(author)
                     break
                 entry = queue.popleft()
+                self._pending.discard(entry.id)
                 transitions.apply(self.state, entry)
                 judged.append(entry)
                 ready.extend(self._blocked_on.pop(entry.id, ()))
@@ -105,16 +152,21 @@ class Ledger:
         return judged
 
 
-def replay(genesis: Genesis, raws: Iterable[bytes], forks: Iterable[ForkProof] = ()) -> Ledger:
-    """The ledger that these stored entries make, in the order in which they were accepted.
+def replay(
+    genesis: Genesis, raws: Iterable[bytes], forks: Iterable[ForkProof] = (), aside: Iterable[bytes] = ()
+) -> Ledger:
+    """The ledger that these stored entries make, in the order in which they were accepted; `aside` are those kept of
+    other branches.
 
     Signatures were verified on arrival and are not verified again. Raises LocalError where the store holds what no
     ledger can have accepted: it was damaged, or changed by hand.
     """
     ledger = Ledger(genesis)
+    for proof in forks:
+        ledger.freeze(proof)
     try:
-        for raw in raws:
-            ledger.extend(parse(raw), FAR_FUTURE_MS)
+        ledger.state.aside.update(parse(raw).id for raw in aside)
+        extend_stored(ledger, raws)
     except (Reject, Ignore) as refusal:
         raise LocalError(
             "HEL-LEDGER-008",
@@ -122,6 +174,13 @@ def replay(genesis: Genesis, raws: Iterable[bytes], forks: Iterable[ForkProof] =
             "Move the ledger away and start again with the same key: peers hold your entries. Sign nothing until they"
             " have been fetched, or your feed forks.",
         ) from None
-    for proof in forks:
-        ledger.freeze(proof)
     return ledger
+
+
+def extend_stored(ledger: Ledger, raws: Iterable[bytes]) -> None:
+    """Accept entries that were accepted before: those of a frozen author too, which came before its fork was known.
+    Raises Ignore or Reject, as `Ledger.extend`, for what cannot have been accepted."""
+    for raw in raws:
+        entry = parse(raw)
+        check_follows(ledger.heads.get(entry.author), entry, FAR_FUTURE_MS)
+        ledger._accept(entry)

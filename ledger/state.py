@@ -150,12 +150,14 @@ class JobRecord:
 class State:
     """Everything that follows from the entries judged so far.
 
-    `seen` holds every judged entry, void ones too: an entry is judged once everything it refers to has been.
+    An entry is judged once everything it refers to has been.
     """
 
     slot_ms: int
     surplus_assurance_min: int
-    seen: set[bytes] = field(default_factory=set)
+    frozen_from: dict[bytes, int] = field(default_factory=dict)  # author → seq of its fork: void from there on
+    aside: set[bytes] = field(default_factory=set)  # void entries of branches that are not in any feed here
+    forked: set[bytes] = field(default_factory=set)  # void for their author's fork, in the feeds
     voids: dict[bytes, str] = field(default_factory=dict)
     offers: dict[bytes, OfferRecord] = field(default_factory=dict)  # by entry id
     offer_of: dict[bytes, OfferRecord] = field(default_factory=dict)  # the latest of each provider
@@ -169,6 +171,10 @@ class State:
     leases_of: dict[bytes, list[LeaseRecord]] = field(default_factory=dict)  # by provider
     receipts: dict[bytes, ReceiptRecord] = field(default_factory=dict)
     owed_microcredits: dict[tuple[bytes, bytes], int] = field(default_factory=dict)  # (debtor, creditor)
+
+    def is_forked(self, entry_id: bytes) -> bool:
+        """Whether an entry is void because its author signed two histories."""
+        return entry_id in self.forked or entry_id in self.aside
 
     def units_leased(self, provider: bytes, slot: int) -> int:
         """Units of a provider that its leases bind in a slot."""

@@ -29,6 +29,7 @@ from protocol.adverts import first_fault
 from protocol.envelope import Entry
 from protocol.messages import (
     BODIES,
+    INTEGER_MAX,
     Attestation,
     Award,
     Bid,
@@ -59,11 +60,15 @@ def require(condition: bool, check: int, complaint: str) -> None:
 
 
 def apply(state: State, entry: Entry) -> None:
-    """Judge one entry and record it as seen. Everything it refers to must have been judged before.
+    """Judge one entry. Everything it refers to must have been judged before.
 
     A void entry is recorded with its reason. An unknown kind changes nothing: newer programs may know it.
     """
-    state.seen.add(entry.id)
+    if state.frozen_from and entry.seq >= state.frozen_from.get(entry.author, INTEGER_MAX):
+        fork_seq = state.frozen_from[entry.author]
+        state.forked.add(entry.id)
+        state.voids[entry.id] = f"check 0: its author signed two histories from seq {fork_seq} on"
+        return
     model = BODIES.get(entry.kind)
     if model is None:
         return
@@ -151,6 +156,8 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
     4. The price is within the job's cap.
     5. The slots lie within the job's window.
     6. The provider's pool is one that the job's mode allows.
+
+    A placement on a bid that is void for its author's fork is void alone: one liar must not undo the others' deals.
     """
     job = _referred(state.jobs, entry, award.job, 1, "job")
     require(job.owner == entry.author, 1, "only the job's owner awards")
@@ -162,6 +169,8 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
         require(shard < job.job.shards, 2, f"shard {shard} of {job.job.shards}")
         require(shard not in taken, 2, f"shard {shard} is placed already")
         taken.add(shard)
+        if placement.bid in entry.refs and state.is_forked(placement.bid):
+            continue  # the bidder lied to somebody: its part is lost, not the honest ones'
         bid = _referred(state.bids, entry, placement.bid, 3, "bid")
         require(bid.bid.job == award.job, 3, "the bid is for another job")
         require(bid.provider == placement.provider, 3, "the bid is another provider's")
@@ -173,6 +182,7 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
         tenant = bid.offer.offer.tenant
         require(pool_allows(job.job.mode, job.job.tenant, tenant), 6, f"mode {job.job.mode} excludes tenant {tenant!r}")
         records.append(PlacementRecord(entry.id, job, placement, bid))
+    require(bool(records), 3, "every bid is void, for its author signed two histories")
     job.awards[entry.id] = award
     job.placements.extend(records)
     for record in records:

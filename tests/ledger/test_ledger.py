@@ -62,7 +62,7 @@ def test_an_entry_waits_for_what_it_refers_to_and_its_successors_with_it(ledger:
     assert ledger.extend(waiting, NOW_MS) == []
     assert ledger.extend(successor, NOW_MS) == []
     assert ledger.missing_refs() == {awaited.id}
-    assert ledger.state.seen == set()
+    assert not ledger.is_judged(waiting.id)
     assert ledger.extend(awaited, NOW_MS) == [awaited, waiting, successor]
     assert ledger.missing_refs() == set()
 

@@ -28,7 +28,7 @@ def test_an_unknown_kind_is_seen_and_changes_nothing() -> None:
     unknown = entry(PROVIDER, kind="prophecy", body={"deep": ({"er": None},)})
     assert history.ledger.extend(unknown, NOW_MS) == [unknown]
     assert history.void(unknown) is None
-    assert unknown.id in history.state.seen
+    assert history.ledger.is_judged(unknown.id)
 
 
 def test_a_void_entry_keeps_its_place_in_the_feed() -> None:
