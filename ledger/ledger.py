@@ -20,6 +20,7 @@ from typing import Any
 
 from ledger import transitions
 from ledger.feed import Fork, ForkProof, check_follows
+from ledger.merkle import CompactRange
 from ledger.state import State
 from protocol.envelope import NO_PREV, Entry, Head, parse, seal
 from protocol.errors import Ignore, LocalError, Reject
@@ -37,6 +38,7 @@ class Ledger:
         self.network = genesis.network_id()
         self.state = State(genesis.slot_ms, genesis.surplus_assurance_min)
         self.heads: dict[bytes, Entry] = {}
+        self.trees: dict[bytes, CompactRange] = {}  # over the ids of each feed
         self.positions: dict[bytes, int] = {}  # id → its number in the order of acceptance, from 1: as in the store
         self.forks: dict[bytes, ForkProof] = {}
         self.stale = False  # a fork voids what was judged before it was known
@@ -109,6 +111,23 @@ class Ledger:
         """Whether an entry was judged, void ones included."""
         return (entry_id in self.positions and entry_id not in self._pending) or entry_id in self.state.aside
 
+    def waiting(self) -> list[Entry]:
+        """Accepted entries that are not judged yet, those of one author in feed order."""
+        return [entry for queue in self._waiting.values() for entry in queue]
+
+    def resume(
+        self, heads: Iterable[tuple[Entry, CompactRange]], ids: Iterable[bytes], waiting: Iterable[Entry]
+    ) -> None:
+        """Go on from where another run of this ledger stood, into which `state` was filled: the head of each feed with
+        its tree, all ids in the order of acceptance, and what waited."""
+        for head, tree in heads:
+            self.heads[head.author], self.trees[head.author] = head, tree
+        self.positions = {entry_id: position for position, entry_id in enumerate(ids, start=1)}
+        for entry in waiting:
+            self._wait(entry)
+        for author in list(self._waiting):
+            self._judge_ready([author])
+
     def missing_refs(self) -> set[bytes]:
         """Ids that waiting entries refer to and nobody has delivered yet."""
         return self._blocked_on.keys() - self._pending
@@ -122,14 +141,21 @@ class Ledger:
         return frozen_from is not None and entry.seq >= frozen_from
 
     def _accept(self, entry: Entry) -> list[Entry]:
-        self.heads[entry.author] = entry
+        author = entry.author
+        if author not in self.heads:
+            self.trees[author] = CompactRange()
+        self.heads[author] = entry
+        self.trees[author].append(entry.id)
         self.positions[entry.id] = len(self.positions) + 1
-        if entry.author in self._waiting or not all(map(self.is_judged, entry.refs)):
-            self._pending.add(entry.id)
-            self._waiting.setdefault(entry.author, deque()).append(entry)
-            return self._judge_ready([entry.author])
+        if author in self._waiting or not all(map(self.is_judged, entry.refs)):
+            self._wait(entry)
+            return self._judge_ready([author])
         transitions.apply(self.state, entry)
         return [entry, *self._judge_ready(list(self._blocked_on.pop(entry.id, ())))]
+
+    def _wait(self, entry: Entry) -> None:
+        self._pending.add(entry.id)
+        self._waiting.setdefault(entry.author, deque()).append(entry)
 
     def _judge_ready(self, authors: list[bytes]) -> list[Entry]:
         judged = []
