@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, TypeVar
 
-from ledger.ledger import replay
+from ledger import snapshot
 from ledger.store import open_store
 from node import actions as ac
 from node import events as ev
@@ -61,6 +61,7 @@ SERVING_MAX = 64  # requests for entries under way, one message of each in memor
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
+SNAPSHOT_ENTRIES_MIN = 1_000  # fewer are folded faster than a snapshot is written
 CLOCK_CHECK_MS = 60_000  # how long a timer may sleep before it looks again: the machine's clock may be set
 
 log = logging.getLogger("heliotrope")
@@ -87,7 +88,8 @@ class Runtime:
 
     def _build(self) -> None:
         home, network = self.home, self.genesis.network_id()
-        ledger = replay(self.genesis, (raw for _, raw in self.store.replay()), self.store.forks())
+        ledger = snapshot.load(self.genesis, self.store)
+        self._snapshot_at = ledger.count
         self.topics = Topics.of(network)
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
@@ -127,6 +129,7 @@ class Runtime:
         """Run until `stopping` is set. Raises LocalError if the node cannot start, or had to stop."""
         async with contextlib.AsyncExitStack() as undo:  # each step back is taken, whatever became of the others
             undo.callback(self.store.close)
+            undo.callback(self._keep_snapshot)
             undo.push_async_callback(self._data_client.close)
             undo.push_async_callback(self._data_server.stop)
             undo.push_async_callback(self._link.stop)
@@ -166,6 +169,16 @@ class Runtime:
     async def _cancel_tasks(self) -> None:
         self.stopping.set()
         await self._tasks.cancel()
+
+    def _keep_snapshot(self) -> None:
+        """At an orderly end, so that the next start need not fold all entries anew."""
+        ledger = self.node.ledger
+        if ledger.count - self._snapshot_at < SNAPSHOT_ENTRIES_MIN:
+            return
+        try:
+            snapshot.save(ledger, self.store)
+        except LocalError as error:
+            log.warning("no snapshot was kept, the next start takes longer: %s", error)
 
     # --- events in --------------------------------------------------------------------------------------------------
 

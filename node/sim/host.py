@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ledger import snapshot
 from ledger.audit import violations
-from ledger.ledger import replay
 from ledger.store import Store
 from node import actions as ac
 from node import events as ev
@@ -99,7 +99,7 @@ class Host:
         """Start the node from what is on the disk."""
         world = self.world
         self.life += 1
-        ledger = replay(world.genesis, (raw for _, raw in self.store.replay()), self.store.forks())
+        ledger = snapshot.load(world.genesis, self.store)
         identity = Identity(self.keypair, self.name, world.genesis, ledger.network, world.topics, world.chance)
         self.node = Node(identity, ledger, self.offer, self.bootstrap)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)

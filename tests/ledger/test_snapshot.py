@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import sha256
 
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from ledger import snapshot
 from ledger.audit import violations
+from ledger.feed import ForkProof
 from ledger.ledger import Ledger, replay
 from ledger.snapshot import Unusable
-from tests.builders import NOW_MS, digest, entry, genesis, keypair, whole_history
+from ledger.store.sqlite import SqliteStore
+from tests.builders import NOW_MS, History, digest, entry, genesis, keypair, whole_history
 
 from .facts import facts
 from .histories import any_history
@@ -110,3 +113,57 @@ def test_a_snapshot_of_other_entries_is_of_no_use() -> None:
 def test_the_same_ledger_makes_the_same_snapshot() -> None:
     history = whole_history()
     assert list(snapshot.write(history.ledger)) == list(snapshot.write(history.ledger))
+
+
+# --- with a store -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store() -> Iterator[SqliteStore]:
+    with closing(SqliteStore(":memory:", genesis().network_id())) as opened:
+        yield opened
+
+
+def fill(store: SqliteStore, history: History) -> Ledger:
+    """Store the history, a snapshot of its first half, and return the whole ledger."""
+    half = len(history.entries) // 2
+    store.append(history.entries[:half], durable=True)
+    snapshot.save(snapshot.fold(genesis(), store), store)
+    store.append(history.entries[half:], durable=True)
+    return snapshot.fold(genesis(), store)
+
+
+def test_a_start_goes_on_from_the_snapshot(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fill(store, whole_history())
+    monkeypatch.setattr(snapshot, "fold", lambda *_: pytest.fail("the snapshot was not used"))
+    assert facts(snapshot.load(genesis(), store)) == facts(whole)
+
+
+@pytest.mark.parametrize("since", ["a fork", "an entry aside"])
+def test_a_snapshot_from_before_a_fork_was_known_is_not_used(store: SqliteStore, since: str) -> None:
+    history = whole_history()
+    fill(store, history)
+    twin = entry(keypair(1), network=history.ledger.network, kind="twin")
+    if since == "a fork":
+        store.add_fork(ForkProof(next(e for e in history.entries if e.author == twin.author), twin))
+    else:
+        store.add_aside([twin])
+    again = snapshot.load(genesis(), store)
+    assert facts(again) == facts(snapshot.fold(genesis(), store))
+    assert again.state.frozen_from or again.state.aside
+
+
+def test_a_damaged_snapshot_costs_a_fold_and_nothing_else(store: SqliteStore) -> None:
+    whole = fill(store, whole_history())
+    store.save_snapshot(store.position, [b"no snapshot"])
+    assert facts(snapshot.load(genesis(), store)) == facts(whole)
+
+
+def test_no_snapshot_is_kept_of_a_stale_ledger(store: SqliteStore) -> None:
+    history = whole_history()
+    store.append(history.entries, durable=True)
+    ledger = snapshot.fold(genesis(), store)
+    first = history.entries[0]
+    ledger.freeze(ForkProof(first, entry(history.keys[first.author], network=ledger.network, kind="twin")))
+    snapshot.save(ledger, store)
+    assert store.snapshot() is None
