@@ -15,7 +15,7 @@ entries refer, are kept aside: judged, and void, so that no honest feed waits fo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from ledger import transitions
@@ -87,8 +87,12 @@ class Ledger:
         """
         if entry.id not in self._blocked_on or entry.id in self._pending or not self._is_frozen(entry):
             raise Ignore(f"nothing that is known waits for {entry.id.hex()[:8]} of a frozen branch")
-        self.state.aside.add(entry.id)
-        return self._judge_ready(list(self._blocked_on.pop(entry.id)))
+        return self.release({entry.id})
+
+    def release(self, aside: Set[bytes]) -> list[Entry]:
+        """Count these entries as kept aside. Returns what could now be judged."""
+        self.state.aside |= aside
+        return self._judge_ready([author for each in aside for author in self._blocked_on.pop(each, ())])
 
     def append(
         self, keypair: KeyPair, kind: str, body: Mapping[str, Any], refs: Sequence[bytes], now_ms: int
@@ -192,7 +196,7 @@ def replay(
         ledger.freeze(proof)
     try:
         ledger.state.aside.update(parse(raw).id for raw in aside)
-        extend_stored(ledger, raws)
+        extend_stored(ledger, map(parse, raws))
     except (Reject, Ignore) as refusal:
         raise LocalError(
             "HEL-LEDGER-008",
@@ -203,10 +207,9 @@ def replay(
     return ledger
 
 
-def extend_stored(ledger: Ledger, raws: Iterable[bytes]) -> None:
+def extend_stored(ledger: Ledger, entries: Iterable[Entry]) -> None:
     """Accept entries that were accepted before: those of a frozen author too, which came before its fork was known.
     Raises Ignore or Reject, as `Ledger.extend`, for what cannot have been accepted."""
-    for raw in raws:
-        entry = parse(raw)
+    for entry in entries:
         check_follows(ledger.heads.get(entry.author), entry, FAR_FUTURE_MS)
         ledger._accept(entry)

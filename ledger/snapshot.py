@@ -285,7 +285,7 @@ def _from_snapshot(genesis: Genesis, store: Store) -> Ledger | None:
             raise Unusable("entries were put aside since")
         for proof in store.forks():
             ledger.forks[proof.author] = proof
-        extend_stored(ledger, (raw for _, raw in store.replay(position)))
+        extend_stored(ledger, (parse(raw) for _, raw in store.replay(position)))
     except (Unusable, Reject, Ignore):
         return None  # costs a fold, which says what is wrong with the entries, if anything is
     return ledger

@@ -29,6 +29,11 @@ class PersistFork:
 
 
 @dataclass(frozen=True, slots=True)
+class Refold:
+    """Fold all stored entries anew, with the forks that are known; the answer is Refolded."""
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     topic: str
     data: bytes
@@ -167,6 +172,7 @@ class Notify:
 Action = (
     Persist
     | PersistFork
+    | Refold
     | Publish
     | Send
     | SendEntries

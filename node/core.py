@@ -31,6 +31,7 @@ from node.events import (
     OuterStepped,
     PeerConnected,
     PeerDisconnected,
+    Refolded,
     RoundTrained,
     ShardFailed,
     ShardId,
@@ -44,6 +45,7 @@ from node.exchange import Exchange
 from node.peers import Peers
 from node.provider import Provider
 from node.reconcile import RECONCILE_EVERY_MS, reconcile
+from node.refold import Refolding
 from node.requester import Requester
 from node.tickets import TicketOffice
 from node.turn import Identity, Turn
@@ -75,6 +77,7 @@ class Node:
         self.tickets = TicketOffice()
         self.peers = Peers(identity.key, identity.label, bootstrap)
         self.exchange = Exchange(self.peers)
+        self.refolding = Refolding()
         self.provider = Provider(offer, self.tickets)
         self.requester = Requester(self.peers, self.tickets)
         self.addresses: tuple[str, ...] = ()
@@ -85,6 +88,7 @@ class Node:
         self._on_event[type(event)](self, turn, event)
         while turn.judged:
             self._on_judged(turn, turn.judged.popleft())
+        self.refolding.watch(turn)
         return turn.actions()
 
     # --- events -----------------------------------------------------------------------------------------------------
@@ -140,32 +144,13 @@ class Node:
                 self.requester.on_failure(turn, event.peer, message)
 
     def _on_timer(self, turn: Turn, event: TimerFired) -> None:
-        timer = event.timer
-        match timer.kind:
-            case TimerKind.SYNC:
-                self.exchange.on_timer(turn)
-            case TimerKind.ADVERTISE:
-                self.provider.on_advertise(turn, timer)
-            case TimerKind.REDIAL:
-                self.peers.on_redial(turn)
-            case TimerKind.BIDS_CLOSE:
-                self.requester.on_bids_close(turn, timer.key, timer.number)
-            case TimerKind.ASSIGN:
-                self.requester.on_assign(turn, ShardId(timer.key, timer.number))
-            case TimerKind.LEASES_DUE:
-                self.requester.on_leases_due(turn, timer.key)
-            case TimerKind.PEER_GRACE:
-                self.requester.on_grace_over(turn, timer.key)
-            case TimerKind.SHARD_READY_DUE:
-                self.requester.on_ready_due(turn, ShardId(timer.key, timer.number))
-            case TimerKind.ROUND_DUE:
-                self.requester.on_round_due(turn, timer.key, timer.number)
-            case TimerKind.RECEIPTS_DUE:
-                self.requester.on_receipts_due(turn, timer.key)
-            case TimerKind.LEASE_ENDS:
-                self.provider.on_lease_ends(turn, timer)
-            case TimerKind.RECONCILE:
-                reconcile(turn, self.provider, self.requester)
+        self._on_timer_of[event.timer.kind](self, turn, event.timer)
+
+    def _on_refolded(self, turn: Turn, event: Refolded) -> None:
+        """Go on with the fresh ledger; what was begun on the word of a forked author ends."""
+        self.ledger = turn.ledger = self.refolding.on_refolded(turn, event)
+        self.provider.on_refolded(turn)
+        self.requester.on_refolded(turn)
 
     # --- what follows from entries, ours and others' ------------------------------------------------------------------
 
@@ -201,6 +186,7 @@ class Node:
         GossipReceived: _on_gossip,
         MessageReceived: _on_message,
         EntriesVerified: lambda self, turn, event: self.exchange.on_verified(turn, event),
+        Refolded: _on_refolded,
         TimerFired: _on_timer,
         MeterRead: lambda self, turn, event: self.provider.on_meter(turn, event),
         MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
@@ -214,4 +200,21 @@ class Node:
         OuterStepped: lambda self, turn, event: self.requester.on_stepped(turn, event),
         ModelFinished: lambda self, turn, event: self.requester.on_model_finished(turn, event),
         LeadFailed: lambda self, turn, event: self.requester.on_lead_failed(turn, event),
+    }
+    _on_timer_of: ClassVar[Mapping[TimerKind, Callable[[Node, Turn, Timer], None]]] = {
+        TimerKind.SYNC: lambda self, turn, timer: self.exchange.on_timer(turn),
+        TimerKind.ADVERTISE: lambda self, turn, timer: self.provider.on_advertise(turn, timer),
+        TimerKind.REDIAL: lambda self, turn, timer: self.peers.on_redial(turn),
+        TimerKind.BIDS_CLOSE: lambda self, turn, timer: self.requester.on_bids_close(turn, timer.key, timer.number),
+        TimerKind.ASSIGN: lambda self, turn, timer: self.requester.on_assign(turn, ShardId(timer.key, timer.number)),
+        TimerKind.LEASES_DUE: lambda self, turn, timer: self.requester.on_leases_due(turn, timer.key),
+        TimerKind.PEER_GRACE: lambda self, turn, timer: self.requester.on_grace_over(turn, timer.key),
+        TimerKind.SHARD_READY_DUE: lambda self, turn, timer: self.requester.on_ready_due(
+            turn, ShardId(timer.key, timer.number)
+        ),
+        TimerKind.ROUND_DUE: lambda self, turn, timer: self.requester.on_round_due(turn, timer.key, timer.number),
+        TimerKind.RECEIPTS_DUE: lambda self, turn, timer: self.requester.on_receipts_due(turn, timer.key),
+        TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
+        TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester),
+        TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
     }

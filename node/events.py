@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.ledger import Ledger
 from node.energy.source import Forecast, Reading
 from node.matching.plan import Plan
 from protocol.envelope import Entry
@@ -32,6 +33,7 @@ class TimerKind(enum.Enum):
     RECEIPTS_DUE = "receipts due"
     LEASE_ENDS = "lease ends"
     RECONCILE = "reconcile"
+    REFOLD = "refold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,14 @@ class EntriesVerified:
     entries: tuple[Entry, ...]
     refusals: tuple[str, ...]
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refolded:
+    """The ledger of all entries that were stored when the fold ended; None, and why, if the store cannot be read."""
+
+    ledger: Ledger | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +215,7 @@ Event = (
     | GossipReceived
     | MessageReceived
     | EntriesVerified
+    | Refolded
     | TimerFired
     | MeterRead
     | MeterFailed

@@ -332,6 +332,8 @@ class Runtime:
                 return self._meter.read()
             case ac.Match():
                 return self._match(action)
+            case ac.Refold():
+                return self._refold()
             case _:
                 return self._trainer.carry_out(action)
 
@@ -350,6 +352,12 @@ class Runtime:
             return ev.Matched(action.job, plan, await self.compute(self.blobs.put, recorded), totals)
         except (LocalError, OSError) as error:
             return ev.LeadFailed(action.job, f"the matching could not be recorded: {error}")
+
+    async def _refold(self) -> Event:
+        try:
+            return ev.Refolded(await self.compute(snapshot.fold, self.genesis, self.store))
+        except LocalError as error:
+            return ev.Refolded(None, str(error))
 
     async def _verify(self, action: ac.Verify) -> None:
         """One batch at a time, so that their order is kept."""

@@ -37,6 +37,7 @@ NOTICES_MAX = 4096  # the oldest are forgotten
 READ_METER_MS = 5
 VERIFY_MS = 2
 MATCH_MS = 20
+REFOLD_MS = 20
 
 
 class Broken(AssertionError):
@@ -186,6 +187,8 @@ class Host:
                 blob = Blob(sha256=hashlib.sha256(instance).digest(), size_bytes=len(instance))
                 self.blobs.add(blob.sha256)
                 self._bring(MATCH_MS, ev.Matched(job, plan, blob, summary))
+            case ac.Refold():
+                self._bring(REFOLD_MS, ev.Refolded(snapshot.fold(self.world.genesis, self.store)))
             case ac.ReadMeter():
                 self.world.later(self, READ_METER_MS, self._read_meter)
             case _:
