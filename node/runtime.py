@@ -39,7 +39,7 @@ from node.data import DataClient, DataServer, data_url, make_certificate, reacha
 from node.energy.source import source_from_config
 from node.eventlog import EventLog
 from node.events import Event
-from node.exchange import open_entries, read_entries
+from node.exchange import read_entries
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
@@ -49,6 +49,7 @@ from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
 from node.turn import Identity
+from node.verifying import Verifying
 from protocol.direct import encode_direct
 from protocol.errors import Ignore, LocalError, Reject
 from protocol.gossip import Topics, judge
@@ -56,7 +57,6 @@ from protocol.identity import peer_id
 
 QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
-VERIFYING_MAX = 64  # batches of entries that wait to be verified; beyond it the newest are dropped
 SERVING_MAX = 64  # requests for entries under way, one message of each in memory; beyond it the newest are dropped
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
@@ -106,8 +106,7 @@ class Runtime:
         self._tasks = Tasks()
         self._sending = Lossy(self._tasks, SENDING_MAX, LinkError)
         self._serving = Lossy(self._tasks, SERVING_MAX, LinkError)
-        self._verifying = Lossy(self._tasks, VERIFYING_MAX, LinkError)
-        self._verify_turn = asyncio.Lock()
+        self._verifying = Verifying(network, self._put)
         self._remember_turn = asyncio.Lock()
         self._data_client = DataClient(self.keypair)
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit)
@@ -154,6 +153,7 @@ class Runtime:
         parts = {
             asyncio.create_task(self._loop(started)),
             asyncio.create_task(self._read_meter_each_slot()),
+            asyncio.create_task(self._verifying.run()),
             asyncio.create_task(self.stopping.wait()),
         }
         try:
@@ -321,7 +321,7 @@ class Runtime:
             case ac.Dial(address):
                 self._sending.start(self._dial(address))
             case ac.Verify():
-                self._verifying.start(self._verify(action))
+                self._verifying.take(action)
             case _:
                 self._tasks.start(self._answer(action))
 
@@ -358,11 +358,6 @@ class Runtime:
             return ev.Refolded(await self.compute(snapshot.fold, self.genesis, self.store))
         except LocalError as error:
             return ev.Refolded(None, str(error))
-
-    async def _verify(self, action: ac.Verify) -> None:
-        """One batch at a time, so that their order is kept."""
-        async with self._verify_turn:
-            await self._put(await self.compute(open_entries, action, self.node.identity.network))
 
     async def _send_entries(self, peer: bytes, ranges: Sequence[tuple[bytes, int]]) -> None:
         """One message after the other: who reads slowly is served slowly, and costs no memory."""
