@@ -9,15 +9,18 @@ from ledger.state import State
 from ledger.transitions import process_attestation
 from node.devnet.sites import DEMO_SITES, NETWORK_TIME_MS
 from node.energy.source import source_from_config
-from protocol.genesis import Clock, Genesis
 from protocol.messages import Attestation
-from tests.bench.bench_ledger import ENTRIES, feeds
+from tests.bench import histories
 from tests.bench.figures import Figure
+
+ENTRIES = 2_000
+AUTHORS = 20
 
 
 def figures() -> Iterator[Figure]:
-    genesis = Genesis(name="bench", clock=Clock(unix_ms=0, network_ms=0, speed=1), slot_ms=10_000)
-    entries = [(entry, Attestation.model_validate(entry.body)) for entry in feeds(genesis)]
+    genesis = histories.genesis()
+    feeds = histories.feeds(ENTRIES, AUTHORS, genesis.network_id())
+    entries = [(entry, Attestation.model_validate(entry.body)) for entry in feeds]
     state = State(genesis.slot_ms, 0)
     began = time.perf_counter()
     for entry, attestation in entries:
