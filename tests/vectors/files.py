@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.vectors import checkpoints, encodings, entries, merkle, signatures, transitions
 
+FOLDER = Path(__file__).parent
 MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
     "encodings": encodings.make,
     "signatures": signatures.make,
@@ -21,7 +22,7 @@ MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def path(name: str) -> Path:
-    return Path(__file__).parent / f"{name}.json"
+    return FOLDER / f"{name}.json"
 
 
 def rendered(name: str) -> str:
