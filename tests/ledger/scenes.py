@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from protocol.envelope import Entry
 from tests.builders import SLOT_MS, History, keypair
+
+# Told of every verdict that a test asserts: the entry, and the check that it breaks, None where it counts. The vectors
+# are made so.
+OBSERVERS: list[Callable[[History, Entry, int | None], None]] = []
 
 OWNER, PROVIDER, OTHER = (keypair(n) for n in range(3))
 
@@ -86,8 +91,12 @@ def assert_void(history: History, entry: Entry, check: int, complaint: str = "")
     assert reason.startswith(f"check {check}: "), reason
     assert complaint in reason
     assert history.broken == []
+    for observe in OBSERVERS:
+        observe(history, entry, check)
 
 
 def assert_valid(history: History, entry: Entry) -> None:
     assert history.void(entry) is None
     assert history.broken == []
+    for observe in OBSERVERS:
+        observe(history, entry, None)

@@ -11,11 +11,8 @@ from protocol.messages import BODIES
 
 from . import test_transitions_delivering, test_transitions_offering, test_transitions_placing
 
-TESTS = [
-    name
-    for module in (test_transitions_offering, test_transitions_placing, test_transitions_delivering)
-    for name in dir(module)
-]
+MODULES = (test_transitions_offering, test_transitions_placing, test_transitions_delivering)
+TESTS = [name for module in MODULES for name in dir(module)]
 
 
 def checks(kind: str) -> list[int]:

@@ -43,6 +43,15 @@ def encoded(point: Point) -> bytes:
     return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
 
 
+def decoded(spelled: bytes) -> Point:
+    """The point that 32 bytes stand for. Raises ValueError if there is none."""
+    number = int.from_bytes(spelled, "little")
+    point = point_of(number & 2**255 - 1)
+    if point is None:
+        raise ValueError("no point")
+    return (P - point[0], point[1]) if number >> 255 else point
+
+
 def challenge(r: bytes, public: bytes, message: bytes) -> int:
     return int.from_bytes(hashlib.sha512(r + public + message).digest(), "little") % L
 

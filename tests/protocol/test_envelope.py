@@ -13,19 +13,10 @@ from protocol.codec import VALUE_MAX_BYTES, decode, encode
 from protocol.envelope import DOMAIN, NO_PREV, REFS_MAX, is_signed, open_entry, parse
 from protocol.errors import Reject
 from protocol.messages import INTEGER_MAX
-from tests.builders import NOW_MS, digest, entry, genesis, job, keypair
+from tests.builders import NOW_MS, digest, entry, job, keypair
+from tests.vectors.entries import CHECK_OF, FIELDS, IMPOSSIBLE, NETWORK, REAL, spelled
 
 from .values import arrays_like, near
-
-NETWORK = genesis().network_id()
-REAL = entry(kind="job", refs=(digest("ref"),), body=job().model_dump())
-FIELDS = ("version", "network", "kind", "author", "seq", "prev", "time_ms", "refs", "body", "sig")
-
-
-def spelled(**changes: Any) -> bytes:
-    """The bytes of an entry with some of its ten fields replaced after signing."""
-    fields = dict(zip(FIELDS, decode(REAL.raw), strict=True)) | changes
-    return encode(tuple(fields.values()))
 
 
 def test_an_entry_reads_as_it_was_sealed() -> None:
@@ -75,22 +66,6 @@ def test_a_signature_for_another_purpose_is_no_signature_of_an_entry() -> None:
     for message in (nine, b"heliotrope-advert/v1\0" + nine, DOMAIN[:-1] + nine):
         with pytest.raises(Reject, match=r"^check 11: invalid signature"):
             open_entry(spelled(sig=keypair(0).sign(message)), NETWORK)
-
-
-CHECK_OF = {"version": 3, "network": 4, "author": 4, "prev": 4, "kind": 5, "seq": 6, "time_ms": 6, "refs": 7, "body": 8}
-CHECK_OF |= {"sig": 9}
-IMPOSSIBLE: dict[str, list[Any]] = {
-    "version": [0, 2, True, "1", None, (), "9" * 4000],
-    "network": [b"", bytes(31), bytes(33), "x" * 32, None],
-    "kind": ["", "a" * 33, b"job", None, 1, "Job", "1job", "_job", "job\n", "job ", "\x1b[2J", "jöb", "a-b"],
-    "author": [b"", bytes(31), bytes(33), "x" * 32, None],
-    "seq": [-1, True, "0", None, b"\0"],
-    "prev": [b"", bytes(31), bytes(33), None],
-    "time_ms": [-1, False, "0", None],
-    "refs": [None, digest("x"), (bytes(31),), (bytes(33),), ("x" * 32,), (None,), (digest("x"),) * (REFS_MAX + 1)],
-    "body": [None, (), "", b"", 1],
-    "sig": [None, b"", bytes(63), bytes(65), "x" * 64],
-}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Vectors: what any implementation of the protocol must make of these bytes. `python -m tests.vectors` writes them."""

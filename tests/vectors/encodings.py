@@ -89,7 +89,7 @@ REFUSED: dict[str, tuple[str, int, str]] = {
     "timestamp 64": ("d7 ff 0000000000000000", 0, "an extension"),
     "integer of 2 to 53": ("cf 0020000000000000", 0, "integer 9007199254740992 beyond ±(2^53-1)"),
     "integer of minus 2 to 53": ("d3 ffe0000000000000", 0, "integer -9007199254740992 beyond ±(2^53-1)"),
-    "integer of 2 to 64 minus 1": ("92 00 cf ffffffffffffffff", 2, "beyond ±(2^53-1)"),
+    "integer of 2 to 64 minus 1": ("92 00 cf ffffffffffffffff", 2, "integer 18446744073709551615 beyond ±(2^53-1)"),
     "string that is no UTF-8": ("a3 6162ff", 3, "not UTF-8"),
     "string with an encoded surrogate": ("a3 eda080", 1, "not UTF-8"),
     "string with an overlong slash": ("a2 c0af", 1, "not UTF-8"),

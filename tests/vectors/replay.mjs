@@ -1,0 +1,159 @@
+// Replays all vectors in another language: `node tests/vectors/replay.mjs`. Prints the number of cases of each list, as
+// JSON, and fails with the names of those where the two implementations differ.
+
+import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  Refused, decode, encode, openEntry, openNote, openProof, peerId, rootOf, verify, verifyConsistency, verifyInclusion,
+} from "./protocol.mjs";
+
+const load = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), "utf8"));
+const hex = (text) => Buffer.from(text, "hex");
+const counts = {};
+const differing = [];
+
+class Differs extends Error {}
+
+function expect(condition, what) {
+  if (!condition) throw new Differs(what);
+}
+
+function same(found, expected) {
+  expect(JSON.stringify(found) === JSON.stringify(expected), `${JSON.stringify(found)} is not ${JSON.stringify(expected)}`);
+}
+
+function refused(act) {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof Refused) return error;
+    throw error;
+  }
+  throw new Differs("it was accepted");
+}
+
+function replay(file, list, cases, act) {
+  counts[`${file} ${list}`] = cases.length;
+  for (const each of cases) {
+    try {
+      act(each);
+    } catch (error) {
+      differing.push(`${file} ${list}: ${each.name}: ${error instanceof Differs ? "" : error.constructor.name} ${error.message}`);
+    }
+  }
+}
+
+/** Every list of a file, each with what must hold of its cases; a list that nobody knows is an error. */
+function replayFile(file, acts) {
+  const lists = load(file);
+  same(Object.keys(lists).sort(), Object.keys(acts(lists)).sort());
+  for (const [list, act] of Object.entries(acts(lists))) replay(file, list, lists[list], act);
+}
+
+const read = (written) => {
+  if (Array.isArray(written)) return written.map(read);
+  if (written === null || typeof written !== "object") return written;
+  return "bytes" in written ? hex(written.bytes) : new Map(written.map.map(([key, value]) => [key, read(value)]));
+};
+const written = (value) => {
+  if (Buffer.isBuffer(value)) return { bytes: value.toString("hex") };
+  if (value instanceof Map) return { map: [...value].map(([key, item]) => [key, written(item)]) };
+  return Array.isArray(value) ? value.map(written) : value;
+};
+const isNetwork = ({ genesis, id }) => {
+  expect(encode(decode(hex(genesis))).equals(hex(genesis)), "genesis is not canonical");
+  same(createHash("sha256").update(hex(genesis)).digest("hex"), id);
+};
+
+replayFile("encodings", () => ({
+  accepted: ({ value, raw }) => {
+    same(written(decode(hex(raw))), value);
+    same(encode(read(value)).toString("hex"), raw);
+  },
+  refused: ({ raw, offset }) => same(refused(() => decode(hex(raw))).offset, offset),
+}));
+
+const isVerified = ({ public: key, message, signature, accepted }) =>
+  same(verify(hex(key), hex(message), hex(signature)), accepted);
+replayFile("signatures", () => ({ speccheck: isVerified, ordinary: isVerified }));
+
+replayFile("entries", ({ networks: [{ id: network }] }) => ({
+  networks: isNetwork,
+  accepted: (expected) => {
+    const entry = openEntry(hex(expected.raw), hex(network));
+    for (const name of ["id", "author", "prev"]) same(entry[name].toString("hex"), expected[name]);
+    same(peerId(entry.author), expected.peer_id);
+    same([entry.kind, entry.seq, entry.timeMs], [expected.kind, expected.seq, expected.time_ms]);
+    same(entry.refs.map((ref) => ref.toString("hex")), expected.refs);
+  },
+  refused: ({ raw, check }) => same(refused(() => openEntry(hex(raw), hex(network))).check, check),
+}));
+
+const includes = ({ root, size, index, leaf, proof }) => verifyInclusion(hex(root), size, index, hex(leaf), proof.map(hex));
+const continues = ({ old_size, old_root, size, root, proof }) =>
+  verifyConsistency(old_size, hex(old_root), size, hex(root), proof.map(hex));
+replayFile("merkle", () => ({
+  roots: ({ leaves, root }) => same(rootOf(leaves.map(hex)).toString("hex"), root),
+  inclusion: includes,
+  consistency: continues,
+  refused_inclusion: (spoilt) => void refused(() => includes(spoilt)),
+  refused_consistency: (spoilt) => void refused(() => continues(spoilt)),
+}));
+
+replayFile("checkpoints", ({ networks: [{ id, witnesses }] }) => {
+  const note = (text) => openNote(text, hex(id), witnesses.map(hex));
+  const proof = (text) => openProof(text, hex(id), witnesses.map(hex));
+  return {
+    networks: (network) => {
+      isNetwork(network);
+      same(decode(hex(network.genesis)).get("witnesses").map((key) => key.toString("hex")), network.witnesses);
+    },
+    accepted: (expected) => {
+      const found = note(expected.note);
+      same([found.author.toString("hex"), found.size, found.root.toString("hex")], [expected.author, expected.size, expected.root]);
+      same([Object.entries(found.cosignedAtS).sort(), found.final], [Object.entries(expected.cosigned_at_s).sort(), expected.final]);
+    },
+    refused: (expected) => void refused(() => note(expected.note)),
+    proofs: (expected) => {
+      const found = proof(expected.proof);
+      same([found.entry.id.toString("hex"), found.size, found.final], [expected.entry, expected.size, expected.final]);
+    },
+    refused_proofs: (expected) => void refused(() => proof(expected.proof)),
+  };
+});
+
+// The rules of the transitions are not written a second time. But all that a case consists of must hold together: its
+// entries, their feeds, and what they and the state after them refer to.
+replayFile("transitions", ({ entries, networks }) => {
+  const opened = new Map();
+  for (const { name, raw } of entries) {
+    const network = networks.find(({ id }) => raw.includes(id));
+    opened.set(name, openEntry(hex(raw), hex(network.id)));
+  }
+  return {
+    networks: isNetwork,
+    entries: ({ name }) => same(opened.get(name).id.toString("hex"), name),
+    cases: ({ kind, pre, entry, post, check }) => {
+      same(opened.get(entry).kind, kind);
+      expect((post === undefined) !== (check === undefined), "either a state follows or a check is broken");
+      const heads = new Map();
+      const known = new Set();
+      for (const id of [...pre, entry]) {
+        const { author, seq, prev, refs } = opened.get(id);
+        const head = heads.get(author.toString("hex")) ?? { seq: -1, id: "00".repeat(32) };
+        same([seq, prev.toString("hex")], [head.seq + 1, head.id]);
+        expect(refs.every((ref) => known.has(ref.toString("hex"))), "a reference to what did not come before");
+        heads.set(author.toString("hex"), { seq, id });
+        known.add(id);
+      }
+      for (const id of JSON.stringify(post ?? {}).match(/[0-9a-f]{64}/g) ?? [])
+        expect(known.has(id) || [...known].some((name) => encode(opened.get(name).body).includes(hex(id))) || heads.has(id), `${id} comes from nowhere`);
+    },
+  };
+});
+
+if (differing.length > 0) {
+  console.error(differing.join("\n"));
+  process.exit(1);
+}
+console.log(JSON.stringify(counts));
