@@ -151,11 +151,12 @@ class Ledger:
         self.heads[author] = entry
         self.trees[author].append(entry.id)
         self.positions[entry.id] = len(self.positions) + 1
-        if author in self._waiting or not all(map(self.is_judged, entry.refs)):
+        if author in self._waiting or (entry.refs and not all(map(self.is_judged, entry.refs))):
             self._wait(entry)
             return self._judge_ready([author])
         transitions.apply(self.state, entry)
-        return [entry, *self._judge_ready(list(self._blocked_on.pop(entry.id, ())))]
+        released = self._blocked_on.pop(entry.id, None)
+        return [entry] if released is None else [entry, *self._judge_ready(list(released))]
 
     def _wait(self, entry: Entry) -> None:
         self._pending.add(entry.id)

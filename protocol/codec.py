@@ -80,6 +80,8 @@ def _with_tuples(container: Any, array_max: int, depth: int) -> Any:
         if kind is int:
             if not -INTEGER_MAX <= item <= INTEGER_MAX:
                 raise ValueError("an integer out of bounds")
+        elif kind is bytes or kind is str:
+            continue
         elif kind is list or kind is dict:
             container[place] = _with_tuples(item, array_max, depth + 1)
         elif kind is float:
