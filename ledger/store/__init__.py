@@ -59,7 +59,7 @@ class Store(Protocol):
 
     def append(self, entries: Sequence[Entry], durable: bool) -> None:
         """Store entries that continue their feeds. Whoever signed one of them needs `durable`: a node that lost its own
-        tail would sign a seq twice. Raises ValueError if an author and seq is there already."""
+        tail would sign a seq twice. Raises ValueError for one that is not the next of its feed."""
         ...
 
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:

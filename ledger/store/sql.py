@@ -9,7 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from ledger.feed import ForkProof
 from ledger.store import Checkpoint
@@ -35,7 +35,9 @@ from protocol.errors import LocalError, VerificationFailed
 
 REPLAY_PAGE = 1024  # entries read at a time
 EPOCH_BYTES = 16
-ENTRY = "SELECT position, author, seq, id, raw, sum FROM entry"
+ENTRY = "SELECT position, author, seq, id, raw, sum FROM"
+AFTER = f"{ENTRY} entry WHERE position > ? ORDER BY position LIMIT ?"
+HEADS = f"{ENTRY} entry WHERE position IN (SELECT max(position) FROM entry GROUP BY author)"
 Row: TypeAlias = tuple[Any, ...]
 Chance: TypeAlias = Callable[[int], bytes]  # so many random bytes
 
@@ -49,11 +51,17 @@ class SqlStore(ABC):
         # A transaction belongs to its connection: without this, another thread would read what is not committed yet.
         self._turn = threading.Lock()
         # Guarded by the turn, and moved only after COMMIT:
-        self._authors: dict[bytes, int] = {}
+        self._authors: dict[bytes, int] = {}  # key → number
+        self._newest: dict[int, int] = {}  # number → seq, of the feeds that were appended to
         self._position = 0
         self._epoch = b""
 
     # --- what an engine adds: all of it is called in turn -----------------------------------------------------------
+
+    # Whole queries, since the engines index entries in different ways.
+    of_id: ClassVar[str]  # entries by id key
+    of_feed: ClassVar[str]  # entries by author, from a seq and below another, in order
+    newest_seq: ClassVar[str]  # of an author
 
     @abstractmethod
     def _execute(self, query: str, parameters: Row = ()) -> list[Row]:
@@ -117,6 +125,7 @@ class SqlStore(ABC):
     def append(self, entries: Sequence[Entry], durable: bool) -> None:
         with self._turn, self._explained():
             fresh: dict[bytes, int] = {}
+            newest: dict[int, int] = {}
             rows: list[Row] = []
             position = self._position
             for entry in entries:
@@ -124,17 +133,29 @@ class SqlStore(ABC):
                 number = self._authors.get(entry.author) or fresh.get(entry.author)
                 if number is None:
                     number = fresh[entry.author] = len(self._authors) + len(fresh) + 1
+                    newest[number] = -1
+                elif number not in newest:
+                    newest[number] = self._newest_seq(number)
                 seq, raw, key = entry.seq, entry.raw, id_key(entry.id)
+                if seq != newest[number] + 1:
+                    raise ValueError(f"{entry!r} does not continue its feed: the next seq is {newest[number] + 1}")
+                newest[number] = seq
                 rows.append((position, number, seq, key, raw, entry_sum(position, number, seq, key, raw)))
             with self._transaction(durable):
                 for author, number in fresh.items():
                     self._upsert(AUTHOR, (number, author))
                 self._insert_entries(rows)
             self._authors.update(fresh)
+            self._newest.update(newest)
             self._position = position
 
+    def _newest_seq(self, author: int) -> int:
+        known = self._newest.get(author)
+        found: int = self._execute(self.newest_seq, (author,))[0][0] if known is None else known
+        return found
+
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        rows = self._entries("WHERE position > ? ORDER BY position LIMIT ?", (after, limit))
+        rows = self._entries(AFTER, (after, limit))
         return [(position, raw) for position, _, _, _, raw, _ in rows]
 
     def replay(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -143,26 +164,23 @@ class SqlStore(ABC):
             after = rows[-1][0]
 
     def feed(self, author: bytes, from_seq: int, limit: int) -> list[bytes]:
-        rows = self._entries(
-            "WHERE author = ? AND seq >= ? ORDER BY seq LIMIT ?", (self._authors.get(author, -1), from_seq, limit)
-        )
+        number = self._authors.get(author)
+        rows = self._entries(self.of_feed, (number, from_seq, from_seq + limit)) if number else []
         return [row[4] for row in rows]
 
     def ids(self, author: bytes, from_seq: int, limit: int) -> list[bytes]:
         return [id_of(raw) for raw in self.feed(author, from_seq, limit)]
 
     def entry(self, entry_id: bytes) -> bytes | None:
-        found = [row[4] for row in self._entries("WHERE id = ?", (id_key(entry_id),)) if id_of(row[4]) == entry_id]
+        found = [row[4] for row in self._entries(self.of_id, (id_key(entry_id),)) if id_of(row[4]) == entry_id]
         found += [raw for _, raw in self._rows(ASIDE, "WHERE id = ?", (entry_id,))]
         return found[0] if found else None
 
     def heads(self) -> list[bytes]:
-        newest = "(SELECT author, max(seq) FROM entry GROUP BY author)"
-        return [row[4] for row in self._entries(f"WHERE (author, seq) IN {newest}")]
+        return [row[4] for row in self._entries(HEADS)]
 
-    def _entries(self, where: str, parameters: Row = ()) -> list[Row]:
-        with self._turn, self._explained():
-            rows = self._execute(f"{ENTRY} {where}", parameters)
+    def _entries(self, query: str, parameters: Row = ()) -> list[Row]:
+        rows = self._turned(query, parameters)
         for position, author, seq, key, raw, stored in rows:
             if entry_sum(position, author, seq, key, raw) != stored:
                 raise damaged(self.name, f"entry {position} is damaged")
@@ -267,7 +285,7 @@ class SqlStore(ABC):
         """Pages of their own turns: the node goes on meanwhile."""
         authors = set(self._authors.values())
         last = 0
-        while rows := self._turned(f"{ENTRY} WHERE position > ? ORDER BY position LIMIT ?", (last, REPLAY_PAGE)):
+        while rows := self._turned(AFTER, (last, REPLAY_PAGE)):
             for position, author, seq, key, raw, stored in rows:
                 if position != last + 1:
                     yield f"entries {last + 1} to {position - 1} are missing"

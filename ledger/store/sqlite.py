@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ledger.store.rows import id_key, row_sum
 from ledger.store.schema import SQLITE
-from ledger.store.sql import Chance, Row, SqlStore, damaged
+from ledger.store.sql import ENTRY, Chance, Row, SqlStore, damaged
 from protocol.envelope import parse
 from protocol.errors import LocalError
 
@@ -33,8 +33,18 @@ WAL_PAGES = 4096  # 16 MiB between checkpoints: a page that several batches touc
 DAMAGES_MAX = 100  # that a check lists of the file's structure
 
 
+# The parts of the indexes of entries (see `schema`), to be joined with one.
+PARTS = """WITH RECURSIVE part (n) AS
+    (SELECT 0 UNION ALL SELECT n + 1 FROM part WHERE n < (SELECT max(position) >> 14 FROM entry))"""
+
+
 class SqliteStore(SqlStore):
     """See `Store`. `path` may be ":memory:" for a simulated node, which brings its own chance."""
+
+    of_id = f"{PARTS} {ENTRY} part CROSS JOIN entry ON position >> 14 = n AND id = ?"
+    of_feed = f"""{PARTS} {ENTRY} part CROSS JOIN entry
+        ON position >> 14 = n AND author = ? AND seq >= ? AND seq < ? ORDER BY seq"""
+    newest_seq = f"{PARTS} SELECT max((SELECT max(seq) FROM entry WHERE position >> 14 = n AND author = ?)) FROM part"
 
     def __init__(self, path: Path | str, network: bytes, chance: Chance = os.urandom) -> None:
         """Open or create. Raises LocalError for a file of another network or program, a later schema, a damaged file,
