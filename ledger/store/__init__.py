@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ledger.feed import ForkProof
 from protocol.envelope import Entry
+from protocol.errors import LocalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +145,18 @@ class Store(Protocol):
         ...
 
 
-def open_store(path: Path, network: bytes) -> Store:
-    """The store in this file. Raises LocalError."""
-    from ledger.store.sqlite import SqliteStore
+def open_store(path: Path, network: bytes, dsn: str | None = None) -> Store:
+    """The store in the database that `dsn` names, else in the file. Raises LocalError."""
+    if dsn is None:
+        from ledger.store.sqlite import SqliteStore
 
-    return SqliteStore(path, network)
+        return SqliteStore(path, network)
+    try:
+        from ledger.store.postgres import PostgresStore
+    except ImportError as error:
+        raise LocalError(
+            "HEL-STORE-005",
+            f"the ledger is to rest in PostgreSQL, and its driver is not there: {error}",
+            "Install Heliotrope with the extra `postgres`.",
+        ) from None
+    return PostgresStore(dsn, network)

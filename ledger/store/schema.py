@@ -114,8 +114,18 @@ SQLITE = (
 )
 
 
-def _in_postgres(statement: str) -> str:
-    return statement.replace("INTEGER", "BIGINT").replace("BLOB", "BYTEA")
-
-
-POSTGRES = (Migration(2, "the tables of SQLite's schema 2", [_in_postgres(table) for table in TABLES]),)
+POSTGRES = (
+    Migration(
+        2,
+        "the tables of SQLite's schema 2, with indexes as a server keeps them: undivided",
+        (
+            *(
+                statement.replace("INTEGER", "BIGINT").replace("BLOB", "BYTEA")
+                for statement in TABLES
+                if statement not in ENTRY_INDEXES
+            ),
+            "CREATE UNIQUE INDEX entry_of_feed ON entry (author, seq) INCLUDE (position)",
+            "CREATE INDEX entry_of_id ON entry (id)",
+        ),
+    ),
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, ClassVar, TypeAlias
 
 from ledger.feed import ForkProof
@@ -35,6 +35,7 @@ from protocol.errors import LocalError, VerificationFailed
 
 REPLAY_PAGE = 1024  # entries read at a time
 EPOCH_BYTES = 16
+NOBODY = b""  # holds a store that was closed
 ENTRY = "SELECT position, author, seq, id, raw, sum FROM"
 AFTER = f"{ENTRY} entry WHERE position > ? ORDER BY position LIMIT ?"
 HEADS = f"{ENTRY} entry WHERE position IN (SELECT max(position) FROM entry GROUP BY author)"
@@ -48,6 +49,7 @@ class SqlStore(ABC):
     def __init__(self, name: str, chance: Chance) -> None:
         self.name = name
         self._chance = chance
+        self._opened = ExitStack()
         # A transaction belongs to its connection: without this, another thread would read what is not committed yet.
         self._turn = threading.Lock()
         # Guarded by the turn, and moved only after COMMIT:
@@ -81,11 +83,17 @@ class SqlStore(ABC):
     @abstractmethod
     def _check_structure(self) -> Iterator[str]: ...
 
+    @abstractmethod
+    def compact(self) -> None: ...
+
     # --- opening ----------------------------------------------------------------------------------------------------
 
     def _begin(self, network: bytes, is_tail_lost: bool, holder: bytes) -> None:
         """Within the opening transaction: compare the network, note who holds the store, renew the epoch if need be."""
+        self._position = self._execute("SELECT coalesce(max(position), 0) FROM entry")[0][0]
         stored = self._meta("network")
+        if stored is None and self._position:
+            raise damaged(self.name, "meta network is missing")
         if stored is None:
             self._set_meta("network", network)
         elif stored != network:
@@ -103,7 +111,6 @@ class SqlStore(ABC):
         self._epoch = epoch
         authors = self._sound(AUTHOR, self._execute(AUTHOR.select()))
         self._authors = {key: number for number, key in authors}
-        self._position = self._execute("SELECT coalesce(max(position), 0) FROM entry")[0][0]
 
     def _meta(self, name: str) -> bytes | None:
         rows = self._sound(META, self._execute(META.select("WHERE name = ?"), (name,)))
@@ -283,7 +290,9 @@ class SqlStore(ABC):
 
     def _check_rows(self) -> Iterator[str]:
         """Pages of their own turns: the node goes on meanwhile."""
-        authors = set(self._authors.values())
+        authors = {row[0] for row in self._turned(AUTHOR.select())}
+        names = {row[0] for row in self._turned(META.select())}
+        yield from (f"meta {name} is missing" for name in ("network", "epoch", "holder") if name not in names)
         last = 0
         while rows := self._turned(AFTER, (last, REPLAY_PAGE)):
             for position, author, seq, key, raw, stored in rows:
@@ -299,6 +308,15 @@ class SqlStore(ABC):
         kept = self.snapshot()
         for _ in kept[1] if kept else ():
             pass  # the first damaged part ends the check: the snapshot is made anew as a whole
+
+    def close(self) -> None:
+        with self._turn:
+            self._opened.close()
+
+    def _release(self) -> None:
+        """Say that all is there. Where disk or server take no last word, the next opening asks what was lost."""
+        with suppress(LocalError), self._explained(), self._transaction(durable=True):
+            self._set_meta("holder", NOBODY)
 
     def _turned(self, query: str, parameters: Row = ()) -> list[Row]:
         with self._turn, self._explained():

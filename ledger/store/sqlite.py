@@ -13,20 +13,20 @@ start, which reads the whole file.
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from ledger.store.rows import id_key, row_sum
 from ledger.store.schema import SQLITE
-from ledger.store.sql import ENTRY, Chance, Row, SqlStore, damaged
+from ledger.store.sql import ENTRY, NOBODY, Chance, Row, SqlStore, damaged
 from protocol.envelope import parse
 from protocol.errors import LocalError
 
 SCHEMA_VERSION = SQLITE[-1].number
-NOBODY = b""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 CACHE_KIB = 64 * 1024  # the indexes of some million entries: appending reads nothing
 WAL_PAGES = 4096  # 16 MiB between checkpoints: a page that several batches touch is written to the file once
@@ -58,6 +58,8 @@ class SqliteStore(SqlStore):
             self._connection = opened.enter_context(
                 closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
             )
+            # A flipped bit may turn bytes into text: then the row's checksum should say so, not the decoder.
+            self._connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
             self._open(network)
             opened.callback(self._release)
             self._opened = opened.pop_all()
@@ -97,15 +99,6 @@ class SqliteStore(SqlStore):
         with self._turn, self._explained():
             self._execute("VACUUM")
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-    def close(self) -> None:
-        with self._turn:
-            self._opened.close()
-
-    def _release(self) -> None:
-        """Say that all is there. Where the disk does not let us, the next opening asks which boot it was."""
-        with suppress(LocalError), self._explained(), self._transaction(durable=True):
-            self._set_meta("holder", NOBODY)
 
     # --- as an engine -----------------------------------------------------------------------------------------------
 
@@ -147,14 +140,18 @@ class SqliteStore(SqlStore):
 
     def _check_structure(self) -> Iterator[str]:
         """On a connection of its own, where there is a file: the node goes on meanwhile."""
-        with self._explained():
-            if self._path is None:
-                return
+        if self._path is None:
+            return
+        made = SqliteStore(":memory:", b"", bytes)
+        with closing(made), self._explained():
             reader = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
             with closing(reader):
                 for (found,) in reader.execute(f"PRAGMA integrity_check({DAMAGES_MAX})"):
                     if found != "ok":
                         yield f"in the file's structure: {found}"
+                definitions = "SELECT type, name, sql FROM sqlite_master"
+                for kind, name, _ in {*made._execute(definitions)} ^ {*reader.execute(definitions)}:
+                    yield f"in the file's structure: the {kind} {name} is not as this program makes it"
 
 
 def _fork_seq(a: bytes, b: bytes) -> int:

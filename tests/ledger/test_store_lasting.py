@@ -1,0 +1,156 @@
+"""What a store promises from one opening to the next, in a file and in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.feed import ForkProof
+from ledger.ledger import replay
+from ledger.store import Store
+from ledger.store.schema import POSTGRES, SQLITE
+from protocol.errors import LocalError
+from tests.builders import digest, entry, feed, genesis, keypair, whole_history
+
+from .facts import facts
+from .places import NETWORK, Open, crash, place_of
+
+A, B = keypair(0), keypair(1)
+
+
+@pytest.fixture(params=["file", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    return place_of(request.param, tmp_path / "ledger.db", request)
+
+
+def content(store: Store) -> dict[str, Any]:
+    """All that can be asked of a store, but its epoch."""
+    snapshot = store.snapshot()
+    entries = list(store.replay())
+    return {
+        "entries": entries,
+        "position": store.position,
+        "heads": sorted(store.heads()),
+        "feeds": [store.feed(author.public, 0, 100) for author in (A, B)],
+        "forks": [(proof.a.raw, proof.b.raw) for proof in store.forks()],
+        "asides": store.asides(),
+        "checkpoints": store.checkpoints(),
+        "cursors": store.cursors(),
+        "cosigned": store.cosigned("origin"),
+        "snapshot": None if snapshot is None else (snapshot[0], list(snapshot[1])),
+    }
+
+
+def fill(store: Store) -> None:
+    """Something of everything."""
+    other = entry(A, seq=2, prev=feed(A, 2)[-1].id, kind="other")
+    store.append([*feed(A, 3), *feed(B, 2)], durable=False)
+    store.add_fork(ForkProof(feed(A, 3)[2], other))
+    store.add_aside([other])
+    store.set_checkpoint(A.public, 2, "two", final=True)
+    store.set_cursor(B.public, b"cursor")
+    store.advance_cosigned("origin", 0, 2, digest("root"))
+    store.save_snapshot(4, [b"a", b"b"])
+
+
+def refused(place: Open, network: bytes = NETWORK) -> LocalError:
+    with pytest.raises(LocalError) as failure:
+        place(network)
+    assert failure.value.remedy
+    return failure.value
+
+
+def test_the_ledger_is_the_same_after_opening_again(place: Open) -> None:
+    history = whole_history()
+    with closing(place()) as store:
+        store.append(history.entries, durable=True)
+    with closing(place()) as store:
+        again = replay(genesis(), (raw for _, raw in store.replay()), store.forks())
+        store.append([entry(keypair(8))], durable=True)
+    assert facts(again) == facts(history.ledger)
+
+
+@pytest.mark.parametrize("end", [Store.close, crash])
+def test_all_is_there_after_any_end(place: Open, end: Any) -> None:
+    store = place()
+    fill(store)
+    before = content(store)
+    store.close() if end is Store.close else crash(store)
+    with closing(place()) as store:
+        assert content(store) == before
+        assert list(store.check()) == []
+        store.append([*feed(B, 3)[2:], entry(keypair(2))], durable=True)
+        with pytest.raises(ValueError, match="does not continue its feed"):
+            store.append(feed(A, 1), durable=True)
+        assert store.position == before["position"] + 2
+
+
+def test_the_epoch_stays_after_a_clean_end(place: Open) -> None:
+    epochs = set()
+    for _ in range(3):
+        with closing(place()) as store:
+            epochs.add(store.epoch)
+            store.append([entry(keypair(store.position))], durable=False)
+    assert len(epochs) == 1
+
+
+def test_the_parts_of_an_interrupted_snapshot_are_gone_with_the_next(place: Open) -> None:
+    store = place()
+    store.save_snapshot(0, [b"old"])
+
+    def die() -> Iterator[bytes]:
+        yield b"half"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.save_snapshot(0, die())
+    crash(store)
+    with closing(place()) as store:
+        assert content(store)["snapshot"] == (0, [b"old"])
+        store.save_snapshot(0, [b"new"])
+        assert store._turned("SELECT data FROM snapshot_part") == [(b"new",)]
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_of_another_network_is_refused_and_goes_on_in_its_own(place: Open) -> None:
+    with closing(place()) as store:
+        fill(store)
+        before, epoch = content(store), store.epoch
+    errors = [refused(place, digest("other")) for _ in range(2)]  # with their tracebacks, and all that those refer to
+    assert {error.code for error in errors} == {"HEL-LEDGER-004"}
+    assert NETWORK.hex()[:16] in errors[0].cause
+    assert digest("other").hex()[:16] in errors[0].cause
+    with closing(place()) as store:
+        assert (content(store), store.epoch) == (before, epoch)
+
+
+def test_a_second_opening_is_refused_until_the_first_is_gone(place: Open) -> None:
+    store = place()
+    assert refused(place).code == "HEL-LEDGER-005"
+    fill(store)
+    store.close()
+    place().close()
+
+
+@pytest.mark.parametrize("number", [3, 99])
+def test_a_later_schema_is_refused(place: Open, number: int) -> None:
+    with closing(place()) as store:
+        if "PostgreSQL" in store.name:
+            store._set_meta("schema", b"%d" % number)
+        else:
+            store._execute(f"PRAGMA user_version={number}")
+    error = refused(place)
+    assert error.code == "HEL-LEDGER-003"
+    assert f"schema {number}, this program reads 2" in error.cause
+
+
+def test_migrations_are_numbered_and_say_why() -> None:
+    assert [migration.number for migration in SQLITE] == list(range(1, len(SQLITE) + 1))
+    assert SQLITE[-1].number == POSTGRES[-1].number
+    assert all(migration.reason for migration in (*SQLITE, *POSTGRES))
