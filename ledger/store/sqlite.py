@@ -137,6 +137,8 @@ class SqliteStore(SqlStore):
                     "Free some space on its disk, or move the home to a larger one.",
                 ) from None
             raise damaged(self.name, str(error)) from None
+        except UnicodeDecodeError as error:  # from a message of SQLite's that quotes the damaged part
+            raise damaged(self.name, f"its tables' definitions are no text: {error}") from None
 
     def _check_structure(self) -> Iterator[str]:
         """On a connection of its own, where there is a file: the node goes on meanwhile."""

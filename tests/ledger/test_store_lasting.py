@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ledger.feed import ForkProof
 from ledger.ledger import replay
 from ledger.store import Store
 from ledger.store.schema import POSTGRES, SQLITE
@@ -17,44 +16,12 @@ from protocol.errors import LocalError
 from tests.builders import digest, entry, feed, genesis, keypair, whole_history
 
 from .facts import facts
-from .places import NETWORK, Open, crash, place_of
-
-A, B = keypair(0), keypair(1)
+from .places import NETWORK, A, B, Open, content, crash, fill, place_of
 
 
 @pytest.fixture(params=["file", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     return place_of(request.param, tmp_path / "ledger.db", request)
-
-
-def content(store: Store) -> dict[str, Any]:
-    """All that can be asked of a store, but its epoch."""
-    snapshot = store.snapshot()
-    entries = list(store.replay())
-    return {
-        "entries": entries,
-        "position": store.position,
-        "heads": sorted(store.heads()),
-        "feeds": [store.feed(author.public, 0, 100) for author in (A, B)],
-        "forks": [(proof.a.raw, proof.b.raw) for proof in store.forks()],
-        "asides": store.asides(),
-        "checkpoints": store.checkpoints(),
-        "cursors": store.cursors(),
-        "cosigned": store.cosigned("origin"),
-        "snapshot": None if snapshot is None else (snapshot[0], list(snapshot[1])),
-    }
-
-
-def fill(store: Store) -> None:
-    """Something of everything."""
-    other = entry(A, seq=2, prev=feed(A, 2)[-1].id, kind="other")
-    store.append([*feed(A, 3), *feed(B, 2)], durable=False)
-    store.add_fork(ForkProof(feed(A, 3)[2], other))
-    store.add_aside([other])
-    store.set_checkpoint(A.public, 2, "two", final=True)
-    store.set_cursor(B.public, b"cursor")
-    store.advance_cosigned("origin", 0, 2, digest("root"))
-    store.save_snapshot(4, [b"a", b"b"])
 
 
 def refused(place: Open, network: bytes = NETWORK) -> LocalError:
