@@ -18,9 +18,9 @@ FLIPS = 500
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(in_memory: Path) -> Path:
     """A ledger with something of everything, closed."""
-    path = tmp_path / "ledger.db"
+    path = in_memory / "ledger.db"
     with closing(SqliteStore(path, NETWORK)) as store:
         fill(store)
     return path

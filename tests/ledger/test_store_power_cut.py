@@ -35,8 +35,8 @@ def another_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module.BOOT_ID.write_text("another")
 
 
-def opened_after(records: list[Record], tmp_path: Path, chance: random.Random) -> SqliteStore:
-    path = tmp_path / "after" / "ledger.db"
+def opened_after(records: list[Record], directory: Path, chance: random.Random) -> SqliteStore:
+    path = directory / "after" / "ledger.db"
     path.parent.mkdir(exist_ok=True)
     for old in path.parent.iterdir():
         old.unlink()
@@ -53,7 +53,7 @@ def steps_done(records: list[Record]) -> int:
 @pytest.mark.usefixtures("another_boot")
 @pytest.mark.parametrize("name", ["durable", "mixed"])
 def test_a_power_cut_takes_nothing_durable_nor_what_came_before_it(
-    name: str, tmp_path: Path, chance: random.Random
+    name: str, tmp_path: Path, in_memory: Path, chance: random.Random
 ) -> None:
     records, steps = recorded(tmp_path, name), list(life(name))
     assert steps_done(records) == len(steps)
@@ -61,7 +61,7 @@ def test_a_power_cut_takes_nothing_durable_nor_what_came_before_it(
     lost = 0
     for moment in sorted(chance.sample(range(began, len(records) + 1), CUTS)):
         done = steps[: steps_done(records[:moment])]
-        with closing(opened_after(records[:moment], tmp_path, chance)) as store:
+        with closing(opened_after(records[:moment], in_memory, chance)) as store:
             position = store.position
             assert list(store.replay()) == list(enumerate((e.raw for e in entries()[:position]), start=1))
             assert list(store.check()) == []
@@ -80,14 +80,16 @@ def test_a_power_cut_takes_nothing_durable_nor_what_came_before_it(
 
 
 @pytest.mark.usefixtures("another_boot")
-def test_the_cuts_find_fault_with_a_store_that_does_not_sync(tmp_path: Path, chance: random.Random) -> None:
+def test_the_cuts_find_fault_with_a_store_that_does_not_sync(
+    tmp_path: Path, in_memory: Path, chance: random.Random
+) -> None:
     records, steps = recorded(tmp_path, "durable", "OFF"), list(life("durable"))
     began = next(at for at, done in enumerate(records) if done.name == "steps")
     faults = 0
     for moment in chance.sample(range(began, len(records) + 1), 50):
         done = steps[: steps_done(records[:moment])]
         try:
-            with closing(opened_after(records[:moment], tmp_path, chance)) as store:
+            with closing(opened_after(records[:moment], in_memory, chance)) as store:
                 faults += store.position < done[-1].position or list(store.check()) != []
         except LocalError:
             faults += 1

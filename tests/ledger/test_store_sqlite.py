@@ -136,9 +136,10 @@ def test_a_ledger_of_schema_1_is_migrated_and_goes_on(path: Path) -> None:
 
 
 def test_a_migration_that_is_interrupted_anywhere_leaves_the_former_ledger_or_the_new_one(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    in_memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stop before every statement of opening, as a kill would: first for a ledger of schema 1, then where none was."""
+    path = in_memory / "ledger.db"
 
     class Dying(sqlite3.Connection):
         left = 0
