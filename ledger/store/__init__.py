@@ -128,7 +128,8 @@ class Store(Protocol):
         ...
 
     def snapshot(self) -> tuple[int, Iterator[bytes]] | None:
-        """The position and the chunks of the snapshot. The iterator raises LocalError if another replaces it."""
+        """The position and the chunks of the snapshot. They end early where one is damaged, or another snapshot
+        replaces it: whoever wrote it must be able to tell. None if there is no snapshot that can be read."""
         ...
 
     def check(self) -> Iterator[str]:

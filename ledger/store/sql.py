@@ -196,7 +196,7 @@ class SqlStore(ABC):
     # --- forks, and what peers say ----------------------------------------------------------------------------------
 
     def add_fork(self, proof: ForkProof) -> None:
-        row = (proof.b.author, min(proof.a.seq, proof.b.seq), proof.a.raw, proof.b.raw)
+        row = (proof.author, proof.seq, proof.a.raw, proof.b.raw)
         self._put(FORK, row, "WHERE excluded.seq < fork.seq")
 
     def forks(self) -> list[ForkProof]:
@@ -244,38 +244,37 @@ class SqlStore(ABC):
     def save_snapshot(self, position: int, chunks: Iterable[bytes]) -> None:
         if position > self._position:
             raise ValueError(f"a snapshot at position {position}, the newest entry is {self._position}")
-        kept = self._rows(SNAPSHOT)
-        last = kept[0][0] if kept else 0
-        self._drop_parts_but(last)  # those of a saving that was interrupted
+        self._drop_orphans()  # those of a saving that was interrupted
+        generation = self._turned("SELECT coalesce(max(generation), 0) + 1 FROM snapshot")[0][0]
         parts = 0
         for parts, data in enumerate(chunks, start=1):
-            self._put(SNAPSHOT_PART, (last + 1, parts, data))
+            self._put(SNAPSHOT_PART, (generation, parts, data))
         with self._turn, self._explained(), self._transaction(durable=False):
             self._execute("DELETE FROM snapshot")
-            self._upsert(SNAPSHOT, (last + 1, position, parts))
-        self._drop_parts_but(last + 1)
+            self._upsert(SNAPSHOT, (generation, position, parts))
+        self._drop_orphans()
 
     def snapshot(self) -> tuple[int, Iterator[bytes]] | None:
-        kept = self._rows(SNAPSHOT)
-        if not kept:
+        kept = self._turned(SNAPSHOT.select())
+        if not kept or row_sum(*kept[0][:-1]) != kept[0][-1]:
             return None
-        generation, position, parts = kept[0]
-        return position, (self._part(generation, part) for part in range(1, parts + 1))
+        generation, position, parts, _ = kept[0]
+        return position, self._parts(generation, parts)
 
-    def _part(self, generation: int, part: int) -> bytes:
-        rows = self._rows(SNAPSHOT_PART, "WHERE generation = ? AND part = ?", (generation, part))
-        if not rows:
-            raise VerificationFailed(
-                "HEL-STORE-004",
-                f"part {part} of the snapshot in {self.name} is not there: another snapshot may have replaced it",
-                "Read the snapshot again, or replay the entries.",
-            )
-        data: bytes = rows[0][2]
-        return data
+    def _parts(self, generation: int, parts: int) -> Iterator[bytes]:
+        for part in range(1, parts + 1):
+            try:
+                rows = self._rows(SNAPSHOT_PART, "WHERE generation = ? AND part = ?", (generation, part))
+            except VerificationFailed:
+                return
+            if not rows:
+                return
+            yield rows[0][2]
 
-    def _drop_parts_but(self, generation: int) -> None:
+    def _drop_orphans(self) -> None:
         """One by one: whoever wants to append waits for no more than one."""
-        for part in self._turned("SELECT generation, part FROM snapshot_part WHERE generation <> ?", (generation,)):
+        of_none = "SELECT generation, part FROM snapshot_part WHERE generation NOT IN (SELECT generation FROM snapshot)"
+        for part in self._turned(of_none):
             with self._turn, self._explained(), self._transaction(durable=False):
                 self._execute("DELETE FROM snapshot_part WHERE generation = ? AND part = ?", part)
 
@@ -293,7 +292,7 @@ class SqlStore(ABC):
         authors = {row[0] for row in self._turned(AUTHOR.select())}
         names = {row[0] for row in self._turned(META.select())}
         yield from (f"meta {name} is missing" for name in ("network", "epoch", "holder") if name not in names)
-        last = 0
+        last, newest = 0, self._position
         while rows := self._turned(AFTER, (last, REPLAY_PAGE)):
             for position, author, seq, key, raw, stored in rows:
                 if position != last + 1:
@@ -301,13 +300,16 @@ class SqlStore(ABC):
                 if entry_sum(position, author, seq, key, raw) != stored or author not in authors:
                     yield f"entry {position} is damaged"
                 last = position
+        if last < newest:
+            yield f"entries {last + 1} to {newest} are missing"
         for table in SMALL_TABLES:
             for *values, stored in self._turned(table.select()):
                 if row_sum(*values) != stored:
                     yield f"{table.describe(tuple(values))} is damaged"
-        kept = self.snapshot()
-        for _ in kept[1] if kept else ():
-            pass  # the first damaged part ends the check: the snapshot is made anew as a whole
+        for generation, _, parts, _ in self._turned(SNAPSHOT.select()):
+            whole = sum(1 for _ in self._parts(generation, parts))
+            if whole < parts:
+                yield f"snapshot {generation} is damaged in part {whole + 1} of {parts}"
 
     def close(self) -> None:
         with self._turn:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ledger.feed import ForkProof
 from ledger.ledger import replay
 from ledger.store import Store
 from ledger.store.schema import POSTGRES, SQLITE
@@ -33,12 +34,15 @@ def refused(place: Open, network: bytes = NETWORK) -> LocalError:
 
 def test_the_ledger_is_the_same_after_opening_again(place: Open) -> None:
     history = whole_history()
+    proof = ForkProof(history.entries[0], entry(keypair(1), kind="other"))
     with closing(place()) as store:
         store.append(history.entries, durable=True)
+        store.add_fork(proof)
     with closing(place()) as store:
         again = replay(genesis(), (raw for _, raw in store.replay()), store.forks())
         store.append([entry(keypair(8))], durable=True)
-    assert facts(again) == facts(history.ledger)
+    assert facts(again) == facts(replay(genesis(), (e.raw for e in history.entries), [proof]))
+    assert again.forks.keys() == {proof.author}
 
 
 @pytest.mark.parametrize("end", [Store.close, crash])

@@ -304,10 +304,12 @@ def test_damage_that_only_a_later_read_meets_is_named_too(path: Path) -> None:
         ("UPDATE entry SET raw = cast(raw AS TEXT) WHERE position = 7", "entry 7 is damaged"),
         ("DELETE FROM entry WHERE position IN (4, 5)", "entries 4 to 5 are missing"),
         ("UPDATE author SET key = zeroblob(32)", "author 1 is damaged"),
+        ("DELETE FROM entry WHERE position > 8", "entries 9 to 10 are missing"),
+        ("UPDATE snapshot SET position = 0", "snapshot 1 is damaged"),
         ("DELETE FROM author", "entry 1 is damaged"),
         ("UPDATE reading SET cursor = x'00'", f"reading {B.public.hex()[:16]} is damaged"),
         ("UPDATE cosigned SET size = size - 1", "cosigned origin is damaged"),
-        ("UPDATE snapshot_part SET data = x'00' WHERE part = 2", "snapshot_part 1 2 is damaged"),
+        ("UPDATE snapshot_part SET data = x'00' WHERE part = 2", "snapshot 1 is damaged in part 2 of 2"),
         ("UPDATE meta SET value = x'00' WHERE name = 'epoch'", "meta epoch is damaged"),
         ("DELETE FROM meta WHERE name = 'network'", "meta network is missing"),
         ("DROP INDEX entry_of_feed", "index entry_of_feed is not as this program makes it"),
@@ -321,3 +323,19 @@ def test_damage_is_found_by_the_check_and_named(path: Path, change: str, named: 
         store.save_snapshot(10, [b"one", b"two"])
         store._execute(change)
         assert any(named in damage for damage in store.check())
+
+
+@pytest.mark.parametrize("change", ["snapshot SET parts = parts + 1", "snapshot_part SET data = x'00' WHERE part = 2"])
+def test_a_damaged_snapshot_is_no_snapshot_and_can_be_replaced(path: Path, change: str) -> None:
+    """It is a cache: damage to it stops no node."""
+    with closing(SqliteStore(path, NETWORK)) as store:
+        store.save_snapshot(0, [b"one", b"two", b"three"])
+        store._execute(f"UPDATE {change}")
+    with closing(SqliteStore(path, NETWORK)) as store:
+        found = store.snapshot()
+        assert found is None or list(found[1]) == [b"one"]
+        store.save_snapshot(0, [b"new"])
+        found = store.snapshot()
+        assert found is not None
+        assert list(found[1]) == [b"new"]
+        assert list(store.check()) == []
