@@ -281,11 +281,11 @@ class SqlStore(ABC):
     # --- care -------------------------------------------------------------------------------------------------------
 
     def check(self) -> Iterator[str]:
-        yield from self._check_structure()
-        try:
-            yield from self._check_rows()
-        except LocalError as error:
-            yield error.cause
+        for part in (self._check_structure, self._check_rows):
+            try:
+                yield from part()
+            except VerificationFailed as damage:  # so bad that the rest cannot be read
+                yield damage.cause
 
     def _check_rows(self) -> Iterator[str]:
         """Pages of their own turns: the node goes on meanwhile."""

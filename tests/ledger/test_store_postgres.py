@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from ledger.store import open_store
 from ledger.store.postgres import PostgresStore
 from protocol.errors import LocalError
 from tests import postgres
@@ -120,3 +123,13 @@ def test_a_table_that_is_gone_is_damage(postgres_server: postgres.Server) -> Non
         store._execute("DROP TABLE entry")
         with pytest.raises(LocalError, match="cannot be read as a ledger"):
             store.page(0, 1)
+
+
+def test_without_its_driver_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "ledger.store.postgres")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(LocalError, match="its driver is not there") as failure:
+        open_store(tmp_path / "ledger.db", NETWORK, "dbname=x")
+    assert "extra `postgres`" in failure.value.remedy
+    with closing(open_store(tmp_path / "ledger.db", NETWORK)) as store:
+        assert store.position == 0

@@ -312,6 +312,7 @@ def test_damage_that_only_a_later_read_meets_is_named_too(path: Path) -> None:
         ("UPDATE snapshot_part SET data = x'00' WHERE part = 2", "snapshot 1 is damaged in part 2 of 2"),
         ("UPDATE meta SET value = x'00' WHERE name = 'epoch'", "meta epoch is damaged"),
         ("DELETE FROM meta WHERE name = 'network'", "meta network is missing"),
+        ("DROP TABLE entry", "cannot be read as a ledger: no such table: entry"),
         ("DROP INDEX entry_of_feed", "index entry_of_feed is not as this program makes it"),
     ],
 )
