@@ -9,7 +9,7 @@ its newest commits cannot be asked of it, so whoever was not closed gets a new e
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
 import psycopg
@@ -90,7 +90,11 @@ class PostgresStore(SqlStore):
         cursor = self._connection.execute(query.replace("?", "%s").encode(), parameters, binary=True)
         return cursor.fetchall() if cursor.description else []
 
-    def _insert_entries(self, rows: list[Row]) -> None:
+    def _execute_many(self, query: str, rows: Sequence[Row]) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.executemany(query.replace("?", "%s").encode(), rows)
+
+    def _insert_entries(self, rows: Sequence[Row]) -> None:
         with self._connection.cursor() as cursor, cursor.copy("COPY entry FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types(ENTRY_TYPES)
             for row in rows:

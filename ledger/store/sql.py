@@ -70,11 +70,14 @@ class SqlStore(ABC):
         """The rows of a query with `?` for each parameter; none if it returns none."""
 
     @abstractmethod
-    def _insert_entries(self, rows: list[Row]) -> None: ...
+    def _execute_many(self, query: str, rows: Sequence[Row]) -> None: ...
+
+    @abstractmethod
+    def _insert_entries(self, rows: Sequence[Row]) -> None: ...
 
     @abstractmethod
     def _transaction(self, durable: bool) -> AbstractContextManager[None]:
-        """Commits, or, when left by an exception, undoes. Raises ValueError for a key that is there already."""
+        """Commits, or, when left by an exception, undoes."""
 
     @abstractmethod
     def _explained(self) -> AbstractContextManager[None]:
@@ -149,8 +152,9 @@ class SqlStore(ABC):
                 newest[number] = seq
                 rows.append((position, number, seq, key, raw, entry_sum(position, number, seq, key, raw)))
             with self._transaction(durable):
-                for author, number in fresh.items():
-                    self._upsert(AUTHOR, (number, author))
+                if fresh:
+                    authors = [(number, author, row_sum(number, author)) for author, number in fresh.items()]
+                    self._execute_many(AUTHOR.upsert(), authors)
                 self._insert_entries(rows)
             self._authors.update(fresh)
             self._newest.update(newest)

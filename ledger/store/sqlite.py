@@ -16,7 +16,7 @@ import fcntl
 import functools
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -28,10 +28,9 @@ from protocol.errors import LocalError
 
 SCHEMA_VERSION = SQLITE[-1].number
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-CACHE_KIB = 64 * 1024  # the indexes of some million entries: appending reads nothing
+CACHE_KIB = 16 * 1024  # the last part of each index many times over: appending reads nothing
 WAL_PAGES = 4096  # 16 MiB between checkpoints: a page that several batches touch is written to the file once
 DAMAGES_MAX = 100  # that a check lists of the file's structure
-
 
 # The parts of the indexes of entries (see `schema`), to be joined with one.
 PARTS = """WITH RECURSIVE part (n) AS
@@ -105,8 +104,11 @@ class SqliteStore(SqlStore):
     def _execute(self, query: str, parameters: Row = ()) -> list[Row]:
         return self._connection.execute(query, parameters).fetchall()
 
-    def _insert_entries(self, rows: list[Row]) -> None:
-        self._connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
+    def _execute_many(self, query: str, rows: Sequence[Row]) -> None:
+        self._connection.executemany(query, rows)
+
+    def _insert_entries(self, rows: Sequence[Row]) -> None:
+        self._execute_many("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     @contextmanager
     def _transaction(self, durable: bool) -> Iterator[None]:
@@ -127,15 +129,16 @@ class SqliteStore(SqlStore):
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError as error:
-            raise ValueError(f"{self.name}: {error}") from None
+        except sqlite3.ProgrammingError:  # a fault of ours, as the use of a closed store is
+            raise
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise LocalError(
-                    "HEL-STORE-001",
-                    f"{self.name} cannot grow: {error}",
-                    "Free some space on its disk, or move the home to a larger one.",
-                ) from None
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # above are details
+            if code == sqlite3.SQLITE_FULL:
+                cause, remedy = "cannot grow", "Free some space on its disk, or move the home to a larger one."
+                raise LocalError("HEL-STORE-001", f"{self.name} {cause}: {error}", remedy) from None
+            if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
+                cause, remedy = "cannot be read or written", "Mend its disk, or let this user write to it."
+                raise LocalError("HEL-STORE-004", f"{self.name} {cause}: {error}", remedy) from None
             raise damaged(self.name, str(error)) from None
         except UnicodeDecodeError as error:  # from a message of SQLite's that quotes the damaged part
             raise damaged(self.name, f"its tables' definitions are no text: {error}") from None
@@ -152,7 +155,7 @@ class SqliteStore(SqlStore):
                     if found != "ok":
                         yield f"in the file's structure: {found}"
                 definitions = "SELECT type, name, sql FROM sqlite_master"
-                for kind, name, _ in {*made._execute(definitions)} ^ {*reader.execute(definitions)}:
+                for kind, name, _ in sorted({*made._execute(definitions)} ^ {*reader.execute(definitions)}, key=str):
                     yield f"in the file's structure: the {kind} {name} is not as this program makes it"
 
 

@@ -278,6 +278,17 @@ def test_a_full_disk_leaves_the_store_as_it_was_and_usable(path: Path) -> None:
         assert list(found[1]) == [b"snapshot"]
 
 
+def test_a_disk_that_cannot_be_written_is_no_damage(path: Path) -> None:
+    with closing(SqliteStore(path, NETWORK)) as store:
+        store._execute("PRAGMA query_only=ON")
+        with pytest.raises(LocalError) as failure:
+            store.append(feed(A, 1), durable=True)
+        assert failure.value.code == "HEL-STORE-004"
+        assert store.position == 0
+        store._execute("PRAGMA query_only=OFF")
+        store.append(feed(A, 1), durable=True)
+
+
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
