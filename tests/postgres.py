@@ -85,16 +85,21 @@ class Server:
         return {"cwd": self._directory, **(ids if os.geteuid() == 0 else {})}
 
 
-@contextmanager
-def running() -> Iterator[Server]:
-    """A server for as long as it is needed. Where PostgreSQL is missing the test is skipped, but on a machine that
-    judges changes it fails."""
+def find_programs() -> Path | None:
+    """Where the newest server's programs are: Debian keeps them off the path."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
-    if not found and on_path is None:
+    return found[-1].parent if found else Path(on_path).parent if on_path else None
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """A server for as long as it is needed. Where PostgreSQL is missing the test is skipped; on a machine that judges
+    changes it fails."""
+    programs = find_programs()
+    if programs is None:
         give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         give_up("PostgreSQL is not installed, and nothing was tested of the store in it: run make setup-dev")
-    programs = found[-1].parent if found else Path(str(on_path)).parent
     with tempfile.TemporaryDirectory(prefix="heliotrope-", ignore_cleanup_errors=True) as directory:
         server = Server(programs, Path(directory))
         try:

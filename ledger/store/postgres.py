@@ -68,12 +68,7 @@ class PostgresStore(SqlStore):
             self._execute("CREATE SCHEMA IF NOT EXISTS heliotrope")
         else:
             version = int(self._meta("schema") or b"0")
-        if version > SCHEMA_VERSION:
-            raise LocalError(
-                "HEL-LEDGER-003",
-                f"the ledger {self.name} has schema {version}, this program reads {SCHEMA_VERSION}",
-                "Install the Heliotrope release that wrote it, or a later one.",
-            )
+        self._refuse_later(version, SCHEMA_VERSION)
         for migration in POSTGRES:
             if migration.number > version:
                 for statement in migration.statements:

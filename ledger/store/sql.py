@@ -91,6 +91,14 @@ class SqlStore(ABC):
 
     # --- opening ----------------------------------------------------------------------------------------------------
 
+    def _refuse_later(self, version: int, known: int) -> None:
+        if version > known:
+            raise LocalError(
+                "HEL-LEDGER-003",
+                f"the ledger {self.name} has schema {version}, this program reads {known}",
+                "Install the Heliotrope release that wrote it, or a later one.",
+            )
+
     def _begin(self, network: bytes, is_tail_lost: bool, holder: bytes) -> None:
         """Within the opening transaction: compare the network, note who holds the store, renew the epoch if need be."""
         self._position = self._execute("SELECT coalesce(max(position), 0) FROM entry")[0][0]

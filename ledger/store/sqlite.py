@@ -79,12 +79,7 @@ class SqliteStore(SqlStore):
 
     def _migrate(self) -> None:
         version = self._execute("PRAGMA user_version")[0][0]
-        if version > SCHEMA_VERSION:
-            raise LocalError(
-                "HEL-LEDGER-003",
-                f"the ledger {self.name} has schema {version}, this program reads {SCHEMA_VERSION}",
-                "Install the Heliotrope release that wrote it, or a later one.",
-            )
+        self._refuse_later(version, SCHEMA_VERSION)
         if version == 0 and self._execute("SELECT count(*) FROM sqlite_master")[0][0]:
             raise sqlite3.DatabaseError("it holds another program's tables")
         for name, arguments, function in (("id_key", 1, id_key), ("row_sum", -1, row_sum), ("fork_seq", 2, _fork_seq)):

@@ -133,3 +133,13 @@ def test_without_its_driver_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
     assert "extra `postgres`" in failure.value.remedy
     with closing(open_store(tmp_path / "ledger.db", NETWORK)) as store:
         assert store.position == 0
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_missing_server_fails_where_changes_are_judged(
+    ci: str, outcome: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(postgres, "find_programs", lambda: None)
+    with pytest.raises(outcome, match="run make setup-dev"), postgres.running():
+        pass
