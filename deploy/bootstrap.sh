@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes .venv hold Heliotrope, its locked dependencies and the extras named as arguments; what Debian or Ubuntu lacks
-# for that it installs where it may. The Makefile calls it before everything else; with nothing to do it returns at once.
+# for that it installs where it may, with `dev` what the tests start as well. The Makefile calls it before everything
+# else; with nothing to do it returns at once.
 #
-#   deploy/bootstrap.sh [dev] [report] [train]
+#   deploy/bootstrap.sh [dev] [postgres] [report] [train]
 #
 # PYTHON chooses the interpreter. pip's own settings, PIP_EXTRA_INDEX_URL among them, are honoured.
 set -euo pipefail
@@ -63,13 +64,20 @@ find_python() {
 }
 
 # libp2p depends on fastecdsa, which has no wheels: hence the compiler and the headers of GMP and Python.
-missing_packages() { # python
+missing_packages() { # python extra...
     local minor
     minor=$(minor_version "$1")
     "$1" -c 'import ensurepip, venv' 2>/dev/null || echo "python$minor-venv"
     [[ -f $("$1" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h ]] || echo "python$minor-dev"
     printf '#include <stdio.h>\n#include <gmp.h>\nint main(void) { return 0; }\n' |
         "$CC" -x c - -lgmp -o /dev/null 2>/dev/null || printf '%s\n' gcc libc6-dev libgmp-dev
+    [[ " ${*:2} " != *" dev "* ]] || missing_services
+}
+
+# What the tests start: a real database server, and a second implementation in another language. As they look for it.
+missing_services() {
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || echo postgresql
+    command -v node >/dev/null || echo nodejs
 }
 
 install_packages() { # package...
@@ -114,10 +122,11 @@ else
 fi
 mkdir -p "$VENV"
 
-mapfile -t missing < <(missing_packages "$python")
+read -ra named <<<"$extras"
+mapfile -t missing < <(missing_packages "$python" "${named[@]}")
 if ((${#missing[@]})); then
     install_packages "${missing[@]}"
-    mapfile -t missing < <(missing_packages "$python")
+    mapfile -t missing < <(missing_packages "$python" "${named[@]}")
     ((${#missing[@]} == 0)) || fail "still missing for $python after their installation: ${missing[*]}"
 fi
 

@@ -4,6 +4,7 @@ config.toml   what the operator says          genesis.json  the network it belon
 key           Ed25519 seed, 0600              token         for the local API, 0600
 ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
 peers.json    addresses to dial again         runtime.json  where the running node listens
+ledger.dsn    where entries rest instead of ledger.db, if in PostgreSQL; 0600
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,6 +27,7 @@ from protocol.identity import KeyPair
 from protocol.messages import Count, Name, Offer, Positive, Tenant
 
 DEVNET_KEY_PREFIX = "devnet:"
+DSN_VARIABLE = "HELIOTROPE_LEDGER_DSN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ class Home:
     @property
     def ledger_path(self) -> Path:
         return self.path / "ledger.db"
+
+    @property
+    def dsn_path(self) -> Path:
+        return self.path / "ledger.dsn"
 
     @property
     def blobs_path(self) -> Path:
@@ -135,6 +141,13 @@ class MarketConfig(_Section):
     tenant: Tenant = ""
 
 
+class LedgerConfig(_Section):
+    """Where entries rest. The address of a database may hold its password, so it is no part of this file: see
+    `load_dsn`."""
+
+    store: Literal["sqlite", "postgres"] = "sqlite"
+
+
 class Config(_Section):
     """`config.toml`."""
 
@@ -144,6 +157,7 @@ class Config(_Section):
     energy: EnergyConfig
     machine: MachineConfig = MachineConfig()
     market: MarketConfig = MarketConfig()
+    ledger: LedgerConfig = LedgerConfig()
 
     def offer(self) -> Offer | None:
         """What this node declares to the network; None if it only buys."""
@@ -213,6 +227,21 @@ def load_token(home: Home) -> str:
             f"Write a new one, while the node is down: (umask 077; openssl rand -hex 32 > {home.token_path})",
         )
     return token
+
+
+def load_dsn(home: Home, config: LedgerConfig) -> str | None:
+    """The address of the ledger's database, from the environment or the home; None if entries rest in a file. Raises
+    Refused if others could have read it, LocalError if it is nowhere."""
+    if config.store == "sqlite":
+        return None
+    dsn = os.environ.get(DSN_VARIABLE) or (_read_secret(home.dsn_path) if home.dsn_path.exists() else "")
+    if not dsn.strip():
+        raise LocalError(
+            "HEL-CONFIG-005",
+            f"the ledger is to rest in PostgreSQL, and neither {DSN_VARIABLE} nor {home.dsn_path} says where",
+            f"Write its address there, as in: (umask 077; echo 'host=... dbname=... user=...' > {home.dsn_path})",
+        )
+    return dsn.strip()
 
 
 def create_home(home: Home, config: Config, genesis: Genesis, devnet_seed: bytes | None = None) -> None:

@@ -27,6 +27,7 @@ from node.actions import Action
 from node.config import (
     Home,
     load_config,
+    load_dsn,
     load_genesis,
     load_keypair,
     load_peers,
@@ -81,7 +82,7 @@ class Runtime:
         self.token = load_token(home)
         with contextlib.ExitStack() as undo:
             # First of all, for its lock: what follows clears away what a crash left, and only the home's node may.
-            self.store = open_store(home.ledger_path, self.genesis.network_id())
+            self.store = open_store(home.ledger_path, self.genesis.network_id(), load_dsn(home, self.config.ledger))
             undo.callback(self.store.close)
             self._build()
             undo.pop_all()
@@ -291,10 +292,13 @@ class Runtime:
         try:
             await asyncio.to_thread(write)
         except Exception as error:
+            cause, remedy = str(error), "Free some disk space or mend the disk, then start the node again."
+            if isinstance(error, LocalError):
+                cause, remedy = error.cause, error.remedy
             raise LocalError(
                 "HEL-LEDGER-007",
-                f"{len(entries)} entries could not be stored and nothing of them was said: {error}",
-                "Free some disk space or mend the disk, then start the node again.",
+                f"{len(entries)} entries could not be stored and nothing of them was said: {cause}",
+                remedy,
             ) from error
 
     # --- actions out ------------------------------------------------------------------------------------------------

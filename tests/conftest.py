@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
+
+from tests import postgres
 
 # No deadline: the machines are shared, and a slow example is no fault.
 settings.register_profile("repeatable", derandomize=True, print_blob=True, deadline=None)
@@ -27,6 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def chance(request: pytest.FixtureRequest) -> random.Random:
     """Chance of the test's own: the same whatever other tests run."""
     return random.Random(f"{request.config.getoption('seed')} {request.node.nodeid}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    with postgres.running() as server:
+        yield server
 
 
 @pytest.hookimpl(wrapper=True)

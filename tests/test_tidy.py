@@ -48,15 +48,20 @@ SHELLS = (
 )
 IMPURE = frozenset(
     {
-        *("aiohttp", "asyncio", "concurrent", "fcntl", "http", "libp2p", "logging", "multiprocessing", "os", "random"),
-        *("secrets", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time"),
-        *("torch", "trio", "urllib", "uuid"),
+        *("aiohttp", "asyncio", "concurrent", "fcntl", "http", "libp2p", "logging", "multiprocessing", "os"),
+        *("psycopg", "random", "secrets", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile"),
+        *("threading", "time", "torch", "trio", "urllib", "uuid"),
     }
 )
 CLOCK_OR_CHANCE = re.compile(r"(^|\.)(date|datetime)\.(now|today|utcnow)$|^(np|numpy)\.random\.")
 
 # Modules that only some files may import, whether pure or not.
-CONFINED = {"libp2p": "node/link/*.py", "trio": "node/link/*.py", "torch": "node/training/*.py"}
+CONFINED = {
+    "libp2p": "node/link/*.py",
+    "trio": "node/link/*.py",
+    "torch": "node/training/*.py",
+    "psycopg": "ledger/store/postgres.py",
+}
 
 # Reading any of these executes what a stranger wrote. torch.load and torch.save are pickle by another name.
 EXECUTING_MODULES = frozenset({"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "shelve"})

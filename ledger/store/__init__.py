@@ -14,6 +14,7 @@ from typing import Protocol
 
 from ledger.feed import ForkProof
 from protocol.envelope import Entry
+from protocol.errors import LocalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Store(Protocol):
 
     def append(self, entries: Sequence[Entry], durable: bool) -> None:
         """Store entries that continue their feeds. Whoever signed one of them needs `durable`: a node that lost its own
-        tail would sign a seq twice. Raises ValueError if an author and seq is there already."""
+        tail would sign a seq twice. Raises ValueError for one that is not the next of its feed."""
         ...
 
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
@@ -127,7 +128,8 @@ class Store(Protocol):
         ...
 
     def snapshot(self) -> tuple[int, Iterator[bytes]] | None:
-        """The position and the chunks of the snapshot. The iterator raises LocalError if another replaces it."""
+        """The position and the chunks of the snapshot. They end early where one is damaged, or another snapshot
+        replaces it: whoever wrote it must be able to tell. None if there is no snapshot that can be read."""
         ...
 
     def check(self) -> Iterator[str]:
@@ -144,8 +146,18 @@ class Store(Protocol):
         ...
 
 
-def open_store(path: Path, network: bytes) -> Store:
-    """The store in this file. Raises LocalError."""
-    from ledger.store.sqlite import SqliteStore
+def open_store(path: Path, network: bytes, dsn: str | None = None) -> Store:
+    """The store in the database that `dsn` names, else in the file. Raises LocalError."""
+    if dsn is None:
+        from ledger.store.sqlite import SqliteStore
 
-    return SqliteStore(path, network)
+        return SqliteStore(path, network)
+    try:
+        from ledger.store.postgres import PostgresStore
+    except ImportError as error:
+        raise LocalError(
+            "HEL-STORE-005",
+            f"the ledger is to rest in PostgreSQL, and its driver is not there: {error}",
+            "Install Heliotrope with the extra `postgres`.",
+        ) from None
+    return PostgresStore(dsn, network)

@@ -8,6 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# An index over scattered keys writes a page of the file for almost every entry, and the more the longer the history:
+# a million entries took 88 µs each. Hence each run of 2^14 positions has a part of the index for itself: appending
+# touches the last part only, 6 µs whatever came before, and a search asks each part, 0.6 µs (`sqlite`).
+ENTRY_INDEXES = (
+    "CREATE UNIQUE INDEX entry_of_feed ON entry (position >> 14, author, seq)",
+    "CREATE INDEX entry_of_id ON entry (position >> 14, id)",
+)
+
 # Integer keys where rows are many. `sum` is over the columns before it, see `rows`.
 TABLES = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NULL)",
@@ -21,8 +29,7 @@ TABLES = (
         raw BLOB NOT NULL,
         sum INTEGER NOT NULL
     )""",
-    "CREATE UNIQUE INDEX entry_of_feed ON entry (author, seq)",
-    "CREATE INDEX entry_of_id ON entry (id)",
+    *ENTRY_INDEXES,
     """CREATE TABLE fork (
         author BLOB PRIMARY KEY,
         seq INTEGER NOT NULL,
@@ -107,8 +114,18 @@ SQLITE = (
 )
 
 
-def _in_postgres(statement: str) -> str:
-    return statement.replace("INTEGER", "BIGINT").replace("BLOB", "BYTEA")
-
-
-POSTGRES = (Migration(2, "the tables of SQLite's schema 2", [_in_postgres(table) for table in TABLES]),)
+POSTGRES = (
+    Migration(
+        2,
+        "the tables of SQLite's schema 2, with indexes as a server keeps them: undivided",
+        (
+            *(
+                statement.replace("INTEGER", "BIGINT").replace("BLOB", "BYTEA")
+                for statement in TABLES
+                if statement not in ENTRY_INDEXES
+            ),
+            "CREATE UNIQUE INDEX entry_of_feed ON entry (author, seq) INCLUDE (position)",
+            "CREATE INDEX entry_of_id ON entry (id)",
+        ),
+    ),
+)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, TypeAlias
+from contextlib import AbstractContextManager, ExitStack, suppress
+from typing import Any, ClassVar, TypeAlias
 
 from ledger.feed import ForkProof
 from ledger.store import Checkpoint
@@ -35,7 +35,10 @@ from protocol.errors import LocalError, VerificationFailed
 
 REPLAY_PAGE = 1024  # entries read at a time
 EPOCH_BYTES = 16
-ENTRY = "SELECT position, author, seq, id, raw, sum FROM entry"
+NOBODY = b""  # holds a store that was closed
+ENTRY = "SELECT position, author, seq, id, raw, sum FROM"
+AFTER = f"{ENTRY} entry WHERE position > ? ORDER BY position LIMIT ?"
+HEADS = f"{ENTRY} entry WHERE position IN (SELECT max(position) FROM entry GROUP BY author)"
 Row: TypeAlias = tuple[Any, ...]
 Chance: TypeAlias = Callable[[int], bytes]  # so many random bytes
 
@@ -46,25 +49,35 @@ class SqlStore(ABC):
     def __init__(self, name: str, chance: Chance) -> None:
         self.name = name
         self._chance = chance
+        self._opened = ExitStack()
         # A transaction belongs to its connection: without this, another thread would read what is not committed yet.
         self._turn = threading.Lock()
         # Guarded by the turn, and moved only after COMMIT:
-        self._authors: dict[bytes, int] = {}
+        self._authors: dict[bytes, int] = {}  # key → number
+        self._newest: dict[int, int] = {}  # number → seq, of the feeds that were appended to
         self._position = 0
         self._epoch = b""
 
     # --- what an engine adds: all of it is called in turn -----------------------------------------------------------
+
+    # Whole queries, since the engines index entries in different ways.
+    of_id: ClassVar[str]  # entries by id key
+    of_feed: ClassVar[str]  # entries by author, from a seq and below another, in order
+    newest_seq: ClassVar[str]  # of an author
 
     @abstractmethod
     def _execute(self, query: str, parameters: Row = ()) -> list[Row]:
         """The rows of a query with `?` for each parameter; none if it returns none."""
 
     @abstractmethod
-    def _insert_entries(self, rows: list[Row]) -> None: ...
+    def _execute_many(self, query: str, rows: Sequence[Row]) -> None: ...
+
+    @abstractmethod
+    def _insert_entries(self, rows: Sequence[Row]) -> None: ...
 
     @abstractmethod
     def _transaction(self, durable: bool) -> AbstractContextManager[None]:
-        """Commits, or, when left by an exception, undoes. Raises ValueError for a key that is there already."""
+        """Commits, or, when left by an exception, undoes."""
 
     @abstractmethod
     def _explained(self) -> AbstractContextManager[None]:
@@ -73,11 +86,25 @@ class SqlStore(ABC):
     @abstractmethod
     def _check_structure(self) -> Iterator[str]: ...
 
+    @abstractmethod
+    def compact(self) -> None: ...
+
     # --- opening ----------------------------------------------------------------------------------------------------
+
+    def _refuse_later(self, version: int, known: int) -> None:
+        if version > known:
+            raise LocalError(
+                "HEL-LEDGER-003",
+                f"the ledger {self.name} has schema {version}, this program reads {known}",
+                "Install the Heliotrope release that wrote it, or a later one.",
+            )
 
     def _begin(self, network: bytes, is_tail_lost: bool, holder: bytes) -> None:
         """Within the opening transaction: compare the network, note who holds the store, renew the epoch if need be."""
+        self._position = self._execute("SELECT coalesce(max(position), 0) FROM entry")[0][0]
         stored = self._meta("network")
+        if stored is None and self._position:
+            raise damaged(self.name, "meta network is missing")
         if stored is None:
             self._set_meta("network", network)
         elif stored != network:
@@ -95,7 +122,6 @@ class SqlStore(ABC):
         self._epoch = epoch
         authors = self._sound(AUTHOR, self._execute(AUTHOR.select()))
         self._authors = {key: number for number, key in authors}
-        self._position = self._execute("SELECT coalesce(max(position), 0) FROM entry")[0][0]
 
     def _meta(self, name: str) -> bytes | None:
         rows = self._sound(META, self._execute(META.select("WHERE name = ?"), (name,)))
@@ -117,6 +143,7 @@ class SqlStore(ABC):
     def append(self, entries: Sequence[Entry], durable: bool) -> None:
         with self._turn, self._explained():
             fresh: dict[bytes, int] = {}
+            newest: dict[int, int] = {}
             rows: list[Row] = []
             position = self._position
             for entry in entries:
@@ -124,17 +151,30 @@ class SqlStore(ABC):
                 number = self._authors.get(entry.author) or fresh.get(entry.author)
                 if number is None:
                     number = fresh[entry.author] = len(self._authors) + len(fresh) + 1
+                    newest[number] = -1
+                elif number not in newest:
+                    newest[number] = self._newest_seq(number)
                 seq, raw, key = entry.seq, entry.raw, id_key(entry.id)
+                if seq != newest[number] + 1:
+                    raise ValueError(f"{entry!r} does not continue its feed: the next seq is {newest[number] + 1}")
+                newest[number] = seq
                 rows.append((position, number, seq, key, raw, entry_sum(position, number, seq, key, raw)))
             with self._transaction(durable):
-                for author, number in fresh.items():
-                    self._upsert(AUTHOR, (number, author))
+                if fresh:
+                    authors = [(number, author, row_sum(number, author)) for author, number in fresh.items()]
+                    self._execute_many(AUTHOR.upsert(), authors)
                 self._insert_entries(rows)
             self._authors.update(fresh)
+            self._newest.update(newest)
             self._position = position
 
+    def _newest_seq(self, author: int) -> int:
+        known = self._newest.get(author)
+        found: int = self._execute(self.newest_seq, (author,))[0][0] if known is None else known
+        return found
+
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        rows = self._entries("WHERE position > ? ORDER BY position LIMIT ?", (after, limit))
+        rows = self._entries(AFTER, (after, limit))
         return [(position, raw) for position, _, _, _, raw, _ in rows]
 
     def replay(self, after: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -143,26 +183,23 @@ class SqlStore(ABC):
             after = rows[-1][0]
 
     def feed(self, author: bytes, from_seq: int, limit: int) -> list[bytes]:
-        rows = self._entries(
-            "WHERE author = ? AND seq >= ? ORDER BY seq LIMIT ?", (self._authors.get(author, -1), from_seq, limit)
-        )
+        number = self._authors.get(author)
+        rows = self._entries(self.of_feed, (number, from_seq, from_seq + limit)) if number else []
         return [row[4] for row in rows]
 
     def ids(self, author: bytes, from_seq: int, limit: int) -> list[bytes]:
         return [id_of(raw) for raw in self.feed(author, from_seq, limit)]
 
     def entry(self, entry_id: bytes) -> bytes | None:
-        found = [row[4] for row in self._entries("WHERE id = ?", (id_key(entry_id),)) if id_of(row[4]) == entry_id]
+        found = [row[4] for row in self._entries(self.of_id, (id_key(entry_id),)) if id_of(row[4]) == entry_id]
         found += [raw for _, raw in self._rows(ASIDE, "WHERE id = ?", (entry_id,))]
         return found[0] if found else None
 
     def heads(self) -> list[bytes]:
-        newest = "(SELECT author, max(seq) FROM entry GROUP BY author)"
-        return [row[4] for row in self._entries(f"WHERE (author, seq) IN {newest}")]
+        return [row[4] for row in self._entries(HEADS)]
 
-    def _entries(self, where: str, parameters: Row = ()) -> list[Row]:
-        with self._turn, self._explained():
-            rows = self._execute(f"{ENTRY} {where}", parameters)
+    def _entries(self, query: str, parameters: Row = ()) -> list[Row]:
+        rows = self._turned(query, parameters)
         for position, author, seq, key, raw, stored in rows:
             if entry_sum(position, author, seq, key, raw) != stored:
                 raise damaged(self.name, f"entry {position} is damaged")
@@ -171,7 +208,7 @@ class SqlStore(ABC):
     # --- forks, and what peers say ----------------------------------------------------------------------------------
 
     def add_fork(self, proof: ForkProof) -> None:
-        row = (proof.b.author, min(proof.a.seq, proof.b.seq), proof.a.raw, proof.b.raw)
+        row = (proof.author, proof.seq, proof.a.raw, proof.b.raw)
         self._put(FORK, row, "WHERE excluded.seq < fork.seq")
 
     def forks(self) -> list[ForkProof]:
@@ -219,68 +256,81 @@ class SqlStore(ABC):
     def save_snapshot(self, position: int, chunks: Iterable[bytes]) -> None:
         if position > self._position:
             raise ValueError(f"a snapshot at position {position}, the newest entry is {self._position}")
-        kept = self._rows(SNAPSHOT)
-        last = kept[0][0] if kept else 0
-        self._drop_parts_but(last)  # those of a saving that was interrupted
+        self._drop_orphans()  # those of a saving that was interrupted
+        generation = self._turned("SELECT coalesce(max(generation), 0) + 1 FROM snapshot")[0][0]
         parts = 0
         for parts, data in enumerate(chunks, start=1):
-            self._put(SNAPSHOT_PART, (last + 1, parts, data))
+            self._put(SNAPSHOT_PART, (generation, parts, data))
         with self._turn, self._explained(), self._transaction(durable=False):
             self._execute("DELETE FROM snapshot")
-            self._upsert(SNAPSHOT, (last + 1, position, parts))
-        self._drop_parts_but(last + 1)
+            self._upsert(SNAPSHOT, (generation, position, parts))
+        self._drop_orphans()
 
     def snapshot(self) -> tuple[int, Iterator[bytes]] | None:
-        kept = self._rows(SNAPSHOT)
-        if not kept:
+        kept = self._turned(SNAPSHOT.select())
+        if not kept or row_sum(*kept[0][:-1]) != kept[0][-1]:
             return None
-        generation, position, parts = kept[0]
-        return position, (self._part(generation, part) for part in range(1, parts + 1))
+        generation, position, parts, _ = kept[0]
+        return position, self._parts(generation, parts)
 
-    def _part(self, generation: int, part: int) -> bytes:
-        rows = self._rows(SNAPSHOT_PART, "WHERE generation = ? AND part = ?", (generation, part))
-        if not rows:
-            raise VerificationFailed(
-                "HEL-STORE-004",
-                f"part {part} of the snapshot in {self.name} is not there: another snapshot may have replaced it",
-                "Read the snapshot again, or replay the entries.",
-            )
-        data: bytes = rows[0][2]
-        return data
+    def _parts(self, generation: int, parts: int) -> Iterator[bytes]:
+        for part in range(1, parts + 1):
+            try:
+                rows = self._rows(SNAPSHOT_PART, "WHERE generation = ? AND part = ?", (generation, part))
+            except VerificationFailed:
+                return
+            if not rows:
+                return
+            yield rows[0][2]
 
-    def _drop_parts_but(self, generation: int) -> None:
+    def _drop_orphans(self) -> None:
         """One by one: whoever wants to append waits for no more than one."""
-        for part in self._turned("SELECT generation, part FROM snapshot_part WHERE generation <> ?", (generation,)):
+        of_none = "SELECT generation, part FROM snapshot_part WHERE generation NOT IN (SELECT generation FROM snapshot)"
+        for part in self._turned(of_none):
             with self._turn, self._explained(), self._transaction(durable=False):
                 self._execute("DELETE FROM snapshot_part WHERE generation = ? AND part = ?", part)
 
     # --- care -------------------------------------------------------------------------------------------------------
 
     def check(self) -> Iterator[str]:
-        yield from self._check_structure()
-        try:
-            yield from self._check_rows()
-        except LocalError as error:
-            yield error.cause
+        for part in (self._check_structure, self._check_rows):
+            try:
+                yield from part()
+            except VerificationFailed as damage:  # so bad that the rest cannot be read
+                yield damage.cause
 
     def _check_rows(self) -> Iterator[str]:
         """Pages of their own turns: the node goes on meanwhile."""
-        authors = set(self._authors.values())
-        last = 0
-        while rows := self._turned(f"{ENTRY} WHERE position > ? ORDER BY position LIMIT ?", (last, REPLAY_PAGE)):
+        authors = {row[0] for row in self._turned(AUTHOR.select())}
+        names = {row[0] for row in self._turned(META.select())}
+        yield from (f"meta {name} is missing" for name in ("network", "epoch", "holder") if name not in names)
+        last, newest = 0, self._position
+        while rows := self._turned(AFTER, (last, REPLAY_PAGE)):
             for position, author, seq, key, raw, stored in rows:
                 if position != last + 1:
                     yield f"entries {last + 1} to {position - 1} are missing"
                 if entry_sum(position, author, seq, key, raw) != stored or author not in authors:
                     yield f"entry {position} is damaged"
                 last = position
+        if last < newest:
+            yield f"entries {last + 1} to {newest} are missing"
         for table in SMALL_TABLES:
             for *values, stored in self._turned(table.select()):
                 if row_sum(*values) != stored:
                     yield f"{table.describe(tuple(values))} is damaged"
-        kept = self.snapshot()
-        for _ in kept[1] if kept else ():
-            pass  # the first damaged part ends the check: the snapshot is made anew as a whole
+        for generation, _, parts, _ in self._turned(SNAPSHOT.select()):
+            whole = sum(1 for _ in self._parts(generation, parts))
+            if whole < parts:
+                yield f"snapshot {generation} is damaged in part {whole + 1} of {parts}"
+
+    def close(self) -> None:
+        with self._turn:
+            self._opened.close()
+
+    def _release(self) -> None:
+        """Say that all is there. Where disk or server take no last word, the next opening asks what was lost."""
+        with suppress(LocalError), self._explained(), self._transaction(durable=True):
+            self._set_meta("holder", NOBODY)
 
     def _turned(self, query: str, parameters: Row = ()) -> list[Row]:
         with self._turn, self._explained():

@@ -13,28 +13,37 @@ start, which reads the whole file.
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from ledger.store.rows import id_key, row_sum
 from ledger.store.schema import SQLITE
-from ledger.store.sql import Chance, Row, SqlStore, damaged
+from ledger.store.sql import ENTRY, NOBODY, Chance, Row, SqlStore, damaged
 from protocol.envelope import parse
 from protocol.errors import LocalError
 
 SCHEMA_VERSION = SQLITE[-1].number
-NOBODY = b""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-CACHE_KIB = 64 * 1024  # the indexes of some million entries: appending reads nothing
+CACHE_KIB = 16 * 1024  # the last part of each index many times over: appending reads nothing
 WAL_PAGES = 4096  # 16 MiB between checkpoints: a page that several batches touch is written to the file once
 DAMAGES_MAX = 100  # that a check lists of the file's structure
+
+# The parts of the indexes of entries (see `schema`), to be joined with one.
+PARTS = """WITH RECURSIVE part (n) AS
+    (SELECT 0 UNION ALL SELECT n + 1 FROM part WHERE n < (SELECT max(position) >> 14 FROM entry))"""
 
 
 class SqliteStore(SqlStore):
     """See `Store`. `path` may be ":memory:" for a simulated node, which brings its own chance."""
+
+    of_id = f"{PARTS} {ENTRY} part CROSS JOIN entry ON position >> 14 = n AND id = ?"
+    of_feed = f"""{PARTS} {ENTRY} part CROSS JOIN entry
+        ON position >> 14 = n AND author = ? AND seq >= ? AND seq < ? ORDER BY seq"""
+    newest_seq = f"{PARTS} SELECT max((SELECT max(seq) FROM entry WHERE position >> 14 = n AND author = ?)) FROM part"
 
     def __init__(self, path: Path | str, network: bytes, chance: Chance = os.urandom) -> None:
         """Open or create. Raises LocalError for a file of another network or program, a later schema, a damaged file,
@@ -48,6 +57,8 @@ class SqliteStore(SqlStore):
             self._connection = opened.enter_context(
                 closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
             )
+            # A flipped bit may turn bytes into text: then the row's checksum should say so, not the decoder.
+            self._connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
             self._open(network)
             opened.callback(self._release)
             self._opened = opened.pop_all()
@@ -68,12 +79,7 @@ class SqliteStore(SqlStore):
 
     def _migrate(self) -> None:
         version = self._execute("PRAGMA user_version")[0][0]
-        if version > SCHEMA_VERSION:
-            raise LocalError(
-                "HEL-LEDGER-003",
-                f"the ledger {self.name} has schema {version}, this program reads {SCHEMA_VERSION}",
-                "Install the Heliotrope release that wrote it, or a later one.",
-            )
+        self._refuse_later(version, SCHEMA_VERSION)
         if version == 0 and self._execute("SELECT count(*) FROM sqlite_master")[0][0]:
             raise sqlite3.DatabaseError("it holds another program's tables")
         for name, arguments, function in (("id_key", 1, id_key), ("row_sum", -1, row_sum), ("fork_seq", 2, _fork_seq)):
@@ -88,22 +94,16 @@ class SqliteStore(SqlStore):
             self._execute("VACUUM")
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def close(self) -> None:
-        with self._turn:
-            self._opened.close()
-
-    def _release(self) -> None:
-        """Say that all is there. Where the disk does not let us, the next opening asks which boot it was."""
-        with suppress(LocalError), self._explained(), self._transaction(durable=True):
-            self._set_meta("holder", NOBODY)
-
     # --- as an engine -----------------------------------------------------------------------------------------------
 
     def _execute(self, query: str, parameters: Row = ()) -> list[Row]:
         return self._connection.execute(query, parameters).fetchall()
 
-    def _insert_entries(self, rows: list[Row]) -> None:
-        self._connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
+    def _execute_many(self, query: str, rows: Sequence[Row]) -> None:
+        self._connection.executemany(query, rows)
+
+    def _insert_entries(self, rows: Sequence[Row]) -> None:
+        self._execute_many("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     @contextmanager
     def _transaction(self, durable: bool) -> Iterator[None]:
@@ -124,27 +124,34 @@ class SqliteStore(SqlStore):
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError as error:
-            raise ValueError(f"{self.name}: {error}") from None
+        except sqlite3.ProgrammingError:  # a fault of ours, as the use of a closed store is
+            raise
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                raise LocalError(
-                    "HEL-STORE-001",
-                    f"{self.name} cannot grow: {error}",
-                    "Free some space on its disk, or move the home to a larger one.",
-                ) from None
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # above are details
+            if code == sqlite3.SQLITE_FULL:
+                cause, remedy = "cannot grow", "Free some space on its disk, or move the home to a larger one."
+                raise LocalError("HEL-STORE-001", f"{self.name} {cause}: {error}", remedy) from None
+            if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
+                cause, remedy = "cannot be read or written", "Mend its disk, or let this user write to it."
+                raise LocalError("HEL-STORE-004", f"{self.name} {cause}: {error}", remedy) from None
             raise damaged(self.name, str(error)) from None
+        except UnicodeDecodeError as error:  # from a message of SQLite's that quotes the damaged part
+            raise damaged(self.name, f"its tables' definitions are no text: {error}") from None
 
     def _check_structure(self) -> Iterator[str]:
         """On a connection of its own, where there is a file: the node goes on meanwhile."""
-        with self._explained():
-            if self._path is None:
-                return
+        if self._path is None:
+            return
+        made = SqliteStore(":memory:", b"", bytes)
+        with closing(made), self._explained():
             reader = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
             with closing(reader):
                 for (found,) in reader.execute(f"PRAGMA integrity_check({DAMAGES_MAX})"):
                     if found != "ok":
                         yield f"in the file's structure: {found}"
+                definitions = "SELECT type, name, sql FROM sqlite_master"
+                for kind, name, _ in sorted({*made._execute(definitions)} ^ {*reader.execute(definitions)}, key=str):
+                    yield f"in the file's structure: the {kind} {name} is not as this program makes it"
 
 
 def _fork_seq(a: bytes, b: bytes) -> int:

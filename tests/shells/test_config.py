@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from node.config import (
+    DSN_VARIABLE,
     Config,
     Home,
+    LedgerConfig,
     LinkConfig,
     create_home,
     load_config,
+    load_dsn,
     load_keypair,
     load_peers,
     load_token,
@@ -148,3 +151,30 @@ def test_a_private_file_is_replaced_even_where_a_draft_was_left(home: Home) -> N
 def test_blobs_are_served_on_the_address_of_the_link() -> None:
     assert LinkConfig().bind_host == "0.0.0.0"  # noqa: S104  # what is meant
     assert LinkConfig(listen="/ip6/::1/tcp/0").bind_host == "::1"
+
+
+def test_a_ledger_in_a_file_has_no_address(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(DSN_VARIABLE, "dbname=unused")
+    assert load_dsn(home, LedgerConfig()) is None
+
+
+def test_the_address_of_a_database_comes_from_the_environment_or_from_a_private_file(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = LedgerConfig(store="postgres")
+    monkeypatch.delenv(DSN_VARIABLE, raising=False)
+    for content in (None, "\n"):
+        if content is not None:
+            write_private(home.dsn_path, content)
+        with pytest.raises(LocalError) as missing:
+            load_dsn(home, config)
+        assert missing.value.code == "HEL-CONFIG-005"
+    write_private(home.dsn_path, "dbname=ledger password=secret")
+    assert load_dsn(home, config) == "dbname=ledger password=secret"
+    monkeypatch.setenv(DSN_VARIABLE, "dbname=other")
+    assert load_dsn(home, config) == "dbname=other"
+    monkeypatch.delenv(DSN_VARIABLE)
+    home.dsn_path.chmod(0o644)
+    with pytest.raises(Refused) as failure:
+        load_dsn(home, config)
+    assert "secret" not in str(failure.value)

@@ -21,7 +21,7 @@ from node import actions as ac
 from node import events as ev
 from node import runtime as module
 from node.api.server import serve
-from node.config import ApiConfig, Config, Home, LinkConfig, create_home
+from node.config import ApiConfig, Config, Home, LinkConfig, create_home, write_private
 from node.energy.source import EnergyConfig
 from node.link import MessageArrived
 from node.runtime import Runtime
@@ -29,6 +29,7 @@ from protocol.direct import Ready, encode_direct
 from protocol.envelope import Entry
 from protocol.errors import LocalError
 from protocol.genesis import Clock
+from tests import postgres
 from tests.builders import digest, entry, genesis, keypair
 
 SITE = EnergyConfig(
@@ -172,6 +173,34 @@ async def test_what_is_submitted_is_durable_when_the_answer_comes_and_said_only_
         assert isinstance(actions[0], ac.Persist)
     assert said_at_commit == [[]]
     assert said == ["sent"]
+
+
+@pytest.mark.parametrize("ours", [False, True])
+async def test_a_batch_survives_a_power_cut_if_an_entry_of_ours_is_in_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch, ours: bool
+) -> None:
+    runtime, core, _ = made(home)
+    own = entry(runtime.keypair, network=NETWORK.network_id())
+    committed: list[bool] = []
+    monkeypatch.setattr(runtime.store, "append", lambda entries, durable: committed.append(durable))
+    core.script[ev.JobCancelled] = [ac.Persist((note(),)), *([ac.Persist((own,))] if ours else [])]
+    async with running(runtime):
+        await runtime.submit(ev.JobCancelled(b""))
+    assert committed == [ours]
+
+
+async def test_a_node_runs_on_postgresql(home: Home, postgres_server: postgres.Server) -> None:
+    home.config_path.write_text(home.config_path.read_text().replace('store = "sqlite"', 'store = "postgres"'))
+    write_private(home.dsn_path, postgres_server.database())
+    runtime, core, said = made(home)
+    core.script[ev.JobCancelled] = [persist(), ac.Send(PEER, MESSAGE)]
+    async with running(runtime):
+        await runtime.submit(ev.JobCancelled(b""))
+    assert said == ["sent"]
+    assert not home.ledger_path.exists()
+    again = Runtime(home)
+    assert [raw for _, raw in again.store.replay()] == [note().raw]
+    again.store.close()
 
 
 async def test_the_first_event_is_started_whatever_came_in_before(home: Home) -> None:
