@@ -2,7 +2,7 @@
 # Makes .venv hold Heliotrope, its locked dependencies and the extras named as arguments; what Debian or Ubuntu lacks
 # for that it installs where it may. The Makefile calls it before everything else; with nothing to do it returns at once.
 #
-#   deploy/bootstrap.sh [dev] [report] [train]
+#   deploy/bootstrap.sh [dev] [fuzz] [report] [train]
 #
 # PYTHON chooses the interpreter. pip's own settings, PIP_EXTRA_INDEX_URL among them, are honoured.
 set -euo pipefail
