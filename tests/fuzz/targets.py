@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ledger.archive import frames, read
 from ledger.checkpoint import cosigners, open_note, parse_note
 from ledger.proof import build, verify
 from ledger.witness import Status, answer, parse_request
@@ -18,13 +20,15 @@ from protocol.gossip import ADVERT_MAX_BYTES, Topics, encode_announcement, judge
 from protocol.messages import ARRAY_MAX
 from protocol.scan import scan
 from protocol.signed import sign_array
-from tests.builders import NOW_MS, genesis, keypair, whole_history
+from protocol.tickets import redeem
+from tests.builders import NOW_MS, History, genesis, keypair, whole_history
 from tests.ledger.notes import NETWORK, TIME_S, WITNESSED, WITNESSES, Memory, cosigned, request
 from tests.ledger.test_proof import FEED, IDS
 from tests.ledger.test_proof import checkpoint as note_over_feed
 from tests.protocol.test_direct import MESSAGES
 from tests.protocol.test_gossip import HEAD
 from tests.protocol.test_gossip import REAL as ADVERT
+from tests.protocol.test_tickets import HEADER, SERVER, UNIX_MS
 from tests.vectors.encodings import ACCEPTED, REFUSED
 
 NETWORK_OF_GOSSIP = genesis().network_id()
@@ -102,6 +106,23 @@ def gossip(raw: bytes) -> None:
     advert(raw)
 
 
+def archive(raw: bytes) -> None:
+    """A ledger from a file: what is read is written alike, but for who seals it and when."""
+    try:
+        verified = read(io.BytesIO(raw))
+    except VerificationFailed:
+        return
+    again = b"".join(frames(verified.ledger.genesis, verified.raws, verified.ledger.head_list(), keypair(0), NOW_MS))
+    assert read(io.BytesIO(again)).ledger.head_list() == verified.ledger.head_list()
+
+
+def ticket(raw: bytes) -> None:
+    try:
+        redeem(raw.decode(errors="replace"), SERVER.public, NOW_MS, UNIX_MS)
+    except Reject:
+        return
+
+
 def advert(raw: bytes) -> None:
     """What a stranger with a key of its own can say: the same under a valid signature."""
     try:
@@ -123,7 +144,7 @@ def judged(topic: str, raw: bytes) -> bool:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (decoder, envelope, checkpoint, witness, proof, direct, gossip)
+    each.__name__: each for each in (decoder, envelope, checkpoint, witness, proof, direct, gossip, archive, ticket)
 }
 
 
@@ -147,6 +168,14 @@ def _good(name: str) -> Iterator[bytes]:
         yield from (build(FEED[seq], IDS, note_over_feed()) for seq in (0, 5, 8))
     elif name == "direct":
         yield from map(encode_direct, MESSAGES)
+    elif name == "archive":
+        history = History()
+        history.offer(keypair(1))
+        history.offer(keypair(2))
+        yield history.archive()
+        yield History().archive()
+    elif name == "ticket":
+        yield HEADER.encode()
     elif name == "gossip":
         yield ADVERT
         yield encode_announcement([HEAD])
