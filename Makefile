@@ -2,7 +2,7 @@
 # PYTHON=python3.12 chooses the interpreter; PIP_EXTRA_INDEX_URL and pip's other settings are honoured.
 
 .DEFAULT_GOAL := help
-.PHONY: bench check clean demo format help lock setup setup-dev test
+.PHONY: bench check clean demo format fuzz help lock setup setup-dev test
 
 # With `exec` no shell stands between make and the command: Ctrl-C reaches both, and make waits until it has cleaned up.
 RUN := @exec .venv/bin/
@@ -14,13 +14,16 @@ setup: ## Create .venv with what the demo needs
 	@deploy/bootstrap.sh report train
 
 setup-dev: ## Create .venv with what tests, checks and benchmarks need as well
-	@deploy/bootstrap.sh dev postgres report train
+	@deploy/bootstrap.sh dev fuzz postgres report train
 
 demo: setup ## Five peers train one model where the power is green [ARGS='--out DIR']
 	$(RUN)heliotrope demo $(ARGS)
 
 test: setup-dev ## Run the tests [ARGS='-k ledger']
 	$(RUN)python -m pytest $(ARGS)
+
+fuzz: setup-dev ## Feed made-up bytes to all that reads strangers' [TARGET=decoder SECONDS=600]
+	$(RUN)python -m tests.fuzz --seconds=$(or $(SECONDS),60) $(TARGET)
 
 check: setup-dev ## Check format, lint and types
 	@.venv/bin/python -m ruff format --check
@@ -36,7 +39,7 @@ format: setup-dev ## Rewrite the code as `make check` wants it
 
 lock: setup-dev ## Lock the newest versions that pyproject.toml allows
 	@.venv/bin/python -m venv --clear .venv/lock
-	@.venv/lock/bin/python -m pip install --quiet '.[dev,postgres,report]' safetensors
+	@.venv/lock/bin/python -m pip install --quiet '.[dev,fuzz,postgres,report]' safetensors
 	@(grep '^#' deploy/constraints.txt && .venv/lock/bin/python -m pip freeze --exclude heliotrope) >.venv/constraints.txt
 	@mv .venv/constraints.txt deploy/constraints.txt
 

@@ -3,7 +3,7 @@
 # for that it installs where it may, with `dev` what the tests start as well. The Makefile calls it before everything
 # else; with nothing to do it returns at once.
 #
-#   deploy/bootstrap.sh [dev] [postgres] [report] [train]
+#   deploy/bootstrap.sh [dev] [fuzz] [postgres] [report] [train]
 #
 # PYTHON chooses the interpreter. pip's own settings, PIP_EXTRA_INDEX_URL among them, are honoured.
 set -euo pipefail

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError, model_validator
 
 from protocol.codec import decode
-from protocol.errors import Reject
+from protocol.errors import Reject, fault
 from protocol.identity import KeyPair, verify
 from protocol.messages import ARRAY_MAX, Body, Count, Digest, Offer, PerSlot, require_same_length
 from protocol.signed import sign_array, signed_part
@@ -58,23 +58,34 @@ def seal(keypair: KeyPair, network: bytes, advert: Advert) -> bytes:
 
 
 def open_advert(raw: bytes, network: bytes, max_bytes: int) -> SignedAdvert:
-    """Parse, verify and check an advert. Raises Reject. Whether it is fresh depends on the clock: see `gossip`."""
-    value = decode(raw, max_bytes, ARRAY_MAX)
+    """Parse, verify and check an advert. Raises Reject. Whether it is fresh depends on the clock: see `gossip`.
+
+    1. Canonical, within `max_bytes`.
+    2. An array of five.
+    3. The version is 1.
+    4. It is of this network.
+    5. `author` and `sig` are bytes, and the signature is valid under the strict rule.
+    6. The body is an `Advert`, within the bounds of its fields.
+    """
+    try:
+        value = decode(raw, max_bytes, ARRAY_MAX)
+    except Reject as refusal:
+        raise fault(1, str(refusal)) from None
     if type(value) is not tuple or len(value) != 5:
-        raise Reject("an advert is an array of five")
+        raise fault(2, "an advert is an array of five")
     version, advert_network, author, body, signature = value
     if type(version) is not int or version != VERSION:
-        raise Reject(f"an advert of another version than {VERSION}")
+        raise fault(3, f"an advert of another version than {VERSION}")
     if advert_network != network:
-        raise Reject("advert of another network")
+        raise fault(4, f"advert of another network, this is {network.hex()[:16]}")
     if type(author) is not bytes or type(signature) is not bytes:
-        raise Reject("author and signature must be bytes")
+        raise fault(5, "author and signature must be bytes")
     if not verify(author, signed_part(DOMAIN, raw), signature):
-        raise Reject("invalid signature on an advert")
+        raise fault(5, "invalid signature on an advert")
     try:
         return SignedAdvert(author, Advert.model_validate(body), raw)
     except ValidationError as error:
-        raise Reject(f"advert: {first_fault(error)}") from None
+        raise fault(6, f"advert: {first_fault(error)}") from None
 
 
 def first_fault(error: ValidationError) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from protocol.adverts import first_fault
 from protocol.codec import decode, encode
-from protocol.errors import Reject
+from protocol.errors import Reject, fault
 from protocol.messages import ARRAY_MAX, Blob, Body, Count, Digest, Key, Shard, Signature, Text
 
 DIRECT_MAX_BYTES = 4 * 1024 * 1024
@@ -128,14 +128,23 @@ def encode_direct(message: Body) -> bytes:
 
 
 def decode_direct(data: bytes) -> Any:
-    """One of the messages above. Raises Reject."""
-    value = decode(data, DIRECT_MAX_BYTES, HEADS_MAX)
+    """One of the messages above. Raises Reject.
+
+    1. Canonical, at most 4 MiB, no array of more than 1024 items.
+    2. An array of a type and a body.
+    3. The type is one of `DIRECT`.
+    4. The body is of that type, within the bounds of its fields.
+    """
+    try:
+        value = decode(data, DIRECT_MAX_BYTES, HEADS_MAX)
+    except Reject as refusal:
+        raise fault(1, str(refusal)) from None
     if type(value) is not tuple or len(value) != 2 or type(value[0]) is not str:
-        raise Reject("a direct message is an array of a type and a body")
+        raise fault(2, "a direct message is an array of a type and a body")
     model = DIRECT.get(value[0])
     if model is None:
-        raise Reject(f"unknown direct message {value[0][:32]!r}")
+        raise fault(3, f"unknown direct message {value[0][:32]!r}")
     try:
         return model.model_validate(value[1])
     except ValidationError as error:
-        raise Reject(f"{value[0]}: {first_fault(error)}") from None
+        raise fault(4, f"{value[0]}: {first_fault(error)}") from None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocol.codec import VALUE_MAX_BYTES, decode
-from protocol.errors import Reject
+from protocol.errors import Reject, fault
 from protocol.identity import KeyPair, verify
 from protocol.signed import sign_array, signed_part
 
@@ -93,29 +93,29 @@ def parse(raw: bytes) -> Entry:
     try:
         value = decode(raw, VALUE_MAX_BYTES)
     except Reject as refusal:
-        raise _fault(1, str(refusal)) from None
+        raise fault(1, str(refusal)) from None
     if type(value) is not tuple or len(value) != 10:
-        raise _fault(2, f"an entry is an array of ten, not {_shape(value)}")
+        raise fault(2, f"an entry is an array of ten, not {_shape(value)}")
     version, network, kind, author, seq, prev, time_ms, refs, body, signature = value
     if type(version) is not int or version != VERSION:
         found = version if type(version) is int else _shape(version)
-        raise _fault(3, f"version {found}, this program reads {VERSION}")
+        raise fault(3, f"version {found}, this program reads {VERSION}")
     for name, item in (("network", network), ("author", author), ("prev", prev)):
         if type(item) is not bytes or len(item) != 32:
-            raise _fault(4, f"{name} must be 32 bytes, not {_shape(item)}")
+            raise fault(4, f"{name} must be 32 bytes, not {_shape(item)}")
     if type(kind) is not str or not KIND.fullmatch(kind):
         found = ascii(kind[:33]) if type(kind) is str else _shape(kind)
-        raise _fault(5, f"kind must be 1 to 32 characters of a-z, 0-9 and _, a letter first, not {found}")
+        raise fault(5, f"kind must be 1 to 32 characters of a-z, 0-9 and _, a letter first, not {found}")
     for name, number in (("seq", seq), ("time_ms", time_ms)):
         if type(number) is not int or number < 0:  # the codec has bounded it above
             found = number if type(number) is int else _shape(number)
-            raise _fault(6, f"{name} must be an integer from 0 to 2^53-1, not {found}")
+            raise fault(6, f"{name} must be an integer from 0 to 2^53-1, not {found}")
     if type(refs) is not tuple or len(refs) > REFS_MAX or any(type(r) is not bytes or len(r) != 32 for r in refs):
-        raise _fault(7, f"refs must be at most {REFS_MAX} ids of 32 bytes, not {_shape(refs)}")
+        raise fault(7, f"refs must be at most {REFS_MAX} ids of 32 bytes, not {_shape(refs)}")
     if type(body) is not dict:
-        raise _fault(8, f"body must be a map, not {_shape(body)}")
+        raise fault(8, f"body must be a map, not {_shape(body)}")
     if type(signature) is not bytes or len(signature) != 64:
-        raise _fault(9, f"sig must be 64 bytes, not {_shape(signature)}")
+        raise fault(9, f"sig must be 64 bytes, not {_shape(signature)}")
     entry_id = hashlib.sha256(signed_bytes(raw)).digest()
     return Entry(raw, entry_id, network, kind, author, seq, prev, time_ms, refs, body)
 
@@ -142,14 +142,10 @@ def open_parsed(entry: Entry, network: bytes) -> Entry:
     11. Its signature is valid under the strict rule.
     """
     if entry.network != network:
-        raise _fault(10, f"entry of network {entry.network.hex()[:16]}, this is {network.hex()[:16]}")
+        raise fault(10, f"entry of network {entry.network.hex()[:16]}, this is {network.hex()[:16]}")
     if not is_signed(entry):
-        raise _fault(11, f"invalid signature on entry {entry.author.hex()[:8]}:{entry.seq}")
+        raise fault(11, f"invalid signature on entry {entry.author.hex()[:8]}:{entry.seq}")
     return entry
-
-
-def _fault(check: int, complaint: str) -> Reject:
-    return Reject(f"check {check}: {complaint}")
 
 
 def _shape(value: Any) -> str:

@@ -15,6 +15,11 @@ class Reject(Exception):
     """Faulty: no honest program sends this. Drop it and think less of the sender."""
 
 
+def fault(check: int, complaint: str) -> Reject:
+    """A Reject that names the check, by its number in the docstring of who raises it."""
+    return Reject(f"check {check}: {complaint}")
+
+
 class LocalError(Exception):
     """Ours or our user's: nothing was sent, nothing was lost unless the cause says so.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from protocol.adverts import LIFETIME_MAX_MS, SignedAdvert, open_advert
 from protocol.codec import decode, encode
 from protocol.envelope import Head
-from protocol.errors import Ignore, Reject
+from protocol.errors import Ignore, Reject, fault
 
 ADVERT_MAX_BYTES = 12 * 1024
 ANNOUNCEMENT_MAX_BYTES = 8 * 1024
@@ -37,39 +37,50 @@ def encode_announcement(heads: Sequence[Head]) -> bytes:
 
 
 def judge_announcement(data: bytes) -> tuple[Head, ...]:
-    """The heads that somebody announces. Unsigned: whoever asks for the entries will verify them. Raises Reject."""
-    value = decode(data, ANNOUNCEMENT_MAX_BYTES)
+    """The heads that somebody announces. Unsigned: whoever asks for the entries will verify them. Raises Reject.
+
+    1. Canonical, at most 8 KiB.
+    2. An array of 1 to 64 heads.
+    3. Each an array of three: `author` and `id` of 32 bytes, `seq` an integer from 0.
+    """
+    try:
+        value = decode(data, ANNOUNCEMENT_MAX_BYTES)
+    except Reject as refusal:
+        raise fault(1, str(refusal)) from None
     if type(value) is not tuple or not 1 <= len(value) <= ANNOUNCEMENTS_MAX:
-        raise Reject(f"an announcement is an array of 1 to {ANNOUNCEMENTS_MAX} heads")
+        raise fault(2, f"an announcement is an array of 1 to {ANNOUNCEMENTS_MAX} heads")
     return tuple(read_head(item) for item in value)
 
 
 def read_head(item: object) -> Head:
-    """One (author, seq, id). Raises Reject."""
+    """One (author, seq, id). Raises Reject, as check 3 of an announcement."""
     if type(item) is not tuple or len(item) != 3:
-        raise Reject("a head is an array of three")
+        raise fault(3, "a head is an array of three")
     author, seq, entry_id = item
     if type(author) is not bytes or len(author) != 32 or type(entry_id) is not bytes or len(entry_id) != 32:
-        raise Reject("author and id of a head must be 32 bytes")
+        raise fault(3, "author and id of a head must be 32 bytes")
     if type(seq) is not int or seq < 0:
-        raise Reject("seq of a head must be an integer from 0")
+        raise fault(3, "seq of a head must be an integer from 0")
     return Head(author, seq, entry_id)
 
 
 def judge_advert(data: bytes, network: bytes, now_ms: int) -> SignedAdvert:
     """A valid and fresh advert.
 
-    1. Canonical, of this network, signed, within bounds: else Reject.
-    2. Not expired, not from the future: else Ignore, since clocks differ.
+    1 to 6: as `open_advert`, else Reject.
+    7. It lives at most an hour, else Reject.
+    8. It has not expired, else Ignore: it may have been on the way for long.
+    9. It is dated at most ten minutes ahead, else Ignore: clocks differ.
     """
     signed = open_advert(data, network, ADVERT_MAX_BYTES)
     advert = signed.advert
-    if advert.expires_at_ms - advert.number > LIFETIME_MAX_MS:
-        raise Reject(f"advert lives {advert.expires_at_ms - advert.number} ms, at most {LIFETIME_MAX_MS} are allowed")
+    lives_ms = advert.expires_at_ms - advert.number
+    if lives_ms > LIFETIME_MAX_MS:
+        raise fault(7, f"advert lives {lives_ms} ms, at most {LIFETIME_MAX_MS} are allowed")
     if advert.expires_at_ms <= now_ms:
-        raise Ignore(f"advert expired {now_ms - advert.expires_at_ms} ms ago")
+        raise Ignore(f"check 8: advert expired {now_ms - advert.expires_at_ms} ms ago")
     if advert.number > now_ms + CLOCK_SKEW_MAX_MS:
-        raise Ignore(f"advert is dated {advert.number - now_ms} ms ahead")
+        raise Ignore(f"check 9: advert is dated {advert.number - now_ms} ms ahead")
     return signed
 
 

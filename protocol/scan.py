@@ -150,4 +150,4 @@ def _refuse(at: int, fault: str) -> NoReturn:
 
 def _quoted(key: bytes) -> str:
     """A stranger's choice, fit to be printed."""
-    return ascii(key.decode()[:32])
+    return ascii(key.decode()[:32])[:34]

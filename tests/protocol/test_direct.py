@@ -72,12 +72,12 @@ def test_the_longest_list_of_heads_fits() -> None:
 
 @pytest.mark.parametrize("value", [None, (), ("ready",), ("ready", {}, {}), (1, {}), (b"ready", {}), {}], ids=repr)
 def test_reject_what_is_no_pair_of_type_and_body(value: Any) -> None:
-    with pytest.raises(Reject, match="array of a type and a body"):
+    with pytest.raises(Reject, match=r"check 2: .*array of a type and a body"):
         decode_direct(encode(value))
 
 
 def test_reject_an_unknown_type_quoting_little_of_it() -> None:
-    with pytest.raises(Reject, match="unknown direct message") as refusal:
+    with pytest.raises(Reject, match="check 3: unknown direct message") as refusal:
         decode_direct(encode(("\x1b[2J" * 1000, {})))
     assert str(refusal.value).isprintable()
     assert len(str(refusal.value)) < 200
@@ -109,7 +109,7 @@ def test_reject_an_unknown_type_quoting_little_of_it() -> None:
 )
 def test_reject_a_field_out_of_bounds_naming_message_and_field(kind: str, change: dict[str, Any]) -> None:
     good = next(message for message in MESSAGES if DIRECT[kind] is type(message))
-    with pytest.raises(Reject, match=rf"^{kind}: {next(iter(change))}"):
+    with pytest.raises(Reject, match=rf"^check 4: {kind}: {next(iter(change))}"):
         decode_direct(encode((kind, good.model_dump() | change), HEADS_MAX))
 
 

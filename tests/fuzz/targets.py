@@ -1,0 +1,181 @@
+"""The readers under test: each takes bytes, and fails by raising anything at all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ledger.archive import frames, read
+from ledger.checkpoint import cosigners, open_note, parse_note
+from ledger.proof import build, verify
+from ledger.witness import Status, answer, parse_request
+from protocol import adverts
+from protocol.adverts import open_advert
+from protocol.codec import BYTES_PER_VALUE, VALUE_MAX_BYTES, decode, encode
+from protocol.direct import decode_direct, encode_direct
+from protocol.envelope import is_signed, parse, signed_bytes
+from protocol.errors import Ignore, Reject, VerificationFailed
+from protocol.gossip import ADVERT_MAX_BYTES, Topics, encode_announcement, judge, judge_announcement
+from protocol.messages import ARRAY_MAX
+from protocol.scan import scan
+from protocol.signed import sign_array
+from protocol.tickets import redeem
+from tests.builders import NOW_MS, History, genesis, keypair, whole_history
+from tests.ledger.notes import NETWORK, TIME_S, WITNESSED, WITNESSES, Memory, cosigned, request
+from tests.ledger.test_proof import FEED, IDS
+from tests.ledger.test_proof import checkpoint as note_over_feed
+from tests.protocol.test_direct import MESSAGES
+from tests.protocol.test_gossip import HEAD
+from tests.protocol.test_gossip import REAL as ADVERT
+from tests.protocol.test_tickets import HEADER, SERVER, UNIX_MS
+from tests.vectors.encodings import ACCEPTED, REFUSED
+
+NETWORK_OF_GOSSIP = genesis().network_id()
+CORPUS = Path(__file__).parent / "corpus"  # hexadecimal, one input a line
+TOPICS = Topics.of(NETWORK_OF_GOSSIP)
+
+
+def decoder(raw: bytes) -> None:
+    """What is read has one spelling, which the scan finds as well; what is refused has an offset within it."""
+    try:
+        value = decode(raw)
+    except Reject as refusal:
+        offset = int(str(refusal).partition("offset ")[2].partition(":")[0])
+        assert 0 <= offset <= len(raw)
+        return
+    assert encode(value) == raw
+    scan(raw, VALUE_MAX_BYTES // BYTES_PER_VALUE, ARRAY_MAX)
+
+
+def envelope(raw: bytes) -> None:
+    """What is refused names its check."""
+    try:
+        entry = parse(raw)
+    except Reject as refusal:
+        if not str(refusal).startswith("check "):
+            raise AssertionError from refusal
+        return
+    assert encode(decode(raw)) == raw == entry.raw
+    assert signed_bytes(raw).endswith(encode(decode(raw)[:9]))
+    is_signed(entry)
+
+
+def checkpoint(raw: bytes) -> None:
+    try:
+        note = parse_note(raw)
+    except Reject:
+        return
+    assert note.encoded() == raw
+    try:
+        open_note(raw, NETWORK)
+        cosigners(note, NETWORK, WITNESSED.witnesses)
+    except Reject:
+        return
+
+
+def witness(raw: bytes) -> None:
+    """A witness answers whatever it is asked, and cosigns only what it can read."""
+    said = answer(raw, WITNESSES[0], NETWORK, Memory(), TIME_S)
+    try:
+        assert parse_request(raw).encoded() == raw
+    except Reject:
+        assert said.status is Status.MALFORMED
+
+
+def proof(raw: bytes) -> None:
+    try:
+        verify(raw, WITNESSED)
+    except VerificationFailed:
+        return
+
+
+def direct(raw: bytes) -> None:
+    try:
+        message = decode_direct(raw)
+    except Reject:
+        return
+    assert encode_direct(message) == raw
+
+
+def gossip(raw: bytes) -> None:
+    for topic in (TOPICS.adverts, TOPICS.entries, ""):
+        judged(topic, raw)
+    if judged(TOPICS.entries, raw):
+        assert encode_announcement(judge_announcement(raw)) == raw
+    advert(raw)
+
+
+def archive(raw: bytes) -> None:
+    """A ledger from a file: what is read is written alike, but for who seals it and when."""
+    try:
+        verified = read(io.BytesIO(raw))
+    except VerificationFailed:
+        return
+    again = b"".join(frames(verified.ledger.genesis, verified.raws, verified.ledger.head_list(), keypair(0), NOW_MS))
+    assert read(io.BytesIO(again)).ledger.head_list() == verified.ledger.head_list()
+
+
+def ticket(raw: bytes) -> None:
+    try:
+        redeem(raw.decode(errors="replace"), SERVER.public, NOW_MS, UNIX_MS)
+    except Reject:
+        return
+
+
+def advert(raw: bytes) -> None:
+    """What a stranger with a key of its own can say: the same under a valid signature."""
+    try:
+        *unsigned, _ = decode(raw, ADVERT_MAX_BYTES)
+        signed = sign_array(keypair(0), adverts.DOMAIN, tuple(unsigned[:14]))
+    except (Reject, TypeError, ValueError):
+        return
+    if judged(TOPICS.adverts, signed):
+        opened = open_advert(signed, NETWORK_OF_GOSSIP, ADVERT_MAX_BYTES)
+        assert adverts.seal(keypair(0), NETWORK_OF_GOSSIP, opened.advert) == signed
+
+
+def judged(topic: str, raw: bytes) -> bool:
+    try:
+        judge(TOPICS, NETWORK_OF_GOSSIP, topic, raw, NOW_MS)
+    except (Reject, Ignore):
+        return False
+    return True
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    each.__name__: each for each in (decoder, envelope, checkpoint, witness, proof, direct, gossip, archive, ticket)
+}
+
+
+def seeds(name: str) -> list[bytes]:
+    """What a run sets out from: good inputs, and the committed ones, that earlier runs found to reach far."""
+    lines = (CORPUS / f"{name}.hex").read_text().splitlines()
+    return [*_good(name), *map(bytes.fromhex, lines)]
+
+
+def _good(name: str) -> Iterator[bytes]:
+    if name == "decoder":
+        yield from map(encode, ACCEPTED.values())
+        yield from (bytes.fromhex(raw) for raw, _, _ in REFUSED.values() if len(raw) < 1000)
+    elif name == "envelope":
+        yield from {entry.kind: entry.raw for entry in whole_history().entries}.values()
+    elif name == "checkpoint":
+        yield cosigned().encoded()
+    elif name == "witness":
+        yield from (request(0, 7), request(3, 7))
+    elif name == "proof":
+        yield from (build(FEED[seq], IDS, note_over_feed()) for seq in (0, 5, 8))
+    elif name == "direct":
+        yield from map(encode_direct, MESSAGES)
+    elif name == "archive":
+        history = History()
+        history.offer(keypair(1))
+        history.offer(keypair(2))
+        yield history.archive()
+        yield History().archive()
+    elif name == "ticket":
+        yield HEADER.encode()
+    elif name == "gossip":
+        yield ADVERT
+        yield encode_announcement([HEAD])
