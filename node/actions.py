@@ -34,6 +34,35 @@ class Refold:
 
 
 @dataclass(frozen=True, slots=True)
+class PersistCheckpoint:
+    """Keep a signed note of an author's feed: as durable as entries of peers."""
+
+    author: bytes
+    size: int
+    note: bytes
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTree:
+    """The root of a feed's first `size` entries, and how the tree grew there from each of `old_sizes`; the answer is
+    TreeRead. None comes where the store holds less of the feed."""
+
+    author: bytes
+    size: int
+    old_sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cosign:
+    """Answer a request for this witness's cosignature, once the promise is durable; the answer goes to the peer."""
+
+    peer: bytes
+    request: bytes
+    time_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     topic: str
     data: bytes
@@ -173,6 +202,9 @@ Action = (
     Persist
     | PersistFork
     | Refold
+    | PersistCheckpoint
+    | ReadTree
+    | Cosign
     | Publish
     | Send
     | SendEntries

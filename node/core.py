@@ -14,6 +14,7 @@ from node.actions import (
     Action,
     SetTimeout,
 )
+from node.checkpoints import Checkpoints, Heard
 from node.events import (
     DialFailed,
     EntriesVerified,
@@ -40,8 +41,10 @@ from node.events import (
     Timer,
     TimerFired,
     TimerKind,
+    TreeRead,
 )
 from node.exchange import Exchange
+from node.finality import Finality, on_add_checkpoint
 from node.peers import Peers
 from node.provider import Provider
 from node.reconcile import RECONCILE_EVERY_MS, reconcile
@@ -50,7 +53,10 @@ from node.requester import Requester
 from node.tickets import TicketOffice
 from node.turn import Identity, Turn
 from protocol.direct import (
+    AddCheckpoint,
     Assignment,
+    Checkpoint,
+    Cosignature,
     Entries,
     Failure,
     Finish,
@@ -59,6 +65,7 @@ from protocol.direct import (
     RoundDelta,
     RoundStart,
     Want,
+    WantCheckpoint,
     decode_direct,
 )
 from protocol.envelope import Entry
@@ -70,14 +77,25 @@ from protocol.messages import Offer, Revocation
 class Node:
     """One peer: its book of peers, its ledger, what it sells and what it buys."""
 
-    def __init__(self, identity: Identity, ledger: Ledger, offer: Offer | None, bootstrap: tuple[str, ...]) -> None:
-        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever."""
+    def __init__(
+        self,
+        identity: Identity,
+        ledger: Ledger,
+        offer: Offer | None,
+        bootstrap: tuple[str, ...],
+        *,
+        checkpoints: Mapping[bytes, Heard] = {},
+    ) -> None:
+        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `checkpoints`: the newest
+        of each feed, from the store."""
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
         self.peers = Peers(identity.key, identity.label, bootstrap)
         self.exchange = Exchange(self.peers)
         self.refolding = Refolding()
+        self.checkpoints = Checkpoints(dict(checkpoints))
+        self.finality = Finality(self.peers, self.checkpoints)
         self.provider = Provider(offer, self.tickets)
         self.requester = Requester(self.peers, self.tickets)
         self.addresses: tuple[str, ...] = ()
@@ -89,6 +107,8 @@ class Node:
         while turn.judged:
             self._on_judged(turn, turn.judged.popleft())
         self.refolding.watch(turn)
+        self.checkpoints.watch(turn)
+        self.finality.watch(turn)
         return turn.actions()
 
     # --- events -----------------------------------------------------------------------------------------------------
@@ -105,6 +125,7 @@ class Node:
     def _on_connected(self, turn: Turn, event: PeerConnected) -> None:
         self.peers.on_connected(turn, event)
         self.exchange.on_connected(turn, event.peer)
+        self.finality.on_connected(turn, event.peer)
         self.provider.advertise_soon(turn)
 
     def _on_disconnected(self, turn: Turn, event: PeerDisconnected) -> None:
@@ -116,12 +137,17 @@ class Node:
             self.peers.on_advert(turn, event.data)
         elif event.topic == self.identity.topics.entries:
             self.exchange.on_announcement(turn, event.peer, event.data)
+        elif event.topic == self.identity.topics.checkpoints:
+            self.checkpoints.on_heard(turn, event.peer, event.data)
 
     def _on_message(self, turn: Turn, event: MessageReceived) -> None:
         try:
             message = decode_direct(event.data)
         except Reject as refusal:
             turn.notify("message refused", peer=peer_id(event.peer), reason=str(refusal))
+            return
+        if type(message) in CHECKPOINTING:
+            CHECKPOINTING[type(message)](self, turn, event.peer, message)
             return
         match message:
             case Heads():
@@ -142,6 +168,16 @@ class Node:
                 self.requester.on_delta(turn, event.peer, message)
             case Failure():
                 self.requester.on_failure(turn, event.peer, message)
+
+    def _on_cosignature(self, turn: Turn, peer: bytes, message: Cosignature) -> None:
+        if self.finality.on_cosignature(turn, peer, message):
+            self.provider.on_final(turn)
+
+    def _on_tree(self, turn: Turn, event: TreeRead) -> None:
+        if self.checkpoints.on_tree(turn, event):
+            self.provider.on_final(turn)
+        if event.author == self.identity.key:
+            self.finality.on_tree(turn, event)
 
     def _on_timer(self, turn: Turn, event: TimerFired) -> None:
         self._on_timer_of[event.timer.kind](self, turn, event.timer)
@@ -187,6 +223,7 @@ class Node:
         MessageReceived: _on_message,
         EntriesVerified: lambda self, turn, event: self.exchange.on_verified(turn, event),
         Refolded: _on_refolded,
+        TreeRead: _on_tree,
         TimerFired: _on_timer,
         MeterRead: lambda self, turn, event: self.provider.on_meter(turn, event),
         MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
@@ -217,4 +254,14 @@ class Node:
         TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
         TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester),
         TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
+        TimerKind.CHECKPOINT: lambda self, turn, timer: self.finality.on_tick(turn),
     }
+
+
+# Messages about whole feeds.
+CHECKPOINTING: Mapping[type, Callable[[Node, Turn, bytes, Any], None]] = {
+    Checkpoint: lambda node, turn, peer, message: node.checkpoints.on_heard(turn, peer, message.note),
+    WantCheckpoint: lambda node, turn, peer, message: node.checkpoints.on_want(turn, peer, message),
+    AddCheckpoint: lambda node, turn, peer, message: on_add_checkpoint(turn, peer, message),
+    Cosignature: Node._on_cosignature,
+}

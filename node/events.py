@@ -34,6 +34,7 @@ class TimerKind(enum.Enum):
     LEASE_ENDS = "lease ends"
     RECONCILE = "reconcile"
     REFOLD = "refold"
+    CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,18 @@ class Refolded:
 
     ledger: Ledger | None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRead:
+    """The root of a feed's first `size` entries, the id of the last, and consistency proofs by the size they start
+    from."""
+
+    author: bytes
+    size: int
+    root: bytes
+    last: bytes
+    proofs: Mapping[int, tuple[bytes, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +229,7 @@ Event = (
     | MessageReceived
     | EntriesVerified
     | Refolded
+    | TreeRead
     | TimerFired
     | MeterRead
     | MeterFailed

@@ -24,6 +24,7 @@ from ledger.store import open_store
 from node import actions as ac
 from node import events as ev
 from node.actions import Action
+from node.checkpoints import read_note, restore
 from node.config import (
     Home,
     load_config,
@@ -40,6 +41,8 @@ from node.energy.source import source_from_config
 from node.eventlog import EventLog
 from node.events import Event
 from node.exchange import read_entries
+from node.finality import cosign
+from node.keeping import keep, kept_of
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
@@ -48,6 +51,7 @@ from node.question import answer
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
+from node.trees import Trees
 from node.turn import Identity
 from node.verifying import Verifying
 from protocol.direct import encode_direct
@@ -57,7 +61,7 @@ from protocol.identity import peer_id
 
 QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
-SERVING_MAX = 64  # requests for entries under way, one message of each in memory; beyond it the newest are dropped
+SERVING_MAX = 64  # requests for entries and cosignatures under way; beyond it the newest are dropped
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
@@ -94,7 +98,8 @@ class Runtime:
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
-        self.node = Node(identity, ledger, self.config.offer(), bootstrap)
+        self.node = Node(identity, ledger, self.config.offer(), bootstrap, checkpoints=restore(ledger, self.store))
+        self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()
         self.started_at_unix_ms = time.time_ns() // 10**6
@@ -117,7 +122,7 @@ class Runtime:
         self._link = Link(
             seed=self.keypair.seed,
             listen=self.config.link.listen,
-            topics=(self.topics.adverts, self.topics.entries),
+            topics=(self.topics.adverts, self.topics.entries, self.topics.checkpoints),
             judge=self._judge,
             deliver=self._deliver,
         )
@@ -220,6 +225,8 @@ class Runtime:
         """Called on the libp2p thread: pure but for the clock."""
         try:
             judge(self.topics, self.node.identity.network, topic, data, self.now_ms())
+            if topic == self.topics.checkpoints:
+                read_note(data, self.node.identity.network, self.genesis.witnesses)
         except (Ignore, Reject):
             return False
         return True
@@ -275,25 +282,15 @@ class Runtime:
 
     async def _commit(self, actions: Sequence[Action]) -> None:
         """Make durable what the turns of a batch ask to keep. Raises LocalError."""
-        entries = [e for action in actions if isinstance(action, ac.Persist) for e in action.entries]
-        proofs = [self.node.ledger.forks[action.author] for action in actions if isinstance(action, ac.PersistFork)]
-
-        def write() -> None:
-            if entries:
-                # Peers hold their own; of ours a power cut must lose none, or we would sign a seq twice.
-                is_ours = any(entry.author == self.keypair.public for entry in entries)
-                self.store.append(entries, durable=is_ours)
-            for proof in proofs:
-                self.store.add_fork(proof)
-
-        if not entries and not proofs:
+        if not (kept := kept_of(actions)):
             return
         try:
-            await asyncio.to_thread(write)
+            await asyncio.to_thread(keep, self.store, self.keypair.public, self.node.ledger.forks, kept)
         except Exception as error:
+            count = sum(len(action.entries) for action in kept if isinstance(action, ac.Persist))
             raise LocalError(
                 "HEL-LEDGER-007",
-                f"{len(entries)} entries could not be stored and nothing of them was said: {error}",
+                f"{count} entries could not be stored and nothing of them was said: {error}",
                 "Free some disk space or mend the disk, then start the node again.",
             ) from error
 
@@ -301,7 +298,7 @@ class Runtime:
 
     def _perform(self, action: Action) -> None:
         match action:
-            case ac.Persist() | ac.PersistFork():
+            case ac.Persist() | ac.PersistFork() | ac.PersistCheckpoint():
                 pass  # committed already
             case ac.Notify(kind, data):
                 self.log.append(kind, data, self.now_ms())
@@ -320,6 +317,8 @@ class Runtime:
                 self._serving.start(self._send_entries(peer, ranges))
             case ac.Dial(address):
                 self._sending.start(self._dial(address))
+            case ac.Cosign():
+                self._serving.start(self._cosign(action))
             case ac.Verify():
                 self._verifying.take(action)
             case _:
@@ -330,6 +329,8 @@ class Runtime:
         match action:
             case ac.ReadMeter():
                 return self._meter.read()
+            case ac.ReadTree():
+                return self.compute(self._trees.read, action)
             case ac.Match():
                 return self._match(action)
             case ac.Refold():
@@ -358,6 +359,10 @@ class Runtime:
             return ev.Refolded(await self.compute(snapshot.fold, self.genesis, self.store))
         except LocalError as error:
             return ev.Refolded(None, str(error))
+
+    async def _cosign(self, action: ac.Cosign) -> None:
+        """Said only once the promise is durable."""
+        self._send(action.peer, encode_direct(await self.compute(cosign, action, self.node.identity, self.store)))
 
     async def _send_entries(self, peer: bytes, ranges: Sequence[tuple[bytes, int]]) -> None:
         """One message after the other: who reads slowly is served slowly, and costs no memory."""

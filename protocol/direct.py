@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from protocol.adverts import first_fault
 from protocol.codec import decode, encode
 from protocol.errors import Reject
+from protocol.gossip import CHECKPOINT_MAX_BYTES
 from protocol.messages import ARRAY_MAX, Blob, Body, Count, Digest, Key, Shard, Signature, Text
 
 DIRECT_MAX_BYTES = 4 * 1024 * 1024
@@ -39,6 +40,31 @@ class Entries(Body):
 
     entries: Annotated[tuple[bytes, ...], Field(max_length=ARRAY_MAX)]
     more: bool
+
+
+class Checkpoint(Body):
+    """A signed note: what its author, and witnesses, have signed of a feed (`ledger.checkpoint`)."""
+
+    note: Annotated[bytes, Field(max_length=CHECKPOINT_MAX_BYTES)]
+
+
+class WantCheckpoint(Body):
+    """Send me the newest checkpoint of this author's feed that you have."""
+
+    author: Key
+
+
+class AddCheckpoint(Body):
+    """Author to witness: cosign my checkpoint. The text is that of C2SP tlog-witness (`ledger.witness`)."""
+
+    request: Annotated[bytes, Field(max_length=CHECKPOINT_MAX_BYTES + 4096)]
+
+
+class Cosignature(Body):
+    """Witness to author: the answer to `AddCheckpoint`, with the specification's status and body."""
+
+    status: Annotated[int, Field(ge=100, le=599)]
+    body: Annotated[bytes, Field(max_length=1024)]
 
 
 class Ticket(Body):
@@ -113,6 +139,10 @@ DIRECT: dict[str, type[Body]] = {
     "heads": Heads,
     "want": Want,
     "entries": Entries,
+    "checkpoint": Checkpoint,
+    "want_checkpoint": WantCheckpoint,
+    "add_checkpoint": AddCheckpoint,
+    "cosignature": Cosignature,
     "assignment": Assignment,
     "ready": Ready,
     "round_start": RoundStart,

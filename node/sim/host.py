@@ -16,12 +16,15 @@ from ledger.audit import violations
 from ledger.store import Store
 from node import actions as ac
 from node import events as ev
+from node.checkpoints import restore
 from node.core import Node
 from node.devnet.sites import Site
 from node.energy.source import Source, reading_start_ms
 from node.exchange import open_entries, read_entries
+from node.finality import cosign
 from node.question import answer
 from node.sim.training import Trainer
+from node.trees import Trees
 from node.turn import Identity
 from protocol import tickets
 from protocol.direct import Ticket, encode_direct
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 FORECAST_SLOTS = 64
 NOTICES_MAX = 4096  # the oldest are forgotten
 READ_METER_MS = 5
+READ_TREE_MS = 1
+COSIGN_MS = 2
 VERIFY_MS = 2
 MATCH_MS = 20
 REFOLD_MS = 20
@@ -71,6 +76,7 @@ class Host:
         self.round_ms = 2_000  # how long a round of training lasts here
         self.is_meter_broken = False
         self.is_training_stuck = False  # workers hang: nothing they are asked is answered
+        self.is_lying_witness = False  # what it answers is no cosignature of what it was asked
         self.actions_left: int | None = None  # until a crash in the middle of a turn
         # what it has seen and said, in all its lives
         self.life = 0
@@ -80,6 +86,7 @@ class Host:
         self.node: Node | None = None
         self.heard: set[int] = set()  # gossip that has been here
         self._trainer: Trainer
+        self._trees: Trees
         self._read_until_ms = 0
 
     @property
@@ -102,7 +109,8 @@ class Host:
         self.life += 1
         ledger = snapshot.load(world.genesis, self.store)
         identity = Identity(self.keypair, self.name, world.genesis, ledger.network, world.topics, world.chance)
-        self.node = Node(identity, ledger, self.offer, self.bootstrap)
+        self.node = Node(identity, ledger, self.offer, self.bootstrap, checkpoints=restore(ledger, self.store))
+        self._trees = Trees(self.store.ids)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)
         newest = ledger.state.attestations_of.get(self.key)
         self._read_until_ms = newest[-1].end_ms if newest else 0
@@ -149,6 +157,8 @@ class Host:
                 self._persist(entries)
             case ac.PersistFork(author):
                 self.store.add_fork(node.ledger.forks[author])
+            case ac.PersistCheckpoint(author, size, note, is_final):
+                self.store.set_checkpoint(author, size, note.decode(), is_final)
             case ac.RememberPeers(addresses):
                 self.bootstrap = addresses
             case ac.Notify():
@@ -182,6 +192,11 @@ class Host:
         match action:
             case ac.Verify():
                 self._bring(VERIFY_MS, open_entries(action, node.identity.network))
+            case ac.ReadTree():
+                if (tree := self._trees.read(action)) is not None:
+                    self._bring(READ_TREE_MS, tree)
+            case ac.Cosign():
+                self._cosign(node, action)
             case ac.Match(job, candidates, demand):
                 plan, instance, summary = answer(candidates, demand)
                 blob = Blob(sha256=hashlib.sha256(instance).digest(), size_bytes=len(instance))
@@ -195,6 +210,12 @@ class Host:
                 result = self._trainer.answer(action, self.world.now_ms)
                 if result is not None and not self.is_training_stuck:
                     self._bring(*result)
+
+    def _cosign(self, node: Node, action: ac.Cosign) -> None:
+        answered = cosign(action, node.identity, self.store)
+        if self.is_lying_witness:
+            answered = answered.model_copy(update={"body": answered.body.swapcase()})
+        self.world.later(self, COSIGN_MS, self._speak, ac.Send(action.peer, answered))
 
     def _persist(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

@@ -184,6 +184,7 @@ def test_of_two_jobs_at_once_the_second_gets_other_peers() -> None:
     demo = world()
     window = {"slots": 6, "deadline_slot": demo.slot + 8}
     first = demo.submit(LEAD, job(demo, **window))
+    demo.run(500)  # its bids close first, so its awards arrive first; the same peers have bid for the second by then
     second = demo.submit(NIGHT, job(demo, shards=2, name="rival", **window))
     demo.run_until(is_closed(demo, first), within_ms=100_000)
     demo.run_until(is_closed(demo, second, NIGHT), within_ms=100_000)
