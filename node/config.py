@@ -22,7 +22,7 @@ from node.toml_file import load
 from protocol.adverts import first_fault
 from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
-from protocol.identity import KeyPair
+from protocol.identity import KeyPair, peer_id
 from protocol.messages import Count, Name, Offer, Positive, Tenant
 
 DEVNET_KEY_PREFIX = "devnet:"
@@ -128,9 +128,11 @@ class MachineConfig(_Section):
 
 
 class MarketConfig(_Section):
-    """What the node asks, and from whom. `sells` false: a node that only submits jobs."""
+    """What the node asks, and from whom. `sells` false: a node that only submits jobs; neither `sells` nor `buys`: one
+    that keeps the ledger, as a witness does."""
 
     sells: bool = True
+    buys: bool = True
     price_microcredits_per_unit_hour: Count = 50_000
     tenant: Tenant = ""
 
@@ -169,6 +171,20 @@ def load_config(home: Home) -> Config:
             "Make one with: heliotrope init, or name its directory with --home.",
         )
     return load(home.config_path, Config)
+
+
+def as_witness(config: Config, genesis: Genesis, key: bytes) -> Config:
+    """The same node as a witness and nothing else: it sells and buys nothing. Raises Refused if the network's genesis
+    does not name its key: nobody would count its cosignatures."""
+    if key not in genesis.witnesses:
+        raise Refused(
+            "HEL-CONFIG-005",
+            f"network {genesis.name!r} names {len(genesis.witnesses)} witnesses, and {peer_id(key)} is none of them",
+            "A network's witnesses are named when it is made: heliotrope init --witness PEER_ID, for each. Put that"
+            " network's genesis.json into this home before its first start.",
+        )
+    market = config.market.model_copy(update={"sells": False, "buys": False})
+    return config.model_copy(update={"market": market})
 
 
 def load_genesis(path: Path) -> Genesis:

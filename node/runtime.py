@@ -26,6 +26,7 @@ from node import events as ev
 from node.actions import Action
 from node.checkpoints import read_note, restore
 from node.config import (
+    Config,
     Home,
     load_config,
     load_genesis,
@@ -76,10 +77,10 @@ Serve: TypeAlias = "Callable[[Runtime, str], AbstractAsyncContextManager[str]]" 
 class Runtime:
     """One node, from `run` to its end."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, config: Config | None = None) -> None:
         """Read the home and the ledger. Raises LocalError, naming file and remedy; nothing is held then."""
         self.home = home
-        self.config = load_config(home)
+        self.config = config or load_config(home)
         self.genesis = load_genesis(home.genesis_path)
         self.keypair = load_keypair(home, self.genesis)
         self.token = load_token(home)

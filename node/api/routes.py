@@ -86,6 +86,9 @@ async def job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
 
 async def submit_job(runtime: Runtime, request: web.Request, asked: JobRequest) -> JobDetail:
     """Sign and record the job; bids are awaited from now on."""
+    if not runtime.config.market.buys:
+        remedy = "Submit it through another node, or set `buys` under [market] in config.toml and restart with `up`."
+        raise Refused("HEL-JOB-013", "this node buys nothing: it keeps the ledger, or is a witness", remedy)
     wanted = asked.job(runtime.genesis, runtime.now_ms())
     _require_data(runtime, wanted)
     actions = await runtime.submit(JobSubmitted(wanted))

@@ -118,12 +118,25 @@ def peers(answer: Mapping[str, Any]) -> None:
 
 def entries(answer: Iterable[Mapping[str, Any]]) -> None:
     rows(
-        ("position", "id", "time", "author", "seq", "kind", "void"),
+        ("position", "id", "time", "author", "seq", "kind", "note"),
         (
-            (e["position"], e["id"][:12], moment(e["time_ms"]), e["author"]["label"], e["seq"], e["kind"], e["void"])
+            (
+                e["position"],
+                e["id"][:12],
+                moment(e["time_ms"]),
+                e["author"]["label"],
+                e["seq"],
+                e["kind"],
+                e["void"] or unconfirmed(e["confirmed"]),
+            )
             for e in answer
         ),
     )
+
+
+def unconfirmed(confirmed: bool | None) -> str:
+    """What to say of that which no quorum of witnesses has cosigned yet; None: the network has no witnesses."""
+    return "unconfirmed" if confirmed is False else ""
 
 
 def moment(time_ms: int) -> str:

@@ -26,7 +26,7 @@ from node.actions import (
     SetTimer,
 )
 from node.api.server import serve
-from node.config import ApiConfig
+from node.config import ApiConfig, MarketConfig
 from node.core import Node
 from node.energy.profile import Profile
 from node.energy.source import EnergyConfig
@@ -103,7 +103,7 @@ class Host:
         self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap)
         self.blobs = BlobStore(directory / "blobs", 2**30)
         self.log = FollowedLog(self._on_followed)
-        self.config = SimpleNamespace(api=ApiConfig(port=0))
+        self.config = SimpleNamespace(api=ApiConfig(port=0), market=MarketConfig())
         self.started_at_unix_ms = 1
         self.clock_ms = NOW_MS
         self.closes_bids_when_followed = False  # as soon as somebody waits for events; else when the test says so
