@@ -85,6 +85,7 @@ class ThisNode(Strict):
     peers_known: int
     ledger_entries: int
     forks: int
+    witness: bool  # of this network, by its genesis
     offer: Offer | None
     power: Power
     shards: tuple[ActiveShard, ...]

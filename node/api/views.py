@@ -65,6 +65,7 @@ def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int)
         peers_known=len(node.peers.adverts.keys() | node.peers.connected),
         ledger_entries=node.ledger.count,
         forks=len(node.ledger.forks),
+        witness=node.identity.key in genesis.witnesses,
         offer=node.provider.offer,
         power=_power(node, now_ms),
         shards=tuple(

@@ -69,8 +69,9 @@ def status(node: Mapping[str, Any], faults: str) -> None:
         for s in shards:
             say(f"TRAINING: {s['name']}, shard {s['shard']}, {s['rounds_done']} of {s['rounds']} rounds done")
     else:
+        what = "WITNESS" if node["witness"] and node["offer"] is None else "IDLE"
         met = f"{jobs['seen']} jobs seen, {jobs['bids']} bid for, {jobs['placed']} won"
-        say(f"IDLE: {met if jobs['seen'] else 'no job of others was seen yet'}")
+        say(f"{what}: {met if jobs['seen'] else 'no job of others was seen yet'}")
     if faults:
         say(faults.upper()[:9] + faults[9:])
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
