@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ledger.checkpoint import Note, cosigners, open_note, quorum, trim
+from ledger.checkpoint import Note, cosigners, open_note, parse_note, quorum, trim
 from ledger.ledger import Ledger
 from ledger.store import Store
 from node.actions import PersistCheckpoint, Publish, ReadTree, Send
@@ -37,16 +37,18 @@ class Heard:
     def size(self) -> int:
         return self.note.checkpoint.size
 
-    def exceeds(self, other: Heard | None) -> bool:
-        """Whether this one says more."""
-        return other is None or (self.size, self.is_final) > (other.size, other.is_final)
+    def contradicts(self, other: Heard) -> bool:
+        """Whether the author has signed two roots for one size."""
+        return self.size == other.size and self.note.checkpoint.root != other.note.checkpoint.root
 
 
 @dataclass(slots=True)
 class Checkpoints:
-    """`newest` were held against our feeds; `ahead` wait for entries, or for their root to be read."""
+    """Of each feed: `newest` and `final`, the largest ones that were held against it, and `ahead`, one that waits for
+    entries or for the root to be read."""
 
     newest: dict[bytes, Heard] = field(default_factory=dict)
+    final: dict[bytes, Heard] = field(default_factory=dict)
     ahead: dict[bytes, Heard] = field(default_factory=dict)
     contradicted: set[tuple[bytes, int]] = field(default_factory=set)
 
@@ -57,17 +59,26 @@ class Checkpoints:
         except Reject as refusal:
             turn.notify("checkpoint refused", peer=peer_id(peer), reason=str(refusal))
             return
-        self.consider(turn, Heard(author, note, final, peer))
+        heard = Heard(author, note, final, peer)
+        known = self.newest.get(author)
+        if known is not None and heard.contradicts(known):
+            self._on_contradiction(turn, heard)
+        elif heard.size and self._is_news(heard):
+            self._consider(turn, heard)
 
-    def consider(self, turn: Turn, heard: Heard) -> None:
+    def _is_news(self, heard: Heard) -> bool:
+        """An old one says nothing, and to hold it against the feed would cost reading that from its beginning."""
+        newest, final, ahead = (book.get(heard.author) for book in (self.newest, self.final, self.ahead))
+        if ahead is not None and (heard.is_final, heard.size) <= (ahead.is_final, ahead.size):
+            return False
+        if heard.is_final:
+            return final is None or heard.size > final.size
+        return newest is None or heard.size > newest.size
+
+    def _consider(self, turn: Turn, heard: Heard) -> None:
         """Read the root to hold it against, or wait for the feed."""
-        author = heard.author
-        if not (heard.exceeds(self.newest.get(author)) and heard.exceeds(self.ahead.get(author))):
-            return
-        head = turn.ledger.heads.get(author)
-        if heard.size == 0:
-            return
-        if len(self.ahead) >= AHEAD_MAX:
+        author, head = heard.author, turn.ledger.heads.get(heard.author)
+        if author not in self.ahead and len(self.ahead) >= AHEAD_MAX:
             self.ahead.pop(next(iter(self.ahead)))
         self.ahead[author] = heard
         own_size = 0 if head is None else head.seq + 1
@@ -97,13 +108,20 @@ class Checkpoints:
     def keep(self, turn: Turn, heard: Heard, last: bytes) -> bool:
         """Remember a checkpoint of the feed that we have, whose entry `last` is the newest that it covers. Returns
         whether more of the feed is final now."""
-        author = heard.author
-        self.newest[author] = heard
-        turn.do(PersistCheckpoint(author, heard.size, heard.note.encoded(), heard.is_final))
-        return heard.is_final and turn.ledger.finalize(author, heard.size, last)
+        self.remember(heard)
+        turn.do(PersistCheckpoint(heard.author, heard.size, heard.note.encoded(), heard.is_final))
+        return heard.is_final and turn.ledger.finalize(heard.author, heard.size, last)
+
+    def remember(self, heard: Heard) -> None:
+        """Of equal size the last: it may have more cosignatures."""
+        for book in (self.newest, self.final) if heard.is_final else (self.newest,):
+            known = book.get(heard.author)
+            if known is None or heard.size >= known.size:
+                book[heard.author] = heard
 
     def on_want(self, turn: Turn, peer: bytes, message: WantCheckpoint) -> None:
-        heard = self.newest.get(message.author)
+        """Who asks waits for something to be final."""
+        heard = self.final.get(message.author) or self.newest.get(message.author)
         if heard is not None:
             turn.do(Send(peer, Checkpoint(note=heard.note.encoded())))
 
@@ -126,20 +144,17 @@ def publish(turn: Turn, note: Note) -> None:
     turn.do(Publish(turn.identity.topics.checkpoints, note.encoded()))
 
 
-def restore(ledger: Ledger, store: Store) -> dict[bytes, Heard]:
-    """The newest checkpoint of each feed that was kept before the last end; the ledger learns what is final."""
-    newest: dict[bytes, Heard] = {}
+def restore(ledger: Ledger, store: Store) -> Checkpoints:
+    """What was kept before the last end, whose signatures were verified then; the ledger learns what is final."""
+    restored = Checkpoints()
     for stored in store.checkpoints():
-        author, note, final = read_note(stored.note.encode(), ledger.network, ledger.genesis.witnesses)
-        last = store.ids(author, stored.size - 1, 1)
+        last = store.ids(stored.author, stored.size - 1, 1)
         if not last:
             continue  # it outlived a power cut that took its entries: they come again, and so does it
-        if final:
-            ledger.finalize(author, stored.size, last[0])
-        heard = Heard(author, note, final, author)
-        if heard.exceeds(newest.get(author)):
-            newest[author] = heard
-    return newest
+        if stored.final:
+            ledger.finalize(stored.author, stored.size, last[0])
+        restored.remember(Heard(stored.author, parse_note(stored.note.encode()), stored.final, stored.author))
+    return restored
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from node.actions import (
     Action,
     SetTimeout,
 )
-from node.checkpoints import Checkpoints, Heard
+from node.checkpoints import Checkpoints
 from node.events import (
     DialFailed,
     EntriesVerified,
@@ -84,17 +84,17 @@ class Node:
         offer: Offer | None,
         bootstrap: tuple[str, ...],
         *,
-        checkpoints: Mapping[bytes, Heard] = {},
+        checkpoints: Checkpoints | None = None,
     ) -> None:
-        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `checkpoints`: the newest
-        of each feed, from the store."""
+        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `checkpoints`: those that
+        were kept."""
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
         self.peers = Peers(identity.key, identity.label, bootstrap)
         self.exchange = Exchange(self.peers)
         self.refolding = Refolding()
-        self.checkpoints = Checkpoints(dict(checkpoints))
+        self.checkpoints = checkpoints or Checkpoints()
         self.finality = Finality(self.peers, self.checkpoints)
         self.provider = Provider(offer, self.tickets)
         self.requester = Requester(self.peers, self.tickets)

@@ -110,6 +110,27 @@ def test_a_checkpoint_ahead_of_the_feed_asks_for_it_and_counts_once_it_is_there(
     assert scene.final_size == 5
 
 
+def test_a_final_checkpoint_counts_though_a_larger_one_was_heard_before() -> None:
+    scene = Scene()
+    scene.has(5)
+    scene.hears(scene.note(5).encoded())
+    scene.hears(scene.note(4, witnesses=3).encoded())
+    assert scene.final_size == 4
+    ask = MessageReceived(STRANGER, encode_direct(WantCheckpoint(author=AUTHOR.public)))
+    (told,) = scene.node.handle(ask, scene.world.now_ms)
+    assert told == Send(STRANGER, Checkpoint(note=scene.note(4, witnesses=3).encoded())), "who asks waits for finality"
+
+
+def test_two_roots_for_one_size_are_told_without_reading_the_feed() -> None:
+    scene = Scene()
+    scene.has(5)
+    scene.hears(scene.note(4).encoded())
+    other = [e.id for e in scene.feed[:3]] + [entry(kind="lie").id]
+    actions = scene.hears(scene.note(4, other).encoded())
+    assert [type(a) for a in actions] == [Notify, Send, Send]
+    assert of(Notify, actions)[0].kind == "checkpoint contradicts feed"  # type: ignore[union-attr]
+
+
 def test_lines_of_unknown_keys_are_not_kept() -> None:
     scene = Scene()
     scene.has(5)
