@@ -17,7 +17,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -148,10 +148,10 @@ def cosign(keypair: KeyPair, network: bytes, checkpoint: Checkpoint, time_s: int
     return SignatureLine(name, key_id(name, COSIGNATURE, keypair.public), time_s.to_bytes(8, "big") + signature)
 
 
-def cosigners(note: Note, network: bytes, witnesses: tuple[bytes, ...]) -> dict[bytes, int]:
+def cosigners(note: Note, network: bytes, witnesses: Collection[bytes]) -> dict[bytes, int]:
     """Which of these witnesses cosigned, and when (Unix seconds). Lines of unknown keys are passed over. Raises Reject
     where a line of a known key is false."""
-    known = _verifiers(network, witnesses) if len(note.lines) > 1 else {}
+    known = _verifiers(network, tuple(witnesses)) if len(note.lines) > 1 else {}
     found: dict[bytes, int] = {}
     for line in note.lines:
         witness = known.get(line.key)
@@ -176,15 +176,15 @@ def quorum(witnesses: int) -> int:
     return (witnesses + (witnesses - 1) // 3) // 2 + 1
 
 
-def is_final(note: Note, network: bytes, witnesses: tuple[bytes, ...]) -> bool:
+def is_final(note: Note, network: bytes, witnesses: Collection[bytes]) -> bool:
     """Whether a quorum of the network's witnesses cosigned. Raises Reject as `cosigners`."""
     return bool(witnesses) and len(cosigners(note, network, witnesses)) >= quorum(len(witnesses))
 
 
-def trim(note: Note, network: bytes, author: bytes, witnesses: tuple[bytes, ...]) -> Note:
+def trim(note: Note, network: bytes, author: bytes, witnesses: Collection[bytes]) -> Note:
     """The note without the lines of keys that are neither its author's nor a witness's: nobody verifies them."""
     origin = note.checkpoint.origin
-    known = {(origin, key_id(origin, AUTHOR, author)), *_verifiers(network, witnesses)}
+    known = {(origin, key_id(origin, AUTHOR, author)), *_verifiers(network, tuple(witnesses))}
     return replace(note, lines=tuple(line for line in note.lines if line.key in known))
 
 

@@ -53,7 +53,7 @@ class Collection:
 
 @dataclass(slots=True)
 class Finality:
-    """`on_tree` and `on_cosignature` may make more of our feed final."""
+    """What becomes of our own feed; `current` is the newest checkpoint of it."""
 
     peers: Peers
     checkpoints: Checkpoints
@@ -104,8 +104,8 @@ class Finality:
     def on_cosignature(self, turn: Turn, peer: bytes, message: Cosignature) -> bool:
         """A witness's answer; whether more of our feed is final now."""
         current, identity = self.current, turn.identity
-        if current is None or current.is_final or peer not in identity.genesis.witnesses:
-            return False
+        if current is None or current.is_final or peer not in current.asked:
+            return False  # what nobody asked for could make us read our feed again and again
         current.asked.discard(peer)
         try:
             self._take(turn, current, peer, Answer(Status(message.status), message.body))

@@ -96,10 +96,10 @@ def test_verification_names_the_form_or_the_entry(raw: bytes, complaint: str) ->
 
 def test_check_2_an_entry_of_another_network_or_with_a_false_signature() -> None:
     foreign = feed(network=genesis().network_id())
-    assert failure(build(foreign[5], IDS, checkpoint())).startswith("check 2, the entry: entry of network")
+    assert failure(build(foreign[5], IDS, checkpoint())).startswith("check 2, the entry: check 10: entry of network")
     forged = entry(AUTHOR, network=NETWORK, seq=5)
     object.__setattr__(forged, "raw", forged.raw[:-1] + bytes([forged.raw[-1] ^ 1]))
-    assert failure(build(forged, IDS, checkpoint())).startswith("check 2, the entry: invalid signature")
+    assert failure(build(forged, IDS, checkpoint())).startswith("check 2, the entry: check 11: invalid signature")
 
 
 def test_check_3_a_checkpoint_of_another_author_or_not_signed_by_it() -> None:
