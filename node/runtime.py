@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, TypeVar
 
 from ledger.ledger import replay
-from ledger.store.sqlite import SqliteStore
+from ledger.store import open_store
 from node import actions as ac
 from node import events as ev
 from node.actions import Action
@@ -80,14 +80,14 @@ class Runtime:
         self.token = load_token(home)
         with contextlib.ExitStack() as undo:
             # First of all, for its lock: what follows clears away what a crash left, and only the home's node may.
-            self.store = SqliteStore(home.ledger_path, self.genesis.network_id())
+            self.store = open_store(home.ledger_path, self.genesis.network_id())
             undo.callback(self.store.close)
             self._build()
             undo.pop_all()
 
     def _build(self) -> None:
         home, network = self.home, self.genesis.network_id()
-        ledger = replay(self.genesis, self.store.replay(), self.store.forks())
+        ledger = replay(self.genesis, (raw for _, raw in self.store.replay()), self.store.forks())
         self.topics = Topics.of(network)
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
@@ -267,7 +267,9 @@ class Runtime:
 
         def write() -> None:
             if entries:
-                self.store.append(entries)
+                # Peers hold their own; of ours a power cut must lose none, or we would sign a seq twice.
+                is_ours = any(entry.author == self.keypair.public for entry in entries)
+                self.store.append(entries, durable=is_ours)
             for proof in proofs:
                 self.store.add_fork(proof)
 

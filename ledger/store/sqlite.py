@@ -1,169 +1,161 @@
 """Entries in one SQLite file.
 
-Integer keys, one connection that writes and checkpoints, WAL with `synchronous=FULL`: with less, a power cut loses
-acknowledged entries, and a node that lost its own tail would sign a seq twice, which is an accidental fork.
+One connection writes and checkpoints (this release's WAL has a fault where two do), in WAL. `synchronous` is chosen
+for each transaction: FULL for what must survive a power cut, NORMAL else, which keeps the order of commits.
+
+**Opening costs nothing that grows.** The file says who holds it: nobody after `close`, else the boot of the machine
+that it was opened in. What died in this very boot (kill -9) has lost nothing: the kernel had it all. What was open when
+the machine went down may have lost its tail: then the pages are checked (`quick_check`) and the epoch is renewed. All
+other damage is found where it is read, by the checksum of the row, and by `check`. Refused: `quick_check` at every
+start, which reads the whole file.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from ledger.feed import ForkProof
-from protocol.envelope import Entry, parse
+from ledger.store.rows import id_key, row_sum
+from ledger.store.schema import SQLITE
+from ledger.store.sql import Chance, Row, SqlStore, damaged
+from protocol.envelope import parse
 from protocol.errors import LocalError
 
-SCHEMA_VERSION = 1
-SCHEMA = (
-    "CREATE TABLE author (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE)",
-    """CREATE TABLE entry (
-        position INTEGER PRIMARY KEY,
-        author INTEGER NOT NULL REFERENCES author,
-        seq INTEGER NOT NULL,
-        id BLOB NOT NULL UNIQUE,
-        raw BLOB NOT NULL,
-        UNIQUE (author, seq)
-    )""",
-    "CREATE TABLE fork (author INTEGER PRIMARY KEY REFERENCES author, a BLOB NOT NULL, b BLOB NOT NULL)",
-    "CREATE TABLE network (id BLOB NOT NULL)",
-    f"PRAGMA user_version={SCHEMA_VERSION}",
-)
-REPLAY_PAGE = 1024  # entries read at a time
+SCHEMA_VERSION = SQLITE[-1].number
+NOBODY = b""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+CACHE_KIB = 64 * 1024  # the indexes of some million entries: appending reads nothing
+WAL_PAGES = 4096  # 16 MiB between checkpoints: a page that several batches touch is written to the file once
+DAMAGES_MAX = 100  # that a check lists of the file's structure
 
 
-class SqliteStore:
-    """See `Store`. `path` may be ":memory:" for a simulated node."""
+class SqliteStore(SqlStore):
+    """See `Store`. `path` may be ":memory:" for a simulated node, which brings its own chance."""
 
-    def __init__(self, path: Path | str, network: bytes) -> None:
+    def __init__(self, path: Path | str, network: bytes, chance: Chance = os.urandom) -> None:
         """Open or create. Raises LocalError for a file of another network or program, a later schema, a damaged file,
-        one that another process holds, or one that may not be written."""
-        self._path = path
-        # A transaction belongs to its connection: without this, another thread would read what is not committed yet.
-        self._turn = threading.Lock()
-        with ExitStack() as opened, _damage_named(path):
-            if path != ":memory:":
-                opened.enter_context(_lock(Path(path)))
+        one that another process holds, or one that may not be written; the file is left as it was."""
+        super().__init__(str(path), chance)
+        self._path = None if path == ":memory:" else Path(path)
+        self._synchronous = "FULL"
+        with ExitStack() as opened, self._explained():
+            if self._path is not None:
+                opened.enter_context(_lock(self._path))
             self._connection = opened.enter_context(
                 closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
             )
             self._open(network)
-            self._authors: dict[bytes, int] = dict(self._connection.execute("SELECT key, number FROM author"))
+            opened.callback(self._release)
             self._opened = opened.pop_all()
 
     def _open(self, network: bytes) -> None:
-        execute = self._connection.execute
-        version = execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            if execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise sqlite3.DatabaseError("it holds another program's tables")
-            # All or nothing, the network with the tables: whoever is killed here leaves no half-made ledger.
-            execute("BEGIN IMMEDIATE")
-            for statement in SCHEMA:
-                execute(statement)
-            execute("INSERT INTO network VALUES (?)", (network,))
-            execute("COMMIT")
-        elif version != SCHEMA_VERSION:
+        self._execute("PRAGMA synchronous=FULL")
+        self._execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        boot = _boot() or self._chance(16)
+        with self._transaction(durable=True):
+            self._migrate()
+            holder = self._meta("holder")
+            is_tail_lost = holder not in (NOBODY, boot)
+            if is_tail_lost and (found := self._execute("PRAGMA quick_check(1)")[0][0]) != "ok":
+                raise sqlite3.DatabaseError(found)
+            self._begin(network, is_tail_lost, boot)
+        self._execute("PRAGMA journal_mode=WAL")
+        self._execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+
+    def _migrate(self) -> None:
+        version = self._execute("PRAGMA user_version")[0][0]
+        if version > SCHEMA_VERSION:
             raise LocalError(
                 "HEL-LEDGER-003",
-                f"the ledger {self._path} has schema {version}, this program reads {SCHEMA_VERSION}",
+                f"the ledger {self.name} has schema {version}, this program reads {SCHEMA_VERSION}",
                 "Install the Heliotrope release that wrote it, or a later one.",
             )
-        execute("PRAGMA journal_mode=WAL")
-        execute("PRAGMA synchronous=FULL")
-        found = execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(found)
-        stored = execute("SELECT id FROM network").fetchone()[0]
-        if stored != network:
-            raise LocalError(
-                "HEL-LEDGER-004",
-                f"the ledger {self._path} belongs to network {stored.hex()[:16]}, the genesis file describes"
-                f" {network.hex()[:16]}",
-                "Use the genesis file that the ledger was begun with, or another --home.",
-            )
+        if version == 0 and self._execute("SELECT count(*) FROM sqlite_master")[0][0]:
+            raise sqlite3.DatabaseError("it holds another program's tables")
+        for name, arguments, function in (("id_key", 1, id_key), ("row_sum", -1, row_sum), ("fork_seq", 2, _fork_seq)):
+            self._connection.create_function(name, arguments, function, deterministic=True)
+        for migration in SQLITE[version:]:
+            for statement in migration.statements:
+                self._execute(statement)
+            self._execute(f"PRAGMA user_version={migration.number}")
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        with self._turn:
-            execute = self._connection.execute
-            execute("BEGIN IMMEDIATE")
-            fresh: dict[bytes, int] = {}
-            try:
-                for entry in entries:
-                    number = self._authors.get(entry.author) or fresh.get(entry.author)
-                    if number is None:
-                        number = fresh[entry.author] = len(self._authors) + len(fresh) + 1
-                        execute("INSERT INTO author VALUES (?, ?)", (number, entry.author))
-                    execute(
-                        "INSERT INTO entry (author, seq, id, raw) VALUES (?, ?, ?, ?)",
-                        (number, entry.seq, entry.id, entry.raw),
-                    )
-                execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    execute("ROLLBACK")
-                raise
-            self._authors.update(fresh)
-
-    def replay(self) -> Iterator[bytes]:
-        """As promised by `Store`. Raises LocalError where the file turns out to be damaged."""
-        position = 0
-        while rows := self.page(position, REPLAY_PAGE):
-            yield from (raw for _, raw in rows)
-            position = rows[-1][0]
-
-    def feed(self, author: bytes, from_seq: int, limit: int) -> list[bytes]:
-        rows = self._select(
-            "SELECT raw FROM entry WHERE author = ? AND seq >= ? ORDER BY seq LIMIT ?",
-            (self._authors.get(author, -1), from_seq, limit),
-        )
-        return [raw for (raw,) in rows]
-
-    def entry(self, entry_id: bytes) -> bytes | None:
-        rows = self._select("SELECT raw FROM entry WHERE id = ?", (entry_id,))
-        return rows[0][0] if rows else None
-
-    def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:
-        return self._select(
-            "SELECT position, raw FROM entry WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
-        )
-
-    def add_fork(self, proof: ForkProof) -> None:
-        with self._turn:
-            self._connection.execute(
-                "INSERT OR IGNORE INTO fork VALUES (?, ?, ?)",
-                (self._authors[proof.b.author], proof.a.raw, proof.b.raw),
-            )
-
-    def forks(self) -> list[ForkProof]:
-        return [ForkProof(parse(a), parse(b)) for a, b in self._select("SELECT a, b FROM fork ORDER BY author", ())]
+    def compact(self) -> None:
+        with self._turn, self._explained():
+            self._execute("VACUUM")
+            self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         with self._turn:
             self._opened.close()
 
-    def _select(self, query: str, parameters: tuple[Any, ...]) -> list[Any]:
-        with self._turn, _damage_named(self._path):
-            return self._connection.execute(query, parameters).fetchall()
+    def _release(self) -> None:
+        """Say that all is there. Where the disk does not let us, the next opening asks which boot it was."""
+        with suppress(LocalError), self._explained(), self._transaction(durable=True):
+            self._set_meta("holder", NOBODY)
+
+    # --- as an engine -----------------------------------------------------------------------------------------------
+
+    def _execute(self, query: str, parameters: Row = ()) -> list[Row]:
+        return self._connection.execute(query, parameters).fetchall()
+
+    def _insert_entries(self, rows: list[Row]) -> None:
+        self._connection.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    @contextmanager
+    def _transaction(self, durable: bool) -> Iterator[None]:
+        wanted = "FULL" if durable else "NORMAL"
+        if wanted != self._synchronous:
+            self._execute(f"PRAGMA synchronous={wanted}")
+            self._synchronous = wanted
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                raise LocalError(
+                    "HEL-STORE-001",
+                    f"{self.name} cannot grow: {error}",
+                    "Free some space on its disk, or move the home to a larger one.",
+                ) from None
+            raise damaged(self.name, str(error)) from None
+
+    def _check_structure(self) -> Iterator[str]:
+        """On a connection of its own, where there is a file: the node goes on meanwhile."""
+        with self._explained():
+            if self._path is None:
+                return
+            reader = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+            with closing(reader):
+                for (found,) in reader.execute(f"PRAGMA integrity_check({DAMAGES_MAX})"):
+                    if found != "ok":
+                        yield f"in the file's structure: {found}"
 
 
-@contextmanager
-def _damage_named(path: Path | str) -> Iterator[None]:
-    """Turn what SQLite says of an unreadable file into an answer for its owner."""
+def _fork_seq(a: bytes, b: bytes) -> int:
+    return min(parse(a).seq, parse(b).seq)
+
+
+def _boot() -> bytes | None:
     try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise LocalError(
-            "HEL-LEDGER-002",
-            f"{path} cannot be read as a ledger: {error}",
-            "If it is no Heliotrope ledger, choose another --home. If it is yours and damaged, restore nothing older:"
-            " begin again in another --home with a new key. Peers hold what was in it, and a key that signs without"
-            " its feed forks.",
-        ) from None
+        return BOOT_ID.read_bytes().strip()
+    except OSError:
+        return None
 
 
 @contextmanager

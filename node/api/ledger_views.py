@@ -71,6 +71,12 @@ def heads(node: Node) -> HeadList:
     )
 
 
+def check_store(store: Store) -> None:
+    """Raises VerificationFailed, naming the first part of the store that is not as it was written."""
+    for damage in store.check():
+        raise _failed(damage)
+
+
 class Verifier:
     """A second ledger, made from the stored bytes with nothing taken on trust."""
 

@@ -183,7 +183,8 @@ async def heads(runtime: Runtime, request: web.Request, _: None) -> HeadList:
 
 
 async def verify_ledger(runtime: Runtime, request: web.Request, _: None) -> Verification:
-    """Page by page on worker threads: the node goes on meanwhile."""
+    """The disk first, then page by page all that was said, on worker threads: the node goes on meanwhile."""
+    await runtime.compute(ledger_views.check_store, runtime.store)
     verifier = ledger_views.Verifier(runtime.genesis)
     after = 0
     while page := await runtime.compute(runtime.store.page, after, ledger_views.PAGE_ENTRIES):

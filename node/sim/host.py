@@ -99,7 +99,7 @@ class Host:
         """Start the node from what is on the disk."""
         world = self.world
         self.life += 1
-        ledger = replay(world.genesis, self.store.replay(), self.store.forks())
+        ledger = replay(world.genesis, (raw for _, raw in self.store.replay()), self.store.forks())
         identity = Identity(self.keypair, self.name, world.genesis, ledger.network, world.topics, world.chance)
         self.node = Node(identity, ledger, self.offer, self.bootstrap)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)
@@ -197,7 +197,7 @@ class Host:
         for entry in entries:
             if entry.author == self.key and self._signed.setdefault(entry.seq, entry.id) != entry.id:
                 raise Broken(f"{self.name} signed seq {entry.seq} twice")
-        self.store.append(entries)
+        self.store.append(entries, durable=True)
         self.world.record(self, entries)
 
     def _notice(self, notice: ac.Notify) -> None:

@@ -97,7 +97,7 @@ class Host:
         self.keypair = keypair(0)
         network_id = self.genesis.network_id()
         self.store = SqliteStore(directory / "ledger.db" if raws else ":memory:", network_id)
-        self.store.append([parse(raw) for raw in raws])
+        self.store.append([parse(raw) for raw in raws], durable=True)
         topics = Topics.of(network_id)
         identity = Identity(self.keypair, "lead", self.genesis, network_id, topics, random.Random(0))
         self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap)
@@ -150,7 +150,7 @@ class Host:
     def _perform(self, action: Action) -> None:
         match action:
             case Persist(entries):
-                self.store.append(entries)
+                self.store.append(entries, durable=True)
             case Notify(kind, data):
                 self.log.append(kind, data, self.clock_ms)
             case SetTimer(timer, _) if timer.kind is TimerKind.BIDS_CLOSE:

@@ -35,7 +35,7 @@ def figures() -> Iterator[Figure]:
                 entries = [open_entry(raw, ledger.network) for raw in raws[start : start + BATCH]]
                 for entry in entries:
                     ledger.extend(entry, now_ms=10**12)
-                store.append(entries)
+                store.append(entries, durable=False)
             store.close()
 
     reference = rate(pure, ENTRIES)

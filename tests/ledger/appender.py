@@ -16,10 +16,10 @@ BATCH = 3
 
 def main(path: str) -> None:
     store = SqliteStore(path, genesis().network_id())
-    ledger = replay(genesis(), store.replay())
+    ledger = replay(genesis(), (raw for _, raw in store.replay()))
     while True:
         batch = [ledger.append(keypair(0), "note", {"filler": bytes(200)}, (), NOW_MS)[0] for _ in range(BATCH)]
-        store.append(batch)
+        store.append(batch, durable=True)
         for entry in batch:
             print(entry.seq, entry.id.hex(), flush=True)
 

@@ -16,7 +16,7 @@ import pytest
 
 from ledger.feed import ForkProof
 from ledger.ledger import replay
-from ledger.store.sqlite import SCHEMA, SCHEMA_VERSION, SqliteStore
+from ledger.store.sqlite import SCHEMA_VERSION, SqliteStore
 from protocol.envelope import parse
 from protocol.errors import LocalError
 from tests.builders import digest, entry, feed, genesis, keypair, whole_history
@@ -37,11 +37,11 @@ def test_a_store_opened_again_holds_what_was_appended(path: Path) -> None:
     history = whole_history()
     proof = ForkProof(history.entries[0], entry(keypair(1), kind="other"))
     with closing(SqliteStore(path, NETWORK)) as store:
-        store.append(history.entries)
+        store.append(history.entries, durable=True)
         store.add_fork(proof)
     with closing(SqliteStore(path, NETWORK)) as store:
-        again = replay(genesis(), store.replay(), store.forks())
-        store.append([entry(keypair(8))])
+        again = replay(genesis(), (raw for _, raw in store.replay()), store.forks())
+        store.append([entry(keypair(8))], durable=True)
     assert facts(again) == facts(replay(genesis(), (e.raw for e in history.entries), [proof]))
     assert again.forks.keys() == {proof.b.author}
 
@@ -71,7 +71,7 @@ def test_a_later_schema_is_refused(path: Path) -> None:
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     error = refused(path)
     assert error.code == "HEL-LEDGER-003"
-    assert "schema 2, this program reads 1" in error.cause
+    assert "schema 3, this program reads 2" in error.cause
 
 
 @pytest.mark.parametrize("content", [b"garbage" * 1000, b"SQLite format 3\0" + b"\xff" * 8000])
@@ -101,15 +101,19 @@ def test_a_missing_directory_is_named(path: Path) -> None:
     assert "No such file or directory" in error.cause
 
 
-def test_a_page_of_the_file_overwritten_is_found_on_opening(path: Path) -> None:
+def test_a_page_of_the_file_overwritten_is_found(path: Path) -> None:
     with closing(SqliteStore(path, NETWORK)) as store:
-        store.append(feed(A, 300))
+        store.append(feed(A, 300), durable=True)
     content = bytearray(path.read_bytes())
     for start in range(4096, len(content), 4096):
         damaged = content.copy()
         damaged[start : start + 64] = b"\xff" * 64
         path.write_bytes(damaged)
-        assert refused(path).code == "HEL-LEDGER-002"
+        try:
+            with closing(SqliteStore(path, NETWORK)) as store:
+                assert list(store.check())
+        except LocalError as error:
+            assert error.code == "HEL-LEDGER-002"
     path.write_bytes(content)
     SqliteStore(path, NETWORK).close()
 
@@ -119,7 +123,7 @@ def test_damage_that_only_a_later_read_meets_is_named_too(path: Path) -> None:
         with closing(sqlite3.connect(path)) as meddler:
             meddler.execute("DROP TABLE entry")
         for read in (
-            lambda: list(store.replay()),
+            lambda: [raw for _, raw in store.replay()],
             lambda: store.feed(A.public, 0, 1),
             lambda: store.entry(digest("x")),
         ):
@@ -151,11 +155,11 @@ def test_a_ledger_half_made_when_its_process_dies_is_made_by_the_next(path: Path
             else:
                 died = False
         with closing(SqliteStore(path, NETWORK)) as store:
-            store.append(feed(A, 1))
+            store.append(feed(A, 1), durable=True)
         path.unlink()
         if not died:
             break
-    assert survived > len(SCHEMA)
+    assert survived > 20
 
 
 # --- two processes, and death -----------------------------------------------------------------------------------------
@@ -197,7 +201,7 @@ def test_ten_kills_lose_no_acknowledged_entry_and_reuse_no_seq(path: Path, chanc
                 seq, entry_id = line.split()
                 assert said.setdefault(int(seq), entry_id) == entry_id, f"seq {seq} was signed twice"
         with closing(SqliteStore(path, NETWORK)) as store:
-            ledger = replay(genesis(), store.replay())
+            ledger = replay(genesis(), (raw for _, raw in store.replay()))
             stored = store.feed(A.public, 0, 10**6)
         ids = [parse(raw).id.hex() for raw in stored]
         assert ledger.count == len(ids)

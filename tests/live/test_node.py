@@ -49,7 +49,7 @@ def feed(member: Member) -> list[Entry]:
     genesis = load_genesis(member.home.genesis_path)
     store = SqliteStore(member.home.ledger_path, genesis.network_id())
     try:
-        ledger = replay(genesis, store.replay())
+        ledger = replay(genesis, (raw for _, raw in store.replay()))
         assert violations(ledger.state) == []
         return [open_entry(raw, ledger.network) for raw in store.feed(member.key, 0, 1000)]
     finally:

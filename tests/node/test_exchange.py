@@ -284,7 +284,7 @@ def test_open_entries_keeps_the_order_and_says_what_it_refused() -> None:
 @pytest.fixture
 def store() -> SqliteStore:
     held = SqliteStore(":memory:", NETWORK)
-    held.append([*feed(BOB, 300), *feed(CAROL, 5)])
+    held.append([*feed(BOB, 300), *feed(CAROL, 5)], durable=True)
     return held
 
 

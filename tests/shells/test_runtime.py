@@ -122,7 +122,7 @@ def note() -> Entry:
     return entry(network=NETWORK.network_id())
 
 
-def refuse(entries: Sequence[Entry]) -> NoReturn:
+def refuse(entries: Sequence[Entry], durable: bool) -> NoReturn:
     raise OSError("the disk is full")
 
 
@@ -159,10 +159,10 @@ async def test_what_is_submitted_is_durable_when_the_answer_comes_and_said_only_
     said_at_commit: list[list[str]] = []
     append = runtime.store.append
 
-    def noting(entries: Sequence[Entry]) -> None:
+    def noting(entries: Sequence[Entry], durable: bool) -> None:
         time.sleep(0.05)  # a slow disk: whoever does not wait for it is caught
         said_at_commit.append(list(said))
-        append(entries)
+        append(entries, durable)
 
     monkeypatch.setattr(runtime.store, "append", noting)
     async with running(runtime):
@@ -246,7 +246,7 @@ async def test_addresses_are_kept_in_order_and_a_disk_that_refuses_them_costs_on
             await runtime.submit(ev.JobCancelled(b""))
         await asyncio.gather(*runtime._tasks.running)
         assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
-        monkeypatch.setattr(module, "write_private", lambda *_: refuse(()))
+        monkeypatch.setattr(module, "write_private", lambda *_: refuse((), durable=True))
         core.script[ev.JobCancelled] = [ac.RememberPeers(("/b",))]
         await runtime.submit(ev.JobCancelled(b""))
         await runtime.submit(ev.JobCancelled(b""))

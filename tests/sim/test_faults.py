@@ -90,7 +90,7 @@ def test_a_crashed_node_returns_with_its_ledger_whole_and_receipts_what_it_left(
     last = node.ledger.heads[host.key]
     demo.crash(WIND)
     demo.run(5_000)
-    stored = replay(demo.genesis, host.store.replay())
+    stored = replay(demo.genesis, (raw for _, raw in host.store.replay()))
     assert stored.heads[host.key].id == last.id
     demo.restart(WIND)
     demo.run_until(is_closed(demo, job_id), within_ms=200_000)

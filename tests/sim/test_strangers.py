@@ -94,7 +94,9 @@ def test_an_equivocating_author_is_frozen_everywhere_and_nobody_else_is(one: lis
         ledger = demo.node(host.name).ledger
         assert set(ledger.forks) == {CHEAT.public}
         assert len(host.told("fork")) == 1
-        assert set(replay(demo.genesis, host.store.replay(), host.store.forks()).forks) == {CHEAT.public}
+        assert set(replay(demo.genesis, (raw for _, raw in host.store.replay()), host.store.forks()).forks) == {
+            CHEAT.public
+        }
     more = branch(demo, ["again"], demo.node(SOLAR).ledger.heads[CHEAT.public])
     tell(demo, SOLAR, more)
     demo.run(1_000)
