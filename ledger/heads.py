@@ -96,7 +96,10 @@ class HeadIndex:
         as tell it from the author before."""
         first, last = self._bounds(start, end)
         cuts = [first + (last - first) * part // parts for part in range(1, parts)]
-        return [*(_between(self._authors[cut - 1], self._authors[cut]) for cut in dict.fromkeys(cuts) if first < cut), end]
+        return [
+            *(_between(self._authors[cut - 1], self._authors[cut]) for cut in dict.fromkeys(cuts) if first < cut),
+            end,
+        ]
 
     def _bounds(self, start: bytes, end: bytes) -> tuple[int, int]:
         return bisect_left(self._authors, start), bisect_left(self._authors, end) if end else len(self._authors)

@@ -204,13 +204,11 @@ class Notify:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+Lasting = Persist | PersistFork | PersistAside | PersistCursor
 Serving = SendEntries | SendIds | SendNews
 
 Action = (
-    Persist
-    | PersistFork
-    | PersistAside
-    | PersistCursor
+    Lasting
     | Publish
     | Send
     | Serving

@@ -36,7 +36,9 @@ class Missing:
         if len(self.sought) < SOUGHT_MAX:
             self.sought[entry_id] = peer
 
-    def on_tick(self, refs: Collection[bytes], connected: Collection[bytes], chance: Chance) -> dict[bytes, list[bytes]]:
+    def on_tick(
+        self, refs: Collection[bytes], connected: Collection[bytes], chance: Chance
+    ) -> dict[bytes, list[bytes]]:
         """What to ask for now: peer → ids. `refs` are those that waiting entries refer to; an id that is new has a tick
         to come by itself."""
         ids = sorted({*refs, *self.sought})

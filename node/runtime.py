@@ -34,17 +34,17 @@ from node.config import (
     write_private,
     write_runtime_file,
 )
-from node.core import Node
+from node.core import Kept, Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
 from node.energy.source import source_from_config
 from node.eventlog import EventLog
 from node.events import Event
-from node.exchange import open_entries, read_entries
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import Meter
 from node.question import answer
+from node.serving import find_forks, open_entries, read_answer
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
@@ -71,9 +71,11 @@ Serve: TypeAlias = "Callable[[Runtime, str], AbstractAsyncContextManager[str]]" 
 class Runtime:
     """One node, from `run` to its end."""
 
-    def __init__(self, home: Home) -> None:
-        """Read the home and the ledger. Raises LocalError, naming file and remedy; nothing is held then."""
+    def __init__(self, home: Home, *, trusts_ledger: bool = False) -> None:
+        """Read the home and the ledger. Raises LocalError, naming file and remedy; nothing is held then.
+        `trusts_ledger`: the operator knows that the ledger holds all that this key has signed."""
         self.home = home
+        self.trusts_ledger = trusts_ledger
         self.config = load_config(home)
         self.genesis = load_genesis(home.genesis_path)
         self.keypair = load_keypair(home, self.genesis)
@@ -87,12 +89,15 @@ class Runtime:
 
     def _build(self) -> None:
         home, network = self.home, self.genesis.network_id()
-        ledger = replay(self.genesis, (raw for _, raw in self.store.replay()), self.store.forks())
+        ledger = replay(self.genesis, (raw for _, raw in self.store.replay()), self.store.forks(), self.store.asides())
         self.topics = Topics.of(network)
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
-        self.node = Node(identity, ledger, self.config.offer(), bootstrap)
+        kept = Kept(self.store.epoch, self.store.cursors())
+        is_fresh = home.fresh_path.exists() and self.keypair.public not in ledger.heads
+        may_sign = is_fresh or self.trusts_ledger
+        self.node = Node(identity, ledger, self.config.offer(), bootstrap, kept=kept, may_sign=may_sign)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()
         self.started_at_unix_ms = time.time_ns() // 10**6
@@ -262,18 +267,26 @@ class Runtime:
 
     async def _commit(self, actions: Sequence[Action]) -> None:
         """Make durable what the turns of a batch ask to keep. Raises LocalError."""
-        entries = [e for action in actions if isinstance(action, ac.Persist) for e in action.entries]
-        proofs = [self.node.ledger.forks[action.author] for action in actions if isinstance(action, ac.PersistFork)]
+        lasting = [action for action in actions if isinstance(action, ac.Lasting)]
+        entries = [e for action in lasting if isinstance(action, ac.Persist) for e in action.entries]
+        proofs = [self.node.ledger.forks[action.author] for action in lasting if isinstance(action, ac.PersistFork)]
+        # Peers hold their own; of ours a power cut must lose none, or we would sign a seq twice.
+        is_ours = any(entry.author == self.keypair.public for entry in entries)
 
         def write() -> None:
             if entries:
-                # Peers hold their own; of ours a power cut must lose none, or we would sign a seq twice.
-                is_ours = any(entry.author == self.keypair.public for entry in entries)
                 self.store.append(entries, durable=is_ours)
+            if is_ours:
+                self.home.fresh_path.unlink(missing_ok=True)
             for proof in proofs:
                 self.store.add_fork(proof)
+            for action in lasting:
+                if isinstance(action, ac.PersistAside):
+                    self.store.add_aside(action.entries)
+                elif isinstance(action, ac.PersistCursor):
+                    self.store.set_cursor(action.peer, action.cursor)
 
-        if not entries and not proofs:
+        if not lasting:
             return
         try:
             await asyncio.to_thread(write)
@@ -288,7 +301,7 @@ class Runtime:
 
     def _perform(self, action: Action) -> None:
         match action:
-            case ac.Persist() | ac.PersistFork():
+            case ac.Persist() | ac.PersistFork() | ac.PersistAside() | ac.PersistCursor():
                 pass  # committed already
             case ac.Notify(kind, data):
                 self.log.append(kind, data, self.now_ms())
@@ -303,8 +316,8 @@ class Runtime:
                 self._sending.start(self._link.publish(topic, data))
             case ac.Send(peer, message):
                 self._send(peer, encode_direct(message))
-            case ac.SendEntries(peer, ranges):
-                self._serving.start(self._send_entries(peer, ranges))
+            case ac.SendEntries() | ac.SendIds() | ac.SendNews():
+                self._serving.start(self._serve(action), action.peer)
             case ac.Dial(address):
                 self._sending.start(self._dial(address))
             case ac.Verify():
@@ -319,6 +332,8 @@ class Runtime:
                 return self._meter.read()
             case ac.Match():
                 return self._match(action)
+            case ac.FindForks():
+                return self.compute(find_forks, self.store, action)
             case _:
                 return self._trainer.carry_out(action)
 
@@ -343,11 +358,11 @@ class Runtime:
         async with self._verify_turn:
             await self._put(await self.compute(open_entries, action, self.node.identity.network))
 
-    async def _send_entries(self, peer: bytes, ranges: Sequence[tuple[bytes, int]]) -> None:
+    async def _serve(self, action: ac.Serving) -> None:
         """One message after the other: who reads slowly is served slowly, and costs no memory."""
-        messages = read_entries(self.store, ranges)
+        messages = read_answer(self.store, action)
         while (message := await self.compute(next, messages, None)) is not None:
-            await self._link.send(peer, encode_direct(message))
+            await self._link.send(action.peer, encode_direct(message))
 
     def _send(self, peer: bytes, data: bytes) -> None:
         if peer == self.keypair.public:

@@ -16,11 +16,11 @@ from ledger.ledger import replay
 from ledger.store import Store
 from node import actions as ac
 from node import events as ev
-from node.core import Node
+from node.core import Kept, Node
 from node.devnet.sites import Site
 from node.energy.source import Source, reading_start_ms
-from node.exchange import open_entries, read_entries
 from node.question import answer
+from node.serving import find_forks, open_entries, read_answer
 from node.sim.training import Trainer
 from node.turn import Identity
 from protocol import tickets
@@ -99,9 +99,11 @@ class Host:
         """Start the node from what is on the disk."""
         world = self.world
         self.life += 1
-        ledger = replay(world.genesis, (raw for _, raw in self.store.replay()), self.store.forks())
+        raws = (raw for _, raw in self.store.replay())
+        ledger = replay(world.genesis, raws, self.store.forks(), self.store.asides())
         identity = Identity(self.keypair, self.name, world.genesis, ledger.network, world.topics, world.chance)
-        self.node = Node(identity, ledger, self.offer, self.bootstrap)
+        kept = Kept(self.store.epoch, self.store.cursors())
+        self.node = Node(identity, ledger, self.offer, self.bootstrap, kept=kept, may_sign=not self._signed)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)
         newest = ledger.state.attestations_of.get(self.key)
         self._read_until_ms = newest[-1].end_ms if newest else 0
@@ -148,6 +150,10 @@ class Host:
                 self._persist(entries)
             case ac.PersistFork(author):
                 self.store.add_fork(node.ledger.forks[author])
+            case ac.PersistAside(entries):
+                self.store.add_aside(entries)
+            case ac.PersistCursor(peer, cursor):
+                self.store.set_cursor(peer, cursor)
             case ac.RememberPeers(addresses):
                 self.bootstrap = addresses
             case ac.Notify():
@@ -159,28 +165,30 @@ class Host:
                 self._bring(after_ms, ev.TimerFired(timer))
             case ac.Publish(topic, data):
                 self.world.publish(self, topic, data)
-            case ac.Send() | ac.SendEntries() | ac.Dial():
+            case ac.Send() | ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.Dial():
                 self._speak(action)
             case _:
                 self._work(node, action)
 
-    def _speak(self, action: ac.Send | ac.SendEntries | ac.Dial) -> None:
+    def _speak(self, action: ac.Send | ac.Serving | ac.Dial) -> None:
         match action:
             case ac.Send(peer, message) if peer == self.key:
                 self._bring(0, ev.MessageReceived(peer, encode_direct(message)))
             case ac.Send(peer, message):
                 self.world.send(self, peer, encode_direct(message))
-            case ac.SendEntries(peer, ranges):
-                for batch in read_entries(self.store, ranges):
-                    self.world.send(self, peer, encode_direct(batch))
             case ac.Dial(address):
                 self.world.dial(self, address)
+            case _:
+                for answer_part in read_answer(self.store, action):
+                    self.world.send(self, action.peer, encode_direct(answer_part))
 
     def _work(self, node: Node, action: ac.Action) -> None:
         """Whatever takes time: its result is an event."""
         match action:
             case ac.Verify():
                 self._bring(VERIFY_MS, open_entries(action, node.identity.network))
+            case ac.FindForks():
+                self._bring(VERIFY_MS, find_forks(self.store, action))
             case ac.Match(job, candidates, demand):
                 plan, instance, summary = answer(candidates, demand)
                 blob = Blob(sha256=hashlib.sha256(instance).digest(), size_bytes=len(instance))
