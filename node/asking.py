@@ -29,6 +29,7 @@ class Wanted:
 
     sources: dict[bytes, int] = field(default_factory=dict)  # peer → the seq that it claims to have
     asked: bytes | None = None  # one of the sources
+    asked_seq: int = 0  # what it claimed to have then
     asked_at_tick: int = 0
 
 
@@ -71,7 +72,7 @@ class Asks:
             ready = [peer for peer in wanted.sources if self._asks[peer] < self._asks_max(peer)] if wanted else ()
             if wanted and ready:
                 peer = min(ready, key=lambda source: (self._failures[source], self._asks[source]))
-                wanted.asked, wanted.asked_at_tick = peer, self.tick
+                wanted.asked, wanted.asked_seq, wanted.asked_at_tick = peer, wanted.sources[peer], self.tick
                 self._asks[peer] += 1
                 self._idle.discard(author)
                 asks.setdefault(peer, []).append((author, next_seq))
@@ -86,7 +87,9 @@ class Asks:
         self._delivered_at_tick[peer] = self.tick
         for author in grown & self.wanted.keys():
             wanted = self.wanted[author]
-            if wanted.asked == peer:
+            if heads[author].seq >= wanted.asked_seq:
+                self._release(author, wanted)
+            elif wanted.asked == peer:
                 wanted.asked_at_tick = self.tick
             self._settle(author, heads[author].seq + 1)
         if more:
