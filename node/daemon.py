@@ -23,7 +23,10 @@ log = logging.getLogger("heliotrope")
 
 
 def run(home: Home, *, quiet: bool = False, trusts_ledger: bool = False) -> None:
-    """Run the node in `home` until SIGINT or SIGTERM; `trusts_ledger` as in `Runtime`. Raises LocalError if it cannot start, or had to stop."""
+    """Run the node in `home` until SIGINT or SIGTERM; `trusts_ledger` as in `Runtime`.
+
+    Raises LocalError if it cannot start, or had to stop.
+    """
     from node.api.server import serve
     from node.runtime import Runtime
 

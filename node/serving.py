@@ -92,7 +92,7 @@ def read_ids(store: Store, ids: Sequence[bytes]) -> Iterator[Entries]:
 
 
 def read_news(store: Store, epoch: bytes, after: int) -> Iterator[News]:
-    """Which feeds have grown behind a position: at most `HEADS_MAX` of them, from at most `NEWS_ENTRIES_MAX` entries."""
+    """Which feeds have grown behind a position: at most `HEADS_MAX` feeds, out of `NEWS_ENTRIES_MAX` entries."""
     feeds: dict[bytes, int] = {}
     position, left, more = after, NEWS_ENTRIES_MAX, False
     while left > 0 and not more and (page := store.page(position, min(left, ARRAY_MAX))):

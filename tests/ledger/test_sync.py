@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.feed import ForkProof
+from ledger.heads import ALL, HeadIndex, mark_of
 from ledger.ledger import Ledger
 from ledger.sync import (
     FROZEN,
@@ -20,7 +21,6 @@ from ledger.sync import (
     standings,
     summary,
 )
-from ledger.heads import ALL, HeadIndex, mark_of
 from protocol.direct import HEADS_MAX, LISTED_MAX, SPANS_MAX, SPLIT, Compare, Heads, News, Since, encode_direct
 from protocol.envelope import Entry, Head
 from tests.builders import History, digest, entry, genesis, keypair
@@ -106,8 +106,8 @@ def test_whatever_differs_is_found_and_nothing_else(seed: int, authors: int, mis
         for mine in (0, 1)
     ]
     forks = {key for key in sides[0].keys() & sides[1].keys() if is_fork(sides[0][key], sides[1][key])}
-    for side in (0, 1):
-        assert talk.wanted(side) - forks == lacking[side] - forks
+    for mine in (0, 1):
+        assert talk.wanted(mine) - forks == lacking[mine] - forks
     assert forks <= talk.wanted(0) | talk.wanted(1), "who hears of it tells the other"
 
 

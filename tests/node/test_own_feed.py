@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from ledger.ledger import Ledger
-from node.actions import Notify, Persist, PersistFork, Publish, Send, SetTimeout
-from node.events import EntriesVerified, JobCancelled, JobSubmitted, MessageReceived, PeerConnected, Started
+from node.actions import Notify, Persist, PersistFork, Publish, Send
+from node.events import JobCancelled, JobSubmitted, PeerConnected, Started
 from node.own_feed import ANSWERED_TICKS, Signing
-from protocol.direct import Entries, HeadIs, Want, WantHead
+from protocol.direct import Entries, HeadIs, WantHead
 from protocol.envelope import Entry
-from protocol.identity import KeyPair
 from tests.builders import digest, job
 from tests.node.peers_scene import ALICE, BOB, CAROL, GENESIS, NOW_MS, Scene, feed, want
 
@@ -31,7 +32,7 @@ def shows(entry: Entry | None) -> HeadIs:
     return HeadIs(entry=None if entry is None else entry.raw)
 
 
-def questions(actions: list[object]) -> list[bytes]:
+def questions(actions: Sequence[object]) -> list[bytes]:
     return [each.peer for each in actions if isinstance(each, Send) and isinstance(each.message, WantHead)]
 
 
@@ -147,7 +148,7 @@ def test_a_peer_whose_fork_we_know_is_told() -> None:
 # --- its own feed has forked --------------------------------------------------------------------------------------
 
 
-def stops(scene: Scene, actions: list[object]) -> bool:
+def stops(scene: Scene, actions: Sequence[object]) -> bool:
     """Whether the operator was told, with a remedy, and nothing is signed any more."""
     (notice,) = [each for each in actions if isinstance(each, Notify) and each.kind == "own feed forked"]
     assert "heliotrope init" in notice.data["remedy"]
@@ -162,7 +163,7 @@ def test_a_peer_that_shows_another_entry_in_the_place_of_ours_stops_us_for_good(
     assert proof.peer == ALICE.public, "it takes the way that every proof takes"
     actions = scene.take(ALICE, [OURS[1], other])
     assert actions[0] == PersistFork(ALICE.public)
-    assert stops(scene, list(actions))
+    assert stops(scene, actions)
     scene.tick(ANSWERED_TICKS + 3)
     assert not records(scene)
 
@@ -171,7 +172,7 @@ def test_a_proof_against_us_stops_a_node_that_was_signing() -> None:
     scene = Scene()
     assert records(scene)
     mine = scene.node.ledger.heads[ALICE.public]
-    assert stops(scene, list(scene.take(BOB, [mine, feed(ALICE, 1)[0]])))
+    assert stops(scene, scene.take(BOB, [mine, feed(ALICE, 1)[0]]))
 
 
 def test_another_node_with_our_key_is_found_out() -> None:
@@ -179,4 +180,4 @@ def test_another_node_with_our_key_is_found_out() -> None:
     scene = Scene()
     assert records(scene)
     twin = feed(ALICE, 3)
-    assert stops(scene, list(scene.take(BOB, twin)))
+    assert stops(scene, scene.take(BOB, twin))
