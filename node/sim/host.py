@@ -70,6 +70,7 @@ class Host:
         self.round_ms = 2_000  # how long a round of training lasts here
         self.is_meter_broken = False
         self.is_training_stuck = False  # workers hang: nothing they are asked is answered
+        self.trusts_ledger = False  # the operator vouches for what is on the disk
         self.actions_left: int | None = None  # until a crash in the middle of a turn
         # what it has seen and said, in all its lives
         self.life = 0
@@ -103,7 +104,8 @@ class Host:
         ledger = replay(world.genesis, raws, self.store.forks(), self.store.asides())
         identity = Identity(self.keypair, self.name, world.genesis, ledger.network, world.topics, world.chance)
         kept = Kept(self.store.epoch, self.store.cursors())
-        self.node = Node(identity, ledger, self.offer, self.bootstrap, kept=kept, may_sign=not self._signed)
+        may_sign = self.trusts_ledger or not self._signed
+        self.node = Node(identity, ledger, self.offer, self.bootstrap, kept=kept, may_sign=may_sign)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)
         newest = ledger.state.attestations_of.get(self.key)
         self._read_until_ms = newest[-1].end_ms if newest else 0
