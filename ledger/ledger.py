@@ -15,11 +15,12 @@ entries refer, are kept aside: judged, and void, so that no honest feed waits fo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from ledger import transitions
 from ledger.feed import Fork, ForkProof, check_follows
+from ledger.merkle import CompactRange
 from ledger.state import State
 from protocol.envelope import NO_PREV, Entry, Head, parse, seal
 from protocol.errors import Ignore, LocalError, Reject
@@ -37,6 +38,7 @@ class Ledger:
         self.network = genesis.network_id()
         self.state = State(genesis.slot_ms, genesis.surplus_assurance_min)
         self.heads: dict[bytes, Entry] = {}
+        self.trees: dict[bytes, CompactRange] = {}  # over the ids of each feed
         self.positions: dict[bytes, int] = {}  # id → its number in the order of acceptance, from 1: as in the store
         self.forks: dict[bytes, ForkProof] = {}
         self.stale = False  # a fork voids what was judged before it was known
@@ -85,8 +87,12 @@ class Ledger:
         """
         if entry.id not in self._blocked_on or entry.id in self._pending or not self._is_frozen(entry):
             raise Ignore(f"nothing that is known waits for {entry.id.hex()[:8]} of a frozen branch")
-        self.state.aside.add(entry.id)
-        return self._judge_ready(list(self._blocked_on.pop(entry.id)))
+        return self.release({entry.id})
+
+    def release(self, aside: Set[bytes]) -> list[Entry]:
+        """Count these entries as kept aside. Returns what could now be judged."""
+        self.state.aside |= aside
+        return self._judge_ready([author for each in aside for author in self._blocked_on.pop(each, ())])
 
     def append(
         self, keypair: KeyPair, kind: str, body: Mapping[str, Any], refs: Sequence[bytes], now_ms: int
@@ -109,6 +115,23 @@ class Ledger:
         """Whether an entry was judged, void ones included."""
         return (entry_id in self.positions and entry_id not in self._pending) or entry_id in self.state.aside
 
+    def waiting(self) -> list[Entry]:
+        """Accepted entries that are not judged yet, those of one author in feed order."""
+        return [entry for queue in self._waiting.values() for entry in queue]
+
+    def resume(
+        self, heads: Iterable[tuple[Entry, CompactRange]], ids: Iterable[bytes], waiting: Iterable[Entry]
+    ) -> None:
+        """Go on from where another run of this ledger stood, into which `state` was filled: the head of each feed with
+        its tree, all ids in the order of acceptance, and what waited."""
+        for head, tree in heads:
+            self.heads[head.author], self.trees[head.author] = head, tree
+        self.positions = {entry_id: position for position, entry_id in enumerate(ids, start=1)}
+        for entry in waiting:
+            self._wait(entry)
+        for author in list(self._waiting):
+            self._judge_ready([author])
+
     def missing_refs(self) -> set[bytes]:
         """Ids that waiting entries refer to and nobody has delivered yet."""
         return self._blocked_on.keys() - self._pending
@@ -122,14 +145,21 @@ class Ledger:
         return frozen_from is not None and entry.seq >= frozen_from
 
     def _accept(self, entry: Entry) -> list[Entry]:
-        self.heads[entry.author] = entry
+        author = entry.author
+        if author not in self.heads:
+            self.trees[author] = CompactRange()
+        self.heads[author] = entry
+        self.trees[author].append(entry.id)
         self.positions[entry.id] = len(self.positions) + 1
-        if entry.author in self._waiting or not all(map(self.is_judged, entry.refs)):
-            self._pending.add(entry.id)
-            self._waiting.setdefault(entry.author, deque()).append(entry)
-            return self._judge_ready([entry.author])
+        if author in self._waiting or not all(map(self.is_judged, entry.refs)):
+            self._wait(entry)
+            return self._judge_ready([author])
         transitions.apply(self.state, entry)
         return [entry, *self._judge_ready(list(self._blocked_on.pop(entry.id, ())))]
+
+    def _wait(self, entry: Entry) -> None:
+        self._pending.add(entry.id)
+        self._waiting.setdefault(entry.author, deque()).append(entry)
 
     def _judge_ready(self, authors: list[bytes]) -> list[Entry]:
         judged = []
@@ -166,7 +196,7 @@ def replay(
         ledger.freeze(proof)
     try:
         ledger.state.aside.update(parse(raw).id for raw in aside)
-        extend_stored(ledger, raws)
+        extend_stored(ledger, map(parse, raws))
     except (Reject, Ignore) as refusal:
         raise LocalError(
             "HEL-LEDGER-008",
@@ -177,10 +207,9 @@ def replay(
     return ledger
 
 
-def extend_stored(ledger: Ledger, raws: Iterable[bytes]) -> None:
+def extend_stored(ledger: Ledger, entries: Iterable[Entry]) -> None:
     """Accept entries that were accepted before: those of a frozen author too, which came before its fork was known.
     Raises Ignore or Reject, as `Ledger.extend`, for what cannot have been accepted."""
-    for raw in raws:
-        entry = parse(raw)
+    for entry in entries:
         check_follows(ledger.heads.get(entry.author), entry, FAR_FUTURE_MS)
         ledger._accept(entry)

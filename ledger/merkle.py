@@ -1,8 +1,8 @@
 """Merkle trees over feeds, as in RFC 6962: one root stands for a feed's first n entries.
 
-A leaf's data is an entry's id. Two proofs follow from a root: that an entry is among them (inclusion), and that a longer
-feed begins with a shorter one (consistency). Verifiers follow RFC 9162, sections 2.1.3.2 and 2.1.4.2, whose steps leave
-no slack: a proof with a hash too many, too few or changed is refused.
+A leaf's data is an entry's id. Two proofs follow from a root: that an entry is among them (inclusion), and that a
+longer feed begins with a shorter one (consistency). Verifiers follow RFC 9162, sections 2.1.3.2 and 2.1.4.2, whose
+steps leave no slack: a proof with a hash too many, too few or changed is refused.
 """
 
 from __future__ import annotations
@@ -150,6 +150,11 @@ def verify_consistency(old_size: int, old_root: bytes, size: int, root: bytes, p
         if old_size == size and old_root != root:
             raise Reject(f"two roots for one size, {size}")
         return
+    _verify_growth(old_size, old_root, size, root, proof)
+
+
+def _verify_growth(old_size: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> None:
+    """The same for 0 < old_size < size: both roots are computed from the one proof."""
     node, last = old_size - 1, size - 1
     while node & 1:
         node, last = node >> 1, last >> 1

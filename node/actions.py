@@ -44,6 +44,11 @@ class PersistCursor:
 
 
 @dataclass(frozen=True, slots=True)
+class Refold:
+    """Fold all stored entries anew, with the forks that are known; the answer is Refolded."""
+
+
+@dataclass(frozen=True, slots=True)
 class Publish:
     topic: str
     data: bytes
@@ -209,6 +214,7 @@ Serving = SendEntries | SendIds | SendNews
 
 Action = (
     Lasting
+    | Refold
     | Publish
     | Send
     | Serving

@@ -33,6 +33,7 @@ from node.events import (
     OuterStepped,
     PeerConnected,
     PeerDisconnected,
+    Refolded,
     RoundTrained,
     ShardFailed,
     ShardId,
@@ -47,6 +48,7 @@ from node.own_feed import OwnFeed, Signing
 from node.peers import Peers
 from node.provider import Provider
 from node.reconcile import RECONCILE_EVERY_MS, reconcile
+from node.refold import Refolding
 from node.requester import Requester
 from node.tickets import TicketOffice
 from node.turn import Identity, Turn
@@ -107,6 +109,7 @@ class Node:
         self.peers = Peers(identity.key, identity.label, bootstrap)
         self.exchange = Exchange(self.peers, kept.epoch, decode_cursors(kept.cursors))
         self.own_feed = OwnFeed(self.peers, Signing.ALLOWED if may_sign else Signing.UNCONFIRMED)
+        self.refolding = Refolding()
         self.provider = Provider(offer, self.tickets)
         self.requester = Requester(self.peers, self.tickets)
         self.addresses: tuple[str, ...] = ()
@@ -126,6 +129,7 @@ class Node:
         if self.own_feed.check(turn):
             self._open_market(turn)
             self._draw_consequences(turn)
+        self.refolding.watch(turn)
         return turn.actions()
 
     def _draw_consequences(self, turn: Turn) -> None:
@@ -196,37 +200,19 @@ class Node:
                 self.requester.on_failure(turn, peer, message)
 
     def _on_timer(self, turn: Turn, event: TimerFired) -> None:
-        match event.timer.kind:
-            case TimerKind.SYNC:
-                self.own_feed.on_timer(turn)
-                self.exchange.on_timer(turn)
-            case TimerKind.REDIAL:
-                self.peers.on_redial(turn)
-            case _ if self.may_sign:
-                self._on_market_timer(turn, event.timer)
+        if self.may_sign or event.timer.kind not in MARKET_TIMERS:
+            self._on_timer_of[event.timer.kind](self, turn, event.timer)
 
-    def _on_market_timer(self, turn: Turn, timer: Timer) -> None:
-        match timer.kind:
-            case TimerKind.ADVERTISE:
-                self.provider.on_advertise(turn, timer)
-            case TimerKind.BIDS_CLOSE:
-                self.requester.on_bids_close(turn, timer.key, timer.number)
-            case TimerKind.ASSIGN:
-                self.requester.on_assign(turn, ShardId(timer.key, timer.number))
-            case TimerKind.LEASES_DUE:
-                self.requester.on_leases_due(turn, timer.key)
-            case TimerKind.PEER_GRACE:
-                self.requester.on_grace_over(turn, timer.key)
-            case TimerKind.SHARD_READY_DUE:
-                self.requester.on_ready_due(turn, ShardId(timer.key, timer.number))
-            case TimerKind.ROUND_DUE:
-                self.requester.on_round_due(turn, timer.key, timer.number)
-            case TimerKind.RECEIPTS_DUE:
-                self.requester.on_receipts_due(turn, timer.key)
-            case TimerKind.LEASE_ENDS:
-                self.provider.on_lease_ends(turn, timer)
-            case TimerKind.RECONCILE:
-                reconcile(turn, self.provider, self.requester)
+    def _on_tick(self, turn: Turn, timer: Timer) -> None:
+        self.own_feed.on_timer(turn)
+        self.exchange.on_timer(turn)
+
+    def _on_refolded(self, turn: Turn, event: Refolded) -> None:
+        """Go on with the fresh ledger; what was begun on the word of a forked author ends."""
+        self.ledger = turn.ledger = self.refolding.on_refolded(turn, event)
+        if self.may_sign:
+            self.provider.on_refolded(turn)
+            self.requester.on_refolded(turn)
 
     # --- what follows from entries, ours and others' ------------------------------------------------------------------
 
@@ -263,6 +249,7 @@ class Node:
         MessageReceived: _on_message,
         EntriesVerified: lambda self, turn, event: self.exchange.on_verified(turn, event),
         ForksFound: lambda self, turn, event: self.exchange.on_forks_found(turn, event),
+        Refolded: _on_refolded,
         TimerFired: _on_timer,
         MeterRead: lambda self, turn, event: self.provider.on_meter(turn, event),
         MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
@@ -277,6 +264,23 @@ class Node:
         ModelFinished: lambda self, turn, event: self.requester.on_model_finished(turn, event),
         LeadFailed: lambda self, turn, event: self.requester.on_lead_failed(turn, event),
     }
+    _on_timer_of: ClassVar[Mapping[TimerKind, Callable[[Node, Turn, Timer], None]]] = {
+        TimerKind.SYNC: _on_tick,
+        TimerKind.ADVERTISE: lambda self, turn, timer: self.provider.on_advertise(turn, timer),
+        TimerKind.REDIAL: lambda self, turn, timer: self.peers.on_redial(turn),
+        TimerKind.BIDS_CLOSE: lambda self, turn, timer: self.requester.on_bids_close(turn, timer.key, timer.number),
+        TimerKind.ASSIGN: lambda self, turn, timer: self.requester.on_assign(turn, ShardId(timer.key, timer.number)),
+        TimerKind.LEASES_DUE: lambda self, turn, timer: self.requester.on_leases_due(turn, timer.key),
+        TimerKind.PEER_GRACE: lambda self, turn, timer: self.requester.on_grace_over(turn, timer.key),
+        TimerKind.SHARD_READY_DUE: lambda self, turn, timer: self.requester.on_ready_due(
+            turn, ShardId(timer.key, timer.number)
+        ),
+        TimerKind.ROUND_DUE: lambda self, turn, timer: self.requester.on_round_due(turn, timer.key, timer.number),
+        TimerKind.RECEIPTS_DUE: lambda self, turn, timer: self.requester.on_receipts_due(turn, timer.key),
+        TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
+        TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester),
+        TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
+    }
 
 
 # Events that sell, buy or attest, and may end in a signature.
@@ -286,6 +290,8 @@ MARKET_EVENTS = frozenset(
         *(ModelReady, OuterStepped, ModelFinished, LeadFailed),
     }
 )
+
+MARKET_TIMERS = frozenset(TimerKind) - {TimerKind.SYNC, TimerKind.REDIAL, TimerKind.REFOLD}
 
 # Messages by which entries travel: heard also by a node that may not sign.
 EXCHANGE: Mapping[type, Callable[[Node, Turn, bytes, Any], None]] = {

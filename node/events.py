@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.feed import ForkProof
+from ledger.ledger import Ledger
 from node.energy.source import Forecast, Reading
 from node.matching.plan import Plan
 from protocol.envelope import Entry
@@ -33,6 +34,7 @@ class TimerKind(enum.Enum):
     RECEIPTS_DUE = "receipts due"
     LEASE_ENDS = "lease ends"
     RECONCILE = "reconcile"
+    REFOLD = "refold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,14 @@ class ForksFound:
 
     peer: bytes
     proofs: tuple[ForkProof, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refolded:
+    """The ledger of all entries that were stored when the fold ended; None, and why, if the store cannot be read."""
+
+    ledger: Ledger | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +225,7 @@ Event = (
     | MessageReceived
     | EntriesVerified
     | ForksFound
+    | Refolded
     | TimerFired
     | MeterRead
     | MeterFailed

@@ -102,10 +102,17 @@ def exclude(turn: Turn, run: Run, member: Member, reason: str) -> None:
         run.excluded[member.provider] = reason
 
 
-def revoke(turn: Turn, run: Run, member: Member, reason: str) -> None:
-    """Take a placement back."""
-    del run.members[member.id.shard]
+def forget(run: Run, member: Member) -> None:
+    """It trains for us no more."""
+    run.members.pop(member.id.shard, None)
     run.former[member.id] = member
+
+
+def revoke(turn: Turn, run: Run, member: Member, reason: str) -> None:
+    """Take a placement back. One that is void already needs no word of ours."""
+    forget(run, member)
+    if (member.id.award, member.id.shard) not in turn.state.placements:
+        return
     body = Revocation(
         award=member.id.award,
         shard=member.id.shard,

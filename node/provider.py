@@ -138,8 +138,8 @@ class Provider:
     def on_award(self, turn: Turn, award_id: bytes, award: Award) -> None:
         """Countersign what was placed on us; say so at once where we cannot."""
         for placement in award.placements:
-            record = turn.state.placements[award_id, placement.shard]
-            if placement.provider != turn.identity.key or self.offer is None:
+            record = turn.state.placements.get((award_id, placement.shard))  # None: void for its bidder's fork
+            if record is None or placement.provider != turn.identity.key or self.offer is None:
                 continue
             if record.status is not PlacementStatus.AWARDED or record.job.closure is not None:
                 continue
@@ -261,6 +261,20 @@ class Provider:
                 self._finish(turn, mine, reason)
         if shard is None:
             self.declined.pop(job_id, None)
+
+    def on_refolded(self, turn: Turn) -> None:
+        """Work whose lease is void, for a fork of the job's owner, ends without a receipt: none would count."""
+        for shard, work in list(self.works.items()):
+            lease = turn.state.leases.get(work.lease.id)
+            if lease is not None:
+                work.lease = lease
+                continue
+            del self.works[shard]
+            self.finishing.pop(shard, None)
+            self.partial.discard(shard)
+            turn.do(StopShard(shard))
+            job = work.lease.placement.job.id.hex()
+            turn.notify("shard over", job=job, shard=shard.shard, reason="the job's owner signed two histories")
 
     def _work(self, shard: ShardId) -> Work | None:
         """What we do for a shard, unless it is being wound up."""

@@ -27,7 +27,8 @@ def reconcile(turn: Turn, provider: Provider, requester: Requester) -> None:
         if me not in job.bids:
             provider.on_job(turn, job.id)
         for award_id, award in job.awards.items():
-            if any(_awaits_lease(turn.state.placements[award_id, p.shard], me) for p in award.placements):
+            placements = (turn.state.placements.get((award_id, p.shard)) for p in award.placements)
+            if any(placement is not None and _awaits_lease(placement, me) for placement in placements):
                 provider.on_award(turn, award_id, award)
         for placement in job.placements:
             for receipt in placement.lease.receipts if placement.lease is not None else ():

@@ -166,6 +166,17 @@ class Requester:
             rounds.begin_round(turn, run, self.tickets)
         placing.seek_again(turn, run, placing.REBID_MS)
 
+    def on_refolded(self, turn: Turn) -> None:
+        """Shards whose provider turned out to have signed two histories are lost; the others go on."""
+        for run in self.runs.values():
+            run.record = turn.state.jobs.get(run.id, run.record)
+        for run, member in self._members():
+            placement = turn.state.placements.get((member.id.award, member.id.shard))
+            if placement is None or (member.leased and placement.lease is None):
+                placing.forget(run, member)
+                self._lose(turn, run, member, "its provider signed two histories")
+                self._close_if_settled(turn, run)
+
     # --- training ---------------------------------------------------------------------------------------------------
 
     def on_ready(self, turn: Turn, peer: bytes, message: Ready) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, TypeVar
 
-from ledger.ledger import replay
+from ledger import snapshot
 from ledger.store import open_store
 from node import actions as ac
 from node import events as ev
@@ -39,16 +39,18 @@ from node.data import DataClient, DataServer, data_url, make_certificate, reacha
 from node.energy.source import source_from_config
 from node.eventlog import EventLog
 from node.events import Event
+from node.keeping import keep
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import Meter
 from node.question import answer
-from node.serving import find_forks, open_entries, read_answer
+from node.serving import find_forks, read_answer
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
 from node.turn import Identity
+from node.verifying import Verifying
 from protocol.direct import encode_direct
 from protocol.errors import Ignore, LocalError, Reject
 from protocol.gossip import Topics, judge
@@ -56,11 +58,11 @@ from protocol.identity import peer_id
 
 QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
-VERIFYING_MAX = 64  # batches of entries that wait to be verified; beyond it the newest are dropped
 SERVING_MAX = 64  # requests for entries under way, one message of each in memory; beyond it the newest are dropped
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
+SNAPSHOT_ENTRIES_MIN = 1_000  # fewer are folded faster than a snapshot is written
 CLOCK_CHECK_MS = 60_000  # how long a timer may sleep before it looks again: the machine's clock may be set
 
 log = logging.getLogger("heliotrope")
@@ -89,7 +91,8 @@ class Runtime:
 
     def _build(self) -> None:
         home, network = self.home, self.genesis.network_id()
-        ledger = replay(self.genesis, (raw for _, raw in self.store.replay()), self.store.forks(), self.store.asides())
+        ledger = snapshot.load(self.genesis, self.store)
+        self._snapshot_at = ledger.count
         self.topics = Topics.of(network)
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
@@ -109,8 +112,7 @@ class Runtime:
         self._tasks = Tasks()
         self._sending = Lossy(self._tasks, SENDING_MAX, LinkError)
         self._serving = Lossy(self._tasks, SERVING_MAX, LinkError)
-        self._verifying = Lossy(self._tasks, VERIFYING_MAX, LinkError)
-        self._verify_turn = asyncio.Lock()
+        self._verifying = Verifying(network, self._put)
         self._remember_turn = asyncio.Lock()
         self._data_client = DataClient(self.keypair)
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit)
@@ -132,6 +134,7 @@ class Runtime:
         """Run until `stopping` is set. Raises LocalError if the node cannot start, or had to stop."""
         async with contextlib.AsyncExitStack() as undo:  # each step back is taken, whatever became of the others
             undo.callback(self.store.close)
+            undo.callback(self._keep_snapshot)
             undo.push_async_callback(self._data_client.close)
             undo.push_async_callback(self._data_server.stop)
             undo.push_async_callback(self._link.stop)
@@ -156,6 +159,7 @@ class Runtime:
         parts = {
             asyncio.create_task(self._loop(started)),
             asyncio.create_task(self._read_meter_each_slot()),
+            asyncio.create_task(self._verifying.run()),
             asyncio.create_task(self.stopping.wait()),
         }
         try:
@@ -171,6 +175,16 @@ class Runtime:
     async def _cancel_tasks(self) -> None:
         self.stopping.set()
         await self._tasks.cancel()
+
+    def _keep_snapshot(self) -> None:
+        """At an orderly end, so that the next start need not fold all entries anew."""
+        ledger = self.node.ledger
+        if ledger.count - self._snapshot_at < SNAPSHOT_ENTRIES_MIN:
+            return
+        try:
+            snapshot.save(ledger, self.store)
+        except LocalError as error:
+            log.warning("no snapshot was kept, the next start takes longer: %s", error)
 
     # --- events in --------------------------------------------------------------------------------------------------
 
@@ -268,34 +282,19 @@ class Runtime:
     async def _commit(self, actions: Sequence[Action]) -> None:
         """Make durable what the turns of a batch ask to keep. Raises LocalError."""
         lasting = [action for action in actions if isinstance(action, ac.Lasting)]
-        entries = [e for action in lasting if isinstance(action, ac.Persist) for e in action.entries]
         proofs = [self.node.ledger.forks[action.author] for action in lasting if isinstance(action, ac.PersistFork)]
-        # Peers hold their own; of ours a power cut must lose none, or we would sign a seq twice.
-        is_ours = any(entry.author == self.keypair.public for entry in entries)
-
-        def write() -> None:
-            if entries:
-                self.store.append(entries, durable=is_ours)
-            if is_ours:
-                self.home.fresh_path.unlink(missing_ok=True)
-            for proof in proofs:
-                self.store.add_fork(proof)
-            for action in lasting:
-                if isinstance(action, ac.PersistAside):
-                    self.store.add_aside(action.entries)
-                elif isinstance(action, ac.PersistCursor):
-                    self.store.set_cursor(action.peer, action.cursor)
-
         if not lasting:
             return
         try:
-            await asyncio.to_thread(write)
+            signed = await asyncio.to_thread(keep, self.store, lasting, proofs, self.keypair.public)
         except Exception as error:
             raise LocalError(
                 "HEL-LEDGER-007",
-                f"{len(entries)} entries could not be stored and nothing of them was said: {error}",
+                f"{len(lasting)} writes to the ledger failed and nothing of them was said: {error}",
                 "Free some disk space or mend the disk, then start the node again.",
             ) from error
+        if signed:
+            self.home.fresh_path.unlink(missing_ok=True)
 
     # --- actions out ------------------------------------------------------------------------------------------------
 
@@ -321,7 +320,7 @@ class Runtime:
             case ac.Dial(address):
                 self._sending.start(self._dial(address))
             case ac.Verify():
-                self._verifying.start(self._verify(action))
+                self._verifying.take(action)
             case _:
                 self._tasks.start(self._answer(action))
 
@@ -334,6 +333,8 @@ class Runtime:
                 return self._match(action)
             case ac.FindForks():
                 return self.compute(find_forks, self.store, action)
+            case ac.Refold():
+                return self._refold()
             case _:
                 return self._trainer.carry_out(action)
 
@@ -353,10 +354,11 @@ class Runtime:
         except (LocalError, OSError) as error:
             return ev.LeadFailed(action.job, f"the matching could not be recorded: {error}")
 
-    async def _verify(self, action: ac.Verify) -> None:
-        """One batch at a time, so that their order is kept."""
-        async with self._verify_turn:
-            await self._put(await self.compute(open_entries, action, self.node.identity.network))
+    async def _refold(self) -> Event:
+        try:
+            return ev.Refolded(await self.compute(snapshot.fold, self.genesis, self.store))
+        except LocalError as error:
+            return ev.Refolded(None, str(error))
 
     async def _serve(self, action: ac.Serving) -> None:
         """One message after the other: who reads slowly is served slowly, and costs no memory."""

@@ -77,6 +77,11 @@ class Turn:
         return self.ledger.state
 
     @property
+    def accepted(self) -> Sequence[Entry]:
+        """Entries that this turn has added to the ledger, our own too."""
+        return self._persist
+
+    @property
     def slot(self) -> int:
         """The slot that is now."""
         return self.now_ms // self.identity.genesis.slot_ms

@@ -1,11 +1,13 @@
 """Canonical msgpack: one value, one encoding.
 
 Ids and signatures are taken over bytes, so two spellings of one value would be two entries. Allowed: nil, booleans,
-integers within ±(2^53−1), byte strings, UTF-8 strings, arrays, maps with sorted unique string keys; every header the
-shortest there is. Refused: floats, extensions, timestamps, trailing bytes, anything beyond the bounds below, and more
-than one array or map per sixteen bytes of the bound: an empty map takes one byte here and 64 in memory.
+integers within ±(2^53−1), byte strings, UTF-8 strings, arrays, maps with unique string keys in the order of their
+bytes; every header the shortest there is. Refused: floats, extensions, timestamps, trailing bytes, and anything beyond
+the bounds below.
 
-No msgpack library refuses non-minimal integers and duplicate keys by itself, so `decode` encodes again and compares.
+No msgpack library refuses all that by itself. Few bytes are read, written again and compared, and the value is looked
+over for what msgpack allows and we do not. Many bytes are scanned before anything is built from them: a megabyte of
+empty maps would be 70 in memory. Whatever is refused, the scan says where and why.
 """
 
 from __future__ import annotations
@@ -13,89 +15,80 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgpack
+import ormsgpack
 
 from protocol.errors import Reject
 from protocol.messages import ARRAY_MAX, INTEGER_MAX, STRING_MAX_BYTES
+from protocol.scan import MAP_MAX, NESTING_MAX, scan
 
-MAP_MAX = 64
-NESTING_MAX = 8
 VALUE_MAX_BYTES = 16 * 1024  # an entry; larger containers name their own bound
-BYTES_PER_CONTAINER = 16  # guess, not measured: half of what the densest honest message, `want`, spends on one
+# A message may hold one value (item, key, array or map) per so many bytes of its bound. The densest honest one, a bid
+# for 256 slots, has half as many; in memory a value takes 72 bytes, so a message grows ninefold at worst.
+BYTES_PER_VALUE = 8
+
+# Everything but the plain types goes to `_plain`, so that no class of ours or a library's finds a form by accident.
+CANONICAL = (
+    ormsgpack.OPT_SORT_KEYS
+    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
 
 
-def encode(value: Any, array_max: int = ARRAY_MAX) -> bytes:
-    """The canonical encoding. Raises ValueError for a value that has none (a float, a key that is no string, …)."""
-    return bytes(msgpack.packb(_ordered(value, 0, array_max), use_bin_type=True))
+def encode(value: Any, array_max: int = ARRAY_MAX, max_bytes: int | None = None) -> bytes:
+    """The canonical encoding, which `decode` reads under the same bounds; without `max_bytes` it may be of any size.
+
+    Raises ValueError for a value that has none (a float, a key that is no string, …) or is out of bounds.
+    """
+    try:
+        raw = ormsgpack.packb(value, _plain, CANONICAL)
+        decode(raw, len(raw) * BYTES_PER_VALUE if max_bytes is None else max_bytes, array_max)
+    except (TypeError, Reject) as error:
+        raise ValueError(f"cannot be encoded: {error}") from None
+    return raw
 
 
 def decode(raw: bytes, max_bytes: int = VALUE_MAX_BYTES, array_max: int = ARRAY_MAX) -> Any:
-    """The value of canonical bytes; arrays become tuples.
-
-    Raises Reject. Where the bytes can be read and only their spelling is wrong, it names the offset of the first byte
-    that the canonical encoding would not have.
-    """
+    """The value of canonical bytes; arrays become tuples. Raises Reject, naming the offset of the first fault."""
     if len(raw) > max_bytes:
-        raise Reject(f"{len(raw)} bytes exceed the bound of {max_bytes}")
-    containers = 0
-
-    def count(container: Any) -> Any:
-        nonlocal containers
-        containers += 1
-        if containers * BYTES_PER_CONTAINER > max_bytes:
-            raise ValueError(f"more than {max_bytes // BYTES_PER_CONTAINER} arrays and maps")
-        return container
-
-    try:
-        value = msgpack.unpackb(
-            raw,
-            use_list=False,
-            raw=False,
-            strict_map_key=True,
-            max_array_len=array_max,
-            max_map_len=MAP_MAX,
-            max_str_len=STRING_MAX_BYTES,
-            max_bin_len=max_bytes,
-            max_ext_len=0,
-            list_hook=count,
-            object_hook=count,
-        )
-        again = encode(value, array_max)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-        raise Reject(f"not canonical msgpack: {str(error) or type(error).__name__}") from None
-    if again != raw:
-        raise Reject(f"not canonical msgpack: offset {_first_difference(raw, again)}")
-    return value
+        raise Reject(f"offset {max_bytes}: {len(raw)} bytes exceed the bound of {max_bytes}")
+    values_max = max_bytes // BYTES_PER_VALUE
+    # So few bytes hold neither too many values nor a string beyond its bound: build first, then look.
+    if len(raw) <= values_max and len(raw) <= STRING_MAX_BYTES:
+        try:
+            value = ormsgpack.unpackb(raw)
+            if ormsgpack.packb(value, None, ormsgpack.OPT_SORT_KEYS) == raw:
+                return _with_tuples([value], array_max, 0)[0]
+        except (ValueError, TypeError):
+            pass  # the scan knows where and why
+    scan(raw, values_max, array_max)
+    return _with_tuples([ormsgpack.unpackb(raw)], array_max, 0)[0]
 
 
-def _ordered(value: Any, depth: int, array_max: int) -> Any:
-    """The same value with map keys in order; refuses what has no canonical form."""
-    kind = type(value)
-    if kind is int:
-        if not -INTEGER_MAX <= value <= INTEGER_MAX:
-            raise ValueError(f"integer {value} is beyond ±(2^53-1)")
-        return value
-    if kind is bytes or kind is bool or value is None:
-        return value
-    if kind is str:
-        if len(value.encode()) > STRING_MAX_BYTES:
-            raise ValueError(f"string of {len(value)} characters exceeds {STRING_MAX_BYTES} bytes")
-        return value
-    if depth >= NESTING_MAX:
-        raise ValueError(f"nested deeper than {NESTING_MAX}")
-    if kind is tuple or kind is list:
-        if len(value) > array_max:
-            raise ValueError(f"array of {len(value)} items exceeds {array_max}")
-        return [_ordered(item, depth + 1, array_max) for item in value]
+def _with_tuples(container: Any, array_max: int, depth: int) -> Any:
+    """The same array or map with arrays as tuples. Raises ValueError for what msgpack knows and we do not.
+
+    The keys of a map need no look: ormsgpack takes none but strings.
+    """
+    is_array = type(container) is list
+    if depth > NESTING_MAX or len(container) > (array_max if is_array else MAP_MAX):
+        raise ValueError("nested too deep, or too long")
+    for place, item in enumerate(container) if is_array else container.items():
+        kind = type(item)
+        if kind is int:
+            if not -INTEGER_MAX <= item <= INTEGER_MAX:
+                raise ValueError("an integer out of bounds")
+        elif kind is list or kind is dict:
+            container[place] = _with_tuples(item, array_max, depth + 1)
+        elif kind is float:
+            raise ValueError("a float")
+    return tuple(container) if is_array else container
+
+
+def _plain(value: Any) -> Any:
+    """What ormsgpack asks for whatever is none of its plain types."""
     if isinstance(value, Mapping):
-        if len(value) > MAP_MAX:
-            raise ValueError(f"map of {len(value)} keys exceeds {MAP_MAX}")
-        if not all(type(key) is str for key in value):
-            raise ValueError("map keys must be strings")
-        ordered = sorted(value, key=str.encode)
-        return {_ordered(key, depth + 1, array_max): _ordered(value[key], depth + 1, array_max) for key in ordered}
-    raise ValueError(f"{kind.__name__} has no canonical form")
-
-
-def _first_difference(a: bytes, b: bytes) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no canonical form")

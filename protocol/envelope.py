@@ -20,7 +20,6 @@ from typing import Any
 from protocol.codec import VALUE_MAX_BYTES, decode
 from protocol.errors import Reject
 from protocol.identity import KeyPair, verify
-from protocol.messages import INTEGER_MAX
 from protocol.signed import sign_array, signed_part
 
 DOMAIN = b"heliotrope-ledger/entry/v1\0"
@@ -79,28 +78,44 @@ def seal(
 
 
 def parse(raw: bytes) -> Entry:
-    """The entry in these bytes, its signature not yet verified. Raises Reject, naming the field."""
-    value = decode(raw, VALUE_MAX_BYTES)
+    """The entry in these bytes, its signature not yet verified. Raises Reject, naming check, field, value and bound.
+
+    1. Canonical, at most 16 KiB.
+    2. An array of ten.
+    3. The version is 1.
+    4. `network`, `author` and `prev` have 32 bytes each.
+    5. `kind` is 1 to 32 characters of a-z, 0-9 and _, a letter first.
+    6. `seq` and `time_ms` are integers from 0 to 2^53-1.
+    7. `refs` is an array of at most 16 ids of 32 bytes.
+    8. `body` is a map.
+    9. `sig` has 64 bytes.
+    """
+    try:
+        value = decode(raw, VALUE_MAX_BYTES)
+    except Reject as refusal:
+        raise _fault(1, str(refusal)) from None
     if type(value) is not tuple or len(value) != 10:
-        raise Reject("an entry is an array of ten")
+        raise _fault(2, f"an entry is an array of ten, not {_shape(value)}")
     version, network, kind, author, seq, prev, time_ms, refs, body, signature = value
     if type(version) is not int or version != VERSION:
-        found = version if type(version) is int else type(version).__name__
-        raise Reject(f"entry version {found}, this program reads {VERSION}")
+        found = version if type(version) is int else _shape(version)
+        raise _fault(3, f"version {found}, this program reads {VERSION}")
     for name, item in (("network", network), ("author", author), ("prev", prev)):
         if type(item) is not bytes or len(item) != 32:
-            raise Reject(f"{name} must be 32 bytes")
+            raise _fault(4, f"{name} must be 32 bytes, not {_shape(item)}")
     if type(kind) is not str or not KIND.fullmatch(kind):
-        raise Reject("kind must be 1 to 32 characters of a-z, 0-9 and _, a letter first")
+        found = ascii(kind[:33]) if type(kind) is str else _shape(kind)
+        raise _fault(5, f"kind must be 1 to 32 characters of a-z, 0-9 and _, a letter first, not {found}")
     for name, number in (("seq", seq), ("time_ms", time_ms)):
-        if type(number) is not int or not 0 <= number <= INTEGER_MAX:
-            raise Reject(f"{name} must be an integer from 0 to 2^53-1")
+        if type(number) is not int or number < 0:  # the codec has bounded it above
+            found = number if type(number) is int else _shape(number)
+            raise _fault(6, f"{name} must be an integer from 0 to 2^53-1, not {found}")
     if type(refs) is not tuple or len(refs) > REFS_MAX or any(type(r) is not bytes or len(r) != 32 for r in refs):
-        raise Reject(f"refs must be at most {REFS_MAX} ids of 32 bytes")
+        raise _fault(7, f"refs must be at most {REFS_MAX} ids of 32 bytes, not {_shape(refs)}")
     if type(body) is not dict:
-        raise Reject("body must be a map")
+        raise _fault(8, f"body must be a map, not {_shape(body)}")
     if type(signature) is not bytes or len(signature) != 64:
-        raise Reject("sig must be 64 bytes")
+        raise _fault(9, f"sig must be 64 bytes, not {_shape(signature)}")
     entry_id = hashlib.sha256(signed_bytes(raw)).digest()
     return Entry(raw, entry_id, network, kind, author, seq, prev, time_ms, refs, body)
 
@@ -121,9 +136,26 @@ def open_entry(raw: bytes, network: bytes) -> Entry:
 
 
 def open_parsed(entry: Entry, network: bytes) -> Entry:
-    """The rest of `open_entry`, for a caller that needs a faulty entry's name. Raises Reject."""
+    """The rest of `open_entry`, for a caller that needs a faulty entry's name. Raises Reject.
+
+    10. The entry is of this network.
+    11. Its signature is valid under the strict rule.
+    """
     if entry.network != network:
-        raise Reject(f"entry of network {entry.network.hex()[:16]}, this is {network.hex()[:16]}")
+        raise _fault(10, f"entry of network {entry.network.hex()[:16]}, this is {network.hex()[:16]}")
     if not is_signed(entry):
-        raise Reject(f"invalid signature on entry {entry.author.hex()[:8]}:{entry.seq}")
+        raise _fault(11, f"invalid signature on entry {entry.author.hex()[:8]}:{entry.seq}")
     return entry
+
+
+def _fault(check: int, complaint: str) -> Reject:
+    return Reject(f"check {check}: {complaint}")
+
+
+def _shape(value: Any) -> str:
+    """What a stranger sent instead, without repeating it."""
+    units: dict[type, str] = {bytes: "bytes", str: "characters", tuple: "items", dict: "keys"}
+    kind = type(value)
+    if kind in units:
+        return f"{len(value)} {units[kind]}"
+    return "an integer" if kind is int else str(value)

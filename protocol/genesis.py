@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from protocol.codec import encode
 from protocol.messages import Body, Count, Key, Name, Positive
@@ -25,9 +25,23 @@ class Clock(Body):
         """Network time at a moment of Unix time."""
         return max(0, self.network_ms + (unix_ms - self.unix_ms) * self.speed)
 
+    def unix_time_ms(self, network_ms: int) -> int:
+        """The moment of Unix time at which the network's clock shows this."""
+        return max(0, self.unix_ms + (network_ms - self.network_ms) // self.speed)
+
     def real_ms(self, network_ms: int) -> int:
         """How long a stretch of network time lasts in the world, at least one millisecond."""
         return max(1, network_ms // self.speed)
+
+
+def _distinct(keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """A quorum counts keys: one listed twice would count twice."""
+    if len(set(keys)) < len(keys):
+        raise ValueError("a key is listed twice")
+    return keys
+
+
+Keys = Annotated[tuple[Key, ...], Field(max_length=64), AfterValidator(_distinct)]
 
 
 class Genesis(Body):
@@ -36,8 +50,8 @@ class Genesis(Body):
     name: Name
     clock: Clock
     slot_ms: Annotated[Positive, Field(le=3_600_000)]
-    witnesses: Annotated[tuple[Key, ...], Field(max_length=64)] = ()
-    auditors: Annotated[tuple[Key, ...], Field(max_length=64)] = ()
+    witnesses: Keys = ()
+    auditors: Keys = ()
     surplus_assurance_min: Annotated[int, Field(ge=0, le=4)] = 2
     admission: Literal["open", "devnet"] = "open"
 

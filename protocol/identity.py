@@ -33,6 +33,11 @@ SMALL_ORDER_Y = frozenset(
 )
 
 
+# The highest byte of a y tells most points apart from those that need a closer look.
+SUSPECT_TOPS = frozenset({y >> 248 for y in SMALL_ORDER_Y} | {P >> 248})
+GROUP_ORDER_TOP = GROUP_ORDER >> 248
+
+
 class KeyPair:
     """An Ed25519 key. The seed stays inside: neither repr nor str shows it."""
 
@@ -52,6 +57,8 @@ class KeyPair:
 
 def is_canonical_point(encoded: bytes) -> bool:
     """Whether 32 bytes encode a y below p and no point of small order."""
+    if encoded[31] & 0x7F not in SUSPECT_TOPS:
+        return True
     y = int.from_bytes(encoded, "little") & (2**255 - 1)
     return y < P and y not in SMALL_ORDER_Y
 
@@ -60,7 +67,7 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     """Whether the signature is valid under the strict rule above."""
     if len(signature) != 64 or not is_canonical_point(signature[:32]):
         return False
-    if int.from_bytes(signature[32:], "little") >= GROUP_ORDER:
+    if signature[63] >= GROUP_ORDER_TOP and int.from_bytes(signature[32:], "little") >= GROUP_ORDER:
         return False
     try:
         _public_key(public).verify(signature, message)

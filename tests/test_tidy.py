@@ -44,6 +44,7 @@ SHELLS = (
     "node/tasks.py",
     "node/trainer.py",
     "node/training/*.py",
+    "node/verifying.py",
 )
 IMPURE = frozenset(
     {

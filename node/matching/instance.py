@@ -32,13 +32,13 @@ def record(candidates: Sequence[Candidate], demand: Demand) -> bytes:
     Raises LocalError beyond CANDIDATES_MAX or INSTANCE_MAX_BYTES: whoever collects the bids keeps within them.
     """
     if len(candidates) > CANDIDATES_MAX:
-        raise _too_large(f"{len(candidates)} bids", f"{CANDIDATES_MAX} bids")
+        raise _too_large(f"{len(candidates)} bids, at most {CANDIDATES_MAX} fit")
     ordered = sorted(candidates, key=lambda candidate: (candidate.provider, candidate.bid))
     value = {"matcher": MATCHER, "demand": asdict(demand), "candidates": [asdict(each) for each in ordered]}
-    raw = encode(value, CANDIDATES_MAX)
-    if len(raw) > INSTANCE_MAX_BYTES:
-        raise _too_large(f"{len(raw)} bytes", f"{INSTANCE_MAX_BYTES} bytes")
-    return raw
+    try:
+        return encode(value, CANDIDATES_MAX, INSTANCE_MAX_BYTES)
+    except ValueError as error:
+        raise _too_large(str(error)) from None
 
 
 def read(raw: bytes) -> tuple[tuple[Candidate, ...], Demand]:
@@ -80,9 +80,9 @@ def _faulty(cause: str) -> VerificationFailed:
     )
 
 
-def _too_large(size: str, bound: str) -> LocalError:
+def _too_large(fault: str) -> LocalError:
     return LocalError(
         "HEL-MATCH-002",
-        f"the matching instance has {size}; at most {bound} fit",
+        f"the matching instance cannot be recorded: {fault}",
         "admit fewer bids, or ask for fewer slots",
     )

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ledger import snapshot
 from ledger.audit import violations
-from ledger.ledger import replay
 from ledger.store import Store
 from node import actions as ac
 from node import events as ev
@@ -37,6 +37,7 @@ NOTICES_MAX = 4096  # the oldest are forgotten
 READ_METER_MS = 5
 VERIFY_MS = 2
 MATCH_MS = 20
+REFOLD_MS = 20
 
 
 class Broken(AssertionError):
@@ -100,8 +101,7 @@ class Host:
         """Start the node from what is on the disk."""
         world = self.world
         self.life += 1
-        raws = (raw for _, raw in self.store.replay())
-        ledger = replay(world.genesis, raws, self.store.forks(), self.store.asides())
+        ledger = snapshot.load(world.genesis, self.store)
         identity = Identity(self.keypair, self.name, world.genesis, ledger.network, world.topics, world.chance)
         kept = Kept(self.store.epoch, self.store.cursors())
         may_sign = self.trusts_ledger or not self._signed
@@ -196,6 +196,8 @@ class Host:
                 blob = Blob(sha256=hashlib.sha256(instance).digest(), size_bytes=len(instance))
                 self.blobs.add(blob.sha256)
                 self._bring(MATCH_MS, ev.Matched(job, plan, blob, summary))
+            case ac.Refold():
+                self._bring(REFOLD_MS, ev.Refolded(snapshot.fold(self.world.genesis, self.store)))
             case ac.ReadMeter():
                 self.world.later(self, READ_METER_MS, self._read_meter)
             case _:

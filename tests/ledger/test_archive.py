@@ -121,11 +121,13 @@ def test_the_faulty_entry_is_named_by_number_author_and_seq() -> None:
     spoiled[at + len(faulty.raw) - 1] ^= 1
     said = refused(bytes(spoiled))
     assert said.startswith(f"ledger verify: FAILED at byte {at - 4}: entry number {number + 1} ")
-    assert f"(seq 3 of {peer_id(faulty.author)}): invalid signature" in said
+    assert f"(seq 3 of {peer_id(faulty.author)}): check 11: invalid signature" in said
 
 
 def test_an_entry_that_cannot_be_read_is_named_by_number() -> None:
-    assert "entry number 2: not canonical msgpack" in refused(framed(GENESIS, RAWS[0], b"\xc1", b"", sealed(SMALL)))
+    assert "entry number 2: check 1: not canonical msgpack" in refused(
+        framed(GENESIS, RAWS[0], b"\xc1", b"", sealed(SMALL))
+    )
 
 
 def test_entries_in_another_order_than_their_feeds_are_found() -> None:

@@ -195,7 +195,7 @@ def test_a_proof_of_another_length_place_or_size_is_refused(leaves: list[bytes],
     for other in {-1, size, size + 1, *range(size)} - {index}:
         with pytest.raises(Reject):
             verify_inclusion(root, size, other, leaf, proof)
-    for changed in (proof + [EMPTY_ROOT], proof[:-1], proof[1:], [EMPTY_ROOT, *proof]):
+    for changed in ([*proof, EMPTY_ROOT], proof[:-1], proof[1:], [EMPTY_ROOT, *proof]):
         if changed != proof:
             with pytest.raises(Reject):
                 verify_inclusion(root, size, index, leaf, changed)
@@ -208,7 +208,7 @@ def test_a_consistency_proof_of_another_length_or_history_is_refused(leaves: lis
     size = len(leaves)
     old_size = data.draw(st.integers(1, size))
     old_root, root, proof = root_of(leaves[:old_size]), root_of(leaves), consistency(leaves, old_size, size)
-    for changed in (proof + [EMPTY_ROOT], proof[:-1], proof[1:], [EMPTY_ROOT, *proof]):
+    for changed in ([*proof, EMPTY_ROOT], proof[:-1], proof[1:], [EMPTY_ROOT, *proof]):
         if changed != proof:
             with pytest.raises(Reject):
                 verify_consistency(old_size, old_root, size, root, changed)

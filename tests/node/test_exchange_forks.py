@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ledger.feed import ForkProof
-from node.actions import FindForks, PersistAside, PersistFork, Send, SendEntries, SendIds
+from node.actions import FindForks, PersistAside, PersistFork, Send, SendEntries, SendIds, SetTimeout
 from node.events import ForksFound
 from protocol.direct import Entries, Heads, WantIds
 from protocol.envelope import Entry, seal
@@ -56,7 +56,8 @@ def test_a_fork_is_kept_and_told_to_everybody_at_once(scene: Scene) -> None:
     proof = Entries(entries=(one.raw, other.raw), more=False)
     actions = scene.take(CAROL, [other])
     assert actions[0] == PersistFork(BOB.public)
-    assert actions[2:] == [Send(peer, proof) for peer in sorted((BOB.public, CAROL.public))]
+    assert actions[2:-1] == [Send(peer, proof) for peer in sorted((BOB.public, CAROL.public))]
+    assert isinstance(actions[-1], SetTimeout), "what its entries did is folded anew"
     assert scene.take(CAROL, feed(BOB, 1, one)) == [], "a frozen author says nothing any more"
 
 

@@ -66,17 +66,19 @@ def test_any_changed_field_gives_another_id_or_an_invalid_signature() -> None:
 
 
 def test_an_entry_of_another_network_is_refused() -> None:
-    with pytest.raises(Reject, match="entry of network"):
+    with pytest.raises(Reject, match=r"^check 10: entry of network"):
         open_entry(entry(network=digest("other")).raw, NETWORK)
 
 
 def test_a_signature_for_another_purpose_is_no_signature_of_an_entry() -> None:
     nine = encode(decode(REAL.raw)[:9])
     for message in (nine, b"heliotrope-advert/v1\0" + nine, DOMAIN[:-1] + nine):
-        with pytest.raises(Reject, match="invalid signature"):
+        with pytest.raises(Reject, match=r"^check 11: invalid signature"):
             open_entry(spelled(sig=keypair(0).sign(message)), NETWORK)
 
 
+CHECK_OF = {"version": 3, "network": 4, "author": 4, "prev": 4, "kind": 5, "seq": 6, "time_ms": 6, "refs": 7, "body": 8}
+CHECK_OF |= {"sig": 9}
 IMPOSSIBLE: dict[str, list[Any]] = {
     "version": [0, 2, True, "1", None, (), "9" * 4000],
     "network": [b"", bytes(31), bytes(33), "x" * 32, None],
@@ -96,16 +98,23 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     [(name, value) for name, all_values in IMPOSSIBLE.items() for value in all_values],
     ids=lambda part: part if part in FIELDS else repr(part)[:24],
 )
-def test_an_impossible_field_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(Reject, match=name) as refusal:
+def test_an_impossible_field_is_refused_by_check_and_name(name: str, value: Any) -> None:
+    with pytest.raises(Reject, match=rf"^check {CHECK_OF[name]}: {name}") as refusal:
         parse(spelled(**{name: value}))
     assert len(str(refusal.value)) < 200, "a stranger's value is not repeated at length"
 
 
 @pytest.mark.parametrize("value", [None, 1, (), {}, (1,) * 9, (1,) * 11], ids=repr)
 def test_what_is_no_array_of_ten_is_refused(value: Any) -> None:
-    with pytest.raises(Reject, match="array of ten"):
+    with pytest.raises(Reject, match=r"^check 2: .*array of ten"):
         parse(encode(value))
+
+
+def test_bytes_that_are_not_canonical_are_refused_by_check_and_offset() -> None:
+    with pytest.raises(Reject, match=r"^check 1: .*offset 0: length of array 10 not in its shortest form"):
+        parse(b"\xdc\x00\x0a" + REAL.raw[1:])
+    with pytest.raises(Reject, match=r"^check 1: offset 16384: 16385 bytes exceed the bound"):
+        parse(bytes(VALUE_MAX_BYTES + 1))
 
 
 def test_limits_themselves_are_allowed() -> None:
