@@ -29,6 +29,21 @@ class PersistFork:
 
 
 @dataclass(frozen=True, slots=True)
+class PersistAside:
+    """Keep these entries, which stand in no feed here, together with what is persisted in the same turn."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PersistCursor:
+    """Remember how far a peer's store has been read. What it covers has been persisted in this turn or before."""
+
+    peer: bytes
+    cursor: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Refold:
     """Fold all stored entries anew, with the forks that are known; the answer is Refolded."""
 
@@ -82,6 +97,31 @@ class SendEntries:
 
     peer: bytes
     ranges: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendIds:
+    """Read these entries from the store and send those that are there."""
+
+    peer: bytes
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendNews:
+    """Read which feeds have grown behind a position of the store, and say so."""
+
+    peer: bytes
+    epoch: bytes
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindForks:
+    """Read what the store holds in the place of these entries, which are not there; the answer is ForksFound."""
+
+    peer: bytes
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +238,18 @@ class Notify:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+Lasting = Persist | PersistFork | PersistAside | PersistCursor | PersistCheckpoint
+Serving = SendEntries | SendIds | SendNews
+
 Action = (
-    Persist
-    | PersistFork
+    Lasting
     | Refold
-    | PersistCheckpoint
     | ReadTree
     | Cosign
     | Publish
     | Send
-    | SendEntries
+    | Serving
+    | FindForks
     | Verify
     | Dial
     | RememberPeers

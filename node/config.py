@@ -3,6 +3,7 @@
 config.toml   what the operator says          genesis.json  the network it belongs to
 key           Ed25519 seed, 0600              token         for the local API, 0600
 ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
+fresh         there until the key first signs
 peers.json    addresses to dial again         runtime.json  where the running node listens
 """
 
@@ -45,6 +46,11 @@ class Home:
     @property
     def key_path(self) -> Path:
         return self.path / "key"
+
+    @property
+    def fresh_path(self) -> Path:
+        """There as long as the key has signed nothing."""
+        return self.path / "fresh"
 
     @property
     def token_path(self) -> Path:
@@ -246,6 +252,7 @@ def create_home(home: Home, config: Config, genesis: Genesis, devnet_seed: bytes
         key = secrets.token_hex(32) if devnet_seed is None else DEVNET_KEY_PREFIX + devnet_seed.hex()
         home.genesis_path.write_text(genesis.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _write_secret(home.key_path, key)
+        home.fresh_path.touch()
         _write_secret(home.token_path, secrets.token_urlsafe(32))
         home.config_path.write_text(render(config), encoding="utf-8")
     except OSError as error:

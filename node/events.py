@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from node.energy.source import Forecast, Reading
 from node.matching.plan import Plan
@@ -21,7 +22,7 @@ from protocol.messages import Blob, Job
 
 
 class TimerKind(enum.Enum):
-    SYNC = "sync"  # compare heads with somebody
+    SYNC = "sync"  # a tick of the exchange
     ADVERTISE = "advertise"
     REDIAL = "redial"
     BIDS_CLOSE = "bids close"
@@ -100,6 +101,14 @@ class EntriesVerified:
     entries: tuple[Entry, ...]
     refusals: tuple[str, ...]
     more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForksFound:
+    """A peer's old entries that conflict with ours, each with the one that we hold."""
+
+    peer: bytes
+    proofs: tuple[ForkProof, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +237,7 @@ Event = (
     | GossipReceived
     | MessageReceived
     | EntriesVerified
+    | ForksFound
     | Refolded
     | TreeRead
     | TimerFired

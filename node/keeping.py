@@ -1,31 +1,32 @@
-"""What the turns of a batch ask to keep, written into the store before anything of them is said. Blocks."""
+"""What one commit of the runtime writes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ledger.feed import ForkProof
 from ledger.store import Store
-from node.actions import Action, Persist, PersistCheckpoint, PersistFork
-
-Kept = Persist | PersistFork | PersistCheckpoint
+from node.actions import Lasting, Persist, PersistAside, PersistCheckpoint, PersistCursor
 
 
-def kept_of(actions: Sequence[Action]) -> list[Kept]:
-    return [action for action in actions if isinstance(action, Kept)]
+def keep(store: Store, actions: Sequence[Lasting], proofs: Sequence[ForkProof], own_key: bytes) -> bool:
+    """Make durable what the turns of a batch ask to keep; `proofs` are those of its forks. Whether any of it was signed
+    by `own_key`. Raises whatever the store raises.
 
-
-def keep(store: Store, key: bytes, forks: Mapping[bytes, ForkProof], kept: Sequence[Kept]) -> None:
-    """Entries first, in one transaction: whatever else is kept speaks of entries that are there. `key` is our own."""
-    entries = [entry for action in kept if isinstance(action, Persist) for entry in action.entries]
+    Entries come first: a cursor or a checkpoint speaks of them.
+    """
+    entries = [entry for action in actions if isinstance(action, Persist) for entry in action.entries]
+    # Peers hold their own; of ours a power cut must lose none, or we would sign a seq twice.
+    is_ours = any(entry.author == own_key for entry in entries)
     if entries:
-        # Peers hold their own; of ours a power cut must lose none, or we would sign a seq twice.
-        store.append(entries, durable=any(entry.author == key for entry in entries))
-    for action in kept:
-        match action:
-            case PersistFork(author):
-                store.add_fork(forks[author])
-            case PersistCheckpoint(author, size, note, is_final):
-                store.set_checkpoint(author, size, note.decode(), is_final)
-            case Persist():
-                pass
+        store.append(entries, durable=is_ours)
+    for proof in proofs:
+        store.add_fork(proof)
+    for action in actions:
+        if isinstance(action, PersistAside):
+            store.add_aside(action.entries)
+        elif isinstance(action, PersistCursor):
+            store.set_cursor(action.peer, action.cursor)
+        elif isinstance(action, PersistCheckpoint):
+            store.set_checkpoint(action.author, action.size, action.note.decode(), action.is_final)
+    return is_ours

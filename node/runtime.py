@@ -36,19 +36,19 @@ from node.config import (
     write_private,
     write_runtime_file,
 )
-from node.core import Node
+from node.core import Kept, Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
 from node.energy.source import source_from_config
 from node.eventlog import EventLog
 from node.events import Event
-from node.exchange import read_entries
 from node.finality import cosign
-from node.keeping import keep, kept_of
+from node.keeping import keep
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import Meter
 from node.question import answer
+from node.serving import read_answer, read_event
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
@@ -77,9 +77,11 @@ Serve: TypeAlias = "Callable[[Runtime, str], AbstractAsyncContextManager[str]]" 
 class Runtime:
     """One node, from `run` to its end."""
 
-    def __init__(self, home: Home, config: Config | None = None) -> None:
-        """Read the home and the ledger. Raises LocalError, naming file and remedy; nothing is held then."""
+    def __init__(self, home: Home, config: Config | None = None, *, trusts_ledger: bool = False) -> None:
+        """Read the home and the ledger. Raises LocalError, naming file and remedy; nothing is held then.
+        `trusts_ledger`: the operator knows that the ledger holds all that this key has signed."""
         self.home = home
+        self.trusts_ledger = trusts_ledger
         self.config = config or load_config(home)
         self.genesis = load_genesis(home.genesis_path)
         self.keypair = load_keypair(home, self.genesis)
@@ -99,7 +101,10 @@ class Runtime:
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
-        self.node = Node(identity, ledger, self.config.offer(), bootstrap, checkpoints=restore(ledger, self.store))
+        kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
+        is_fresh = home.fresh_path.exists() and self.keypair.public not in ledger.heads
+        may_sign = is_fresh or self.trusts_ledger
+        self.node = Node(identity, ledger, self.config.offer(), bootstrap, kept=kept, may_sign=may_sign)
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()
@@ -283,23 +288,26 @@ class Runtime:
 
     async def _commit(self, actions: Sequence[Action]) -> None:
         """Make durable what the turns of a batch ask to keep. Raises LocalError."""
-        if not (kept := kept_of(actions)):
+        lasting = [action for action in actions if isinstance(action, ac.Lasting)]
+        proofs = [self.node.ledger.forks[action.author] for action in lasting if isinstance(action, ac.PersistFork)]
+        if not lasting:
             return
         try:
-            await asyncio.to_thread(keep, self.store, self.keypair.public, self.node.ledger.forks, kept)
+            signed = await asyncio.to_thread(keep, self.store, lasting, proofs, self.keypair.public)
         except Exception as error:
-            count = sum(len(action.entries) for action in kept if isinstance(action, ac.Persist))
             raise LocalError(
                 "HEL-LEDGER-007",
-                f"{count} entries could not be stored and nothing of them was said: {error}",
+                f"{len(lasting)} writes to the ledger failed and nothing of them was said: {error}",
                 "Free some disk space or mend the disk, then start the node again.",
             ) from error
+        if signed:
+            self.home.fresh_path.unlink(missing_ok=True)
 
     # --- actions out ------------------------------------------------------------------------------------------------
 
     def _perform(self, action: Action) -> None:
         match action:
-            case ac.Persist() | ac.PersistFork() | ac.PersistCheckpoint():
+            case ac.Persist() | ac.PersistFork() | ac.PersistAside() | ac.PersistCursor() | ac.PersistCheckpoint():
                 pass  # committed already
             case ac.Notify(kind, data):
                 self.log.append(kind, data, self.now_ms())
@@ -314,12 +322,12 @@ class Runtime:
                 self._sending.start(self._link.publish(topic, data))
             case ac.Send(peer, message):
                 self._send(peer, encode_direct(message))
-            case ac.SendEntries(peer, ranges):
-                self._serving.start(self._send_entries(peer, ranges))
+            case ac.SendEntries() | ac.SendIds() | ac.SendNews():
+                self._serving.start(self._serve(action), action.peer)
             case ac.Dial(address):
                 self._sending.start(self._dial(address))
             case ac.Cosign():
-                self._serving.start(self._cosign(action))
+                self._serving.start(self._cosign(action), action.peer)
             case ac.Verify():
                 self._verifying.take(action)
             case _:
@@ -330,12 +338,10 @@ class Runtime:
         match action:
             case ac.ReadMeter():
                 return self._meter.read()
-            case ac.ReadTree():
-                return self.compute(self._trees.read, action)
             case ac.Match():
                 return self._match(action)
-            case ac.Refold():
-                return self._refold()
+            case ac.FindForks() | ac.ReadTree() | ac.Refold():
+                return self.compute(read_event, self.store, self._trees, self.genesis, action)
             case _:
                 return self._trainer.carry_out(action)
 
@@ -355,21 +361,15 @@ class Runtime:
         except (LocalError, OSError) as error:
             return ev.LeadFailed(action.job, f"the matching could not be recorded: {error}")
 
-    async def _refold(self) -> Event:
-        try:
-            return ev.Refolded(await self.compute(snapshot.fold, self.genesis, self.store))
-        except LocalError as error:
-            return ev.Refolded(None, str(error))
-
     async def _cosign(self, action: ac.Cosign) -> None:
         """Said only once the promise is durable."""
         self._send(action.peer, encode_direct(await self.compute(cosign, action, self.node.identity, self.store)))
 
-    async def _send_entries(self, peer: bytes, ranges: Sequence[tuple[bytes, int]]) -> None:
+    async def _serve(self, action: ac.Serving) -> None:
         """One message after the other: who reads slowly is served slowly, and costs no memory."""
-        messages = read_entries(self.store, ranges)
+        messages = read_answer(self.store, action)
         while (message := await self.compute(next, messages, None)) is not None:
-            await self._link.send(peer, encode_direct(message))
+            await self._link.send(action.peer, encode_direct(message))
 
     def _send(self, peer: bytes, data: bytes) -> None:
         if peer == self.keypair.public:

@@ -62,14 +62,20 @@ def init(
     print(f"Edit {place.config_path}, then start it with: heliotrope up" + (f" --home {home}" if home else ""))
 
 
-def up(*, home: HomeOption = None) -> None:
+def up(
+    *,
+    home: HomeOption = None,
+    trust_ledger: Annotated[
+        bool, Parameter(help="This ledger holds all that the node ever signed: do not ask peers first.", negative=())
+    ] = False,
+) -> None:
     """Run the node until Ctrl-C or SIGTERM."""
     from node.config import load_config
     from node.daemon import run
 
     place = home_of(home)
     load_config(place)  # a home that is none is named before a log is begun in it
-    run(place)
+    run(place, trusts_ledger=trust_ledger)
 
 
 def witness(*, home: HomeOption = None) -> None:

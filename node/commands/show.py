@@ -63,7 +63,9 @@ def _console(stderr: bool) -> Console:
 
 
 def status(node: Mapping[str, Any], faults: str) -> None:
-    """First what it does, or why nothing; then who and where it is."""
+    """First why it cannot work, if so; then what it does, or why nothing; then who and where it is."""
+    if faults:
+        say(faults.upper()[:9] + faults[9:])
     shards, jobs, power = node["shards"], node["jobs"], node["power"]
     if shards:
         for s in shards:
@@ -72,8 +74,6 @@ def status(node: Mapping[str, Any], faults: str) -> None:
         what = "WITNESS" if node["witness"] and node["offer"] is None else "IDLE"
         met = f"{jobs['seen']} jobs seen, {jobs['bids']} bid for, {jobs['placed']} won"
         say(f"{what}: {met if jobs['seen'] else 'no job of others was seen yet'}")
-    if faults:
-        say(faults.upper()[:9] + faults[9:])
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
     grid = "" if power["grid_g_per_kwh"] is None else f", grid {power['grid_g_per_kwh']} g/kWh"
     attested = "nothing attested yet" if power["method"] is None else f"{power['method']}, A{power['assurance']}"

@@ -1,11 +1,11 @@
-"""`python -m tests.bench [ledger|matching|energy|network|training]`: the figures of one bench, or of all."""
+"""`python -m tests.bench [ledger|sync|matching|energy|network|training]`: the figures of one bench, or of all."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-BENCHES = ("ledger", "matching", "energy", "network", "training")
+BENCHES = ("ledger", "sync", "matching", "energy", "network", "training")
 
 if __name__ == "__main__":
     asked = sys.argv[1:] or list(BENCHES)

@@ -190,8 +190,8 @@ def test_of_two_jobs_at_once_the_second_gets_other_peers() -> None:
     demo.run_until(is_closed(demo, second, NIGHT), within_ms=100_000)
     assert closure_of(demo, first).outcome == "done"
     assert closure_of(demo, second, NIGHT).outcome == "done"
-    assert set(placements(demo, first)) == {SOLAR, WIND, HYDRO}
-    assert set(placements(demo, second, NIGHT)) == {LEAD, NIGHT}
+    taken = [*placements(demo, first), *placements(demo, second, NIGHT)]
+    assert sorted(taken) == sorted(demo.hosts), "whose award came first is chance"
     assert_all_is_well(demo)
 
 
