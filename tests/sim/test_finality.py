@@ -105,6 +105,22 @@ def test_a_restarted_node_remembers_what_is_final_and_goes_on() -> None:
     assert final_sizes(demo.node(WIND).ledger)[demo.hosts[WIND].key] > before[demo.hosts[WIND].key]
 
 
+def test_a_node_that_does_not_know_its_own_newest_entry_signs_no_checkpoint() -> None:
+    """Its ledger may be an old copy: a checkpoint of it would be no lie yet, but what it signs next might."""
+    demo = witnessed()
+    settle(demo)
+    others = [name for name in demo.hosts if name != WIND]
+    for name in (*others, WIND):
+        demo.crash(name)
+    demo.restart(WIND)
+    demo.run(10_000)
+    assert demo.node(WIND).finality.current is None
+    for name in others:
+        demo.restart(name)
+    settle(demo)
+    assert demo.node(WIND).finality.current is not None
+
+
 def test_a_restarted_witness_keeps_its_promises() -> None:
     demo = witnessed()
     settle(demo)
