@@ -19,6 +19,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ledger.merkle import HASH_BYTES
 from protocol.errors import Reject
@@ -150,7 +151,7 @@ def cosign(keypair: KeyPair, network: bytes, checkpoint: Checkpoint, time_s: int
 def cosigners(note: Note, network: bytes, witnesses: Collection[bytes]) -> dict[bytes, int]:
     """Which of these witnesses cosigned, and when (Unix seconds). Lines of unknown keys are passed over. Raises Reject
     where a line of a known key is false."""
-    known = _verifiers(network, witnesses) if len(note.lines) > 1 else {}
+    known = _verifiers(network, tuple(witnesses)) if len(note.lines) > 1 else {}
     found: dict[bytes, int] = {}
     for line in note.lines:
         witness = known.get(line.key)
@@ -180,7 +181,15 @@ def is_final(note: Note, network: bytes, witnesses: Collection[bytes]) -> bool:
     return bool(witnesses) and len(cosigners(note, network, witnesses)) >= quorum(len(witnesses))
 
 
-def _verifiers(network: bytes, witnesses: Collection[bytes]) -> Mapping[tuple[str, bytes], bytes]:
+def trim(note: Note, network: bytes, author: bytes, witnesses: Collection[bytes]) -> Note:
+    """The note without the lines of keys that are neither its author's nor a witness's: nobody verifies them."""
+    origin = note.checkpoint.origin
+    known = {(origin, key_id(origin, AUTHOR, author)), *_verifiers(network, tuple(witnesses))}
+    return replace(note, lines=tuple(line for line in note.lines if line.key in known))
+
+
+@lru_cache(maxsize=16)
+def _verifiers(network: bytes, witnesses: tuple[bytes, ...]) -> Mapping[tuple[str, bytes], bytes]:
     names = ((witness_name(network, witness), witness) for witness in witnesses)
     return {(name, key_id(name, COSIGNATURE, witness)): witness for name, witness in names}
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 from ledger import transitions
@@ -30,6 +31,14 @@ from protocol.identity import KeyPair
 FAR_FUTURE_MS = 2**53 - 1  # a replay judges no clock: the entries were accepted once
 
 
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The first `size` entries of a feed are final, up to the one of this id."""
+
+    size: int
+    last: bytes
+
+
 class Ledger:
     """All feeds of one network as one node knows them."""
 
@@ -41,6 +50,7 @@ class Ledger:
         self.trees: dict[bytes, CompactRange] = {}  # over the ids of each feed
         self.positions: dict[bytes, int] = {}  # id → its number in the order of acceptance, from 1: as in the store
         self.forks: dict[bytes, ForkProof] = {}
+        self.finals: dict[bytes, Final] = {}  # how much of each feed a quorum of witnesses has cosigned
         self.stale = False  # a fork voids what was judged before it was known
         self._waiting: dict[bytes, deque[Entry]] = {}  # accepted, not yet judged, in feed order
         self._pending: set[bytes] = set()  # their ids
@@ -114,6 +124,20 @@ class Ledger:
     def is_judged(self, entry_id: bytes) -> bool:
         """Whether an entry was judged, void ones included."""
         return (entry_id in self.positions and entry_id not in self._pending) or entry_id in self.state.aside
+
+    def finalize(self, author: bytes, size: int, last: bytes) -> bool:
+        """A quorum has cosigned the feed's first `size` entries, of which `last` is the newest and known here. Returns
+        whether that is more than before."""
+        known = self.finals.get(author)
+        if last not in self.positions or (known is not None and known.size >= size):
+            return False
+        self.finals[author] = Final(size, last)
+        return True
+
+    def is_final(self, author: bytes, entry_id: bytes) -> bool:
+        """Whether an entry of this author can never be taken back. Without witnesses nothing is final."""
+        position, final = self.positions.get(entry_id), self.finals.get(author)
+        return position is not None and final is not None and position <= self.positions[final.last]
 
     def waiting(self) -> list[Entry]:
         """Accepted entries that are not judged yet, those of one author in feed order."""

@@ -8,7 +8,7 @@ the check and the keeping, another request may have been answered.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -107,23 +107,32 @@ def parse_request(raw: bytes) -> Request:
     return Request(old_size, tuple(read_hash(line, "a hash of the proof") for line in proof), parse_note(note))
 
 
-def answer(raw: bytes, keypair: KeyPair, network: bytes, promises: Promises, time_s: int) -> Answer:
+def answer(
+    raw: bytes,
+    keypair: KeyPair,
+    network: bytes,
+    promises: Promises,
+    time_s: int,
+    serves: Callable[[bytes], bool] = lambda _: True,
+) -> Answer:
     """Judge a request for a cosignature; `time_s` is Unix time. Blocks while the promise is made durable.
 
     1. Well-formed, within bounds, the old size not above the new one: else 400.
-    2. The origin is a feed of this network: else 404.
+    2. The origin is a feed of this network, and of an author that it `serves`: else 404.
     3. Signed by its author: else 403.
     4. The old size is that of the latest checkpoint cosigned here: else 409, and that size.
     5. The new tree begins with the old one: else 422. (For equal sizes: the same root, and no proof.)
     6. Still so when the promise is kept: else 409, and the size that came between.
     """
     try:
-        return Answer(Status.COSIGNED, _judge(raw, keypair, network, promises, time_s).encoded())
+        return Answer(Status.COSIGNED, _judge(raw, keypair, network, promises, time_s, serves).encoded())
     except _Refused as refused:
         return refused.answer
 
 
-def _judge(raw: bytes, keypair: KeyPair, network: bytes, promises: Promises, time_s: int) -> SignatureLine:
+def _judge(
+    raw: bytes, keypair: KeyPair, network: bytes, promises: Promises, time_s: int, serves: Callable[[bytes], bool]
+) -> SignatureLine:
     with _refusing_as(Status.MALFORMED):
         request = parse_request(raw)
         checkpoint, old_size = request.note.checkpoint, request.old_size
@@ -131,6 +140,8 @@ def _judge(raw: bytes, keypair: KeyPair, network: bytes, promises: Promises, tim
             raise Reject(f"the old size {old_size} is above the new one, {checkpoint.size}")
     with _refusing_as(Status.UNKNOWN_ORIGIN):
         author = author_of(network, checkpoint.origin)
+        if not serves(author):
+            raise Reject("this witness does not serve this author here")
     with _refusing_as(Status.NOT_SIGNED):
         check_author(request.note, author)
     known_size, known_root = promises.cosigned(checkpoint.origin) or NOTHING

@@ -29,8 +29,52 @@ class PersistFork:
 
 
 @dataclass(frozen=True, slots=True)
+class PersistAside:
+    """Keep these entries, which stand in no feed here, together with what is persisted in the same turn."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PersistCursor:
+    """Remember how far a peer's store has been read. What it covers has been persisted in this turn or before."""
+
+    peer: bytes
+    cursor: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Refold:
     """Fold all stored entries anew, with the forks that are known; the answer is Refolded."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersistCheckpoint:
+    """Keep a signed note of an author's feed: as durable as entries of peers."""
+
+    author: bytes
+    size: int
+    note: bytes
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTree:
+    """The root of a feed's first `size` entries, and how the tree grew there from each of `old_sizes`; the answer is
+    TreeRead. None comes where the store holds less of the feed."""
+
+    author: bytes
+    size: int
+    old_sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cosign:
+    """Answer a request for this witness's cosignature, once the promise is durable; the answer goes to the peer."""
+
+    peer: bytes
+    request: bytes
+    time_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +97,31 @@ class SendEntries:
 
     peer: bytes
     ranges: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendIds:
+    """Read these entries from the store and send those that are there."""
+
+    peer: bytes
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendNews:
+    """Read which feeds have grown behind a position of the store, and say so."""
+
+    peer: bytes
+    epoch: bytes
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindForks:
+    """Read what the store holds in the place of these entries, which are not there; the answer is ForksFound."""
+
+    peer: bytes
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +238,18 @@ class Notify:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+Lasting = Persist | PersistFork | PersistAside | PersistCursor | PersistCheckpoint
+Serving = SendEntries | SendIds | SendNews
+
 Action = (
-    Persist
-    | PersistFork
+    Lasting
     | Refold
+    | ReadTree
+    | Cosign
     | Publish
     | Send
-    | SendEntries
+    | Serving
+    | FindForks
     | Verify
     | Dial
     | RememberPeers

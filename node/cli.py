@@ -29,7 +29,7 @@ app = App(
     version=_version,
     help_format="plaintext",  # markdown would cost a tenth of a second at every --help
 )
-for command in (node.init, node.up, node.status, node.peers, devnet.demo):
+for command in (node.init, node.up, node.witness, node.status, node.peers, devnet.demo):
     app.command(command)
 for noun in (job.app, ledger.app, devnet.app):
     app.command(noun)

@@ -3,6 +3,7 @@
 config.toml   what the operator says          genesis.json  the network it belongs to
 key           Ed25519 seed, 0600              token         for the local API, 0600
 ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
+fresh         there until the key first signs
 peers.json    addresses to dial again         runtime.json  where the running node listens
 ledger.dsn    where entries rest instead of ledger.db, if in PostgreSQL; 0600
 """
@@ -23,7 +24,7 @@ from node.toml_file import load
 from protocol.adverts import first_fault
 from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
-from protocol.identity import KeyPair
+from protocol.identity import KeyPair, peer_id
 from protocol.messages import Count, Name, Offer, Positive, Tenant
 
 DEVNET_KEY_PREFIX = "devnet:"
@@ -47,6 +48,11 @@ class Home:
     @property
     def key_path(self) -> Path:
         return self.path / "key"
+
+    @property
+    def fresh_path(self) -> Path:
+        """There as long as the key has signed nothing."""
+        return self.path / "fresh"
 
     @property
     def token_path(self) -> Path:
@@ -134,9 +140,11 @@ class MachineConfig(_Section):
 
 
 class MarketConfig(_Section):
-    """What the node asks, and from whom. `sells` false: a node that only submits jobs."""
+    """What the node asks, and from whom. `sells` false: a node that only submits jobs; neither `sells` nor `buys`: one
+    that keeps the ledger, as a witness does."""
 
     sells: bool = True
+    buys: bool = True
     price_microcredits_per_unit_hour: Count = 50_000
     tenant: Tenant = ""
 
@@ -183,6 +191,20 @@ def load_config(home: Home) -> Config:
             "Make one with: heliotrope init, or name its directory with --home.",
         )
     return load(home.config_path, Config)
+
+
+def as_witness(config: Config, genesis: Genesis, key: bytes) -> Config:
+    """The same node as a witness and nothing else: it sells and buys nothing. Raises Refused if the network's genesis
+    does not name its key: nobody would count its cosignatures."""
+    if key not in genesis.witnesses:
+        raise Refused(
+            "HEL-CONFIG-005",
+            f"network {genesis.name!r} names {len(genesis.witnesses)} witnesses, and {peer_id(key)} is none of them",
+            "A network's witnesses are named when it is made: heliotrope init --witness PEER_ID, for each. Put that"
+            " network's genesis.json into this home before its first start.",
+        )
+    market = config.market.model_copy(update={"sells": False, "buys": False})
+    return config.model_copy(update={"market": market})
 
 
 def load_genesis(path: Path) -> Genesis:
@@ -259,6 +281,7 @@ def create_home(home: Home, config: Config, genesis: Genesis, devnet_seed: bytes
         key = secrets.token_hex(32) if devnet_seed is None else DEVNET_KEY_PREFIX + devnet_seed.hex()
         home.genesis_path.write_text(genesis.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _write_secret(home.key_path, key)
+        home.fresh_path.touch()
         _write_secret(home.token_path, secrets.token_urlsafe(32))
         home.config_path.write_text(render(config), encoding="utf-8")
     except OSError as error:

@@ -7,6 +7,7 @@ time. The same Node runs under `runtime` on a real machine and under `sim.world`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ledger.ledger import Ledger
@@ -14,10 +15,12 @@ from node.actions import (
     Action,
     SetTimeout,
 )
+from node.checkpoints import Checkpoints
 from node.events import (
     DialFailed,
     EntriesVerified,
     Event,
+    ForksFound,
     GossipReceived,
     JobCancelled,
     JobSubmitted,
@@ -40,8 +43,11 @@ from node.events import (
     Timer,
     TimerFired,
     TimerKind,
+    TreeRead,
 )
-from node.exchange import Exchange
+from node.exchange import Exchange, decode_cursors
+from node.finality import Finality, on_add_checkpoint
+from node.own_feed import OwnFeed, Signing
 from node.peers import Peers
 from node.provider import Provider
 from node.reconcile import RECONCILE_EVERY_MS, reconcile
@@ -50,15 +56,26 @@ from node.requester import Requester
 from node.tickets import TicketOffice
 from node.turn import Identity, Turn
 from protocol.direct import (
+    AddCheckpoint,
     Assignment,
+    Checkpoint,
+    Compare,
+    Cosignature,
     Entries,
     Failure,
     Finish,
+    HeadIs,
     Heads,
+    News,
     Ready,
     RoundDelta,
     RoundStart,
+    Since,
+    Summary,
     Want,
+    WantCheckpoint,
+    WantHead,
+    WantIds,
     decode_direct,
 )
 from protocol.envelope import Entry
@@ -67,29 +84,73 @@ from protocol.identity import peer_id
 from protocol.messages import Offer, Revocation
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the store keeps beside entries: the epoch of its positions, how far each peer's store has been read, and the
+    checkpoints of feeds."""
+
+    epoch: bytes
+    cursors: Mapping[bytes, bytes]
+    checkpoints: Checkpoints | None = None
+
+
+NOTHING_KEPT = Kept(bytes(16), {})
+
+
 class Node:
     """One peer: its book of peers, its ledger, what it sells and what it buys."""
 
-    def __init__(self, identity: Identity, ledger: Ledger, offer: Offer | None, bootstrap: tuple[str, ...]) -> None:
-        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever."""
+    def __init__(
+        self,
+        identity: Identity,
+        ledger: Ledger,
+        offer: Offer | None,
+        bootstrap: tuple[str, ...],
+        *,
+        kept: Kept = NOTHING_KEPT,
+        may_sign: bool = True,
+    ) -> None:
+        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `may_sign`: the key is
+        fresh, or the operator vouches for this ledger; else peers are asked first (`own_feed`)."""
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
         self.peers = Peers(identity.key, identity.label, bootstrap)
-        self.exchange = Exchange(self.peers)
+        self.exchange = Exchange(self.peers, kept.epoch, decode_cursors(kept.cursors))
+        self.own_feed = OwnFeed(self.peers, Signing.ALLOWED if may_sign else Signing.UNCONFIRMED)
         self.refolding = Refolding()
+        self.checkpoints = kept.checkpoints or Checkpoints()
+        self.finality = Finality(self.peers, self.checkpoints)
         self.provider = Provider(offer, self.tickets)
         self.requester = Requester(self.peers, self.tickets)
         self.addresses: tuple[str, ...] = ()
 
+    @property
+    def may_sign(self) -> bool:
+        """Whether this node sells and buys now. If not it only listens, learns and serves entries: here is the one
+        gate before everything that signs."""
+        return self.own_feed.signing is Signing.ALLOWED
+
     def handle(self, event: Event, now_ms: int) -> list[Action]:
         """Take one event; return the actions it asks for, durable ones first. Never raises for what a stranger sent."""
         turn = Turn(self.identity, self.ledger, now_ms)
-        self._on_event[type(event)](self, turn, event)
-        while turn.judged:
-            self._on_judged(turn, turn.judged.popleft())
+        if self.may_sign or type(event) not in MARKET_EVENTS:
+            self._on_event[type(event)](self, turn, event)
+        self._draw_consequences(turn)
+        if self.own_feed.check(turn):
+            self._open_market(turn)
+            self._draw_consequences(turn)
         self.refolding.watch(turn)
+        self.checkpoints.watch(turn)
+        if self.may_sign:
+            self.finality.watch(turn)
         return turn.actions()
+
+    def _draw_consequences(self, turn: Turn) -> None:
+        while turn.judged:
+            entry = turn.judged.popleft()
+            if self.may_sign:
+                self._on_judged(turn, entry)
 
     # --- events -----------------------------------------------------------------------------------------------------
 
@@ -97,25 +158,37 @@ class Node:
         self.addresses = event.addresses
         self.tickets.url, self.tickets.certificate_sha256 = event.data_url, event.certificate_sha256
         self.exchange.on_started(turn)
-        self.provider.on_started(turn, event.addresses)
-        self.requester.on_started(turn)
         self.peers.on_started(turn)
+        if self.may_sign:
+            self._open_market(turn)
+
+    def _open_market(self, turn: Turn) -> None:
+        """Sell and buy, from now on; what the ledger asks of us since we last did is made good."""
+        self.provider.on_started(turn, self.addresses)
+        self.requester.on_started(turn)
         turn.do(SetTimeout(Timer(TimerKind.RECONCILE), RECONCILE_EVERY_MS))
 
     def _on_connected(self, turn: Turn, event: PeerConnected) -> None:
         self.peers.on_connected(turn, event)
+        self.own_feed.on_connected(turn, event.peer)
         self.exchange.on_connected(turn, event.peer)
-        self.provider.advertise_soon(turn)
+        self.finality.on_connected(turn, event.peer)
+        if self.may_sign:
+            self.provider.advertise_soon(turn)
 
     def _on_disconnected(self, turn: Turn, event: PeerDisconnected) -> None:
         self.peers.on_disconnected(turn, event)
-        self.requester.on_disconnected(turn, event.peer)
+        self.exchange.on_disconnected(turn, event.peer)
+        if self.may_sign:
+            self.requester.on_disconnected(turn, event.peer)
 
     def _on_gossip(self, turn: Turn, event: GossipReceived) -> None:
         if event.topic == self.identity.topics.adverts:
             self.peers.on_advert(turn, event.data)
         elif event.topic == self.identity.topics.entries:
             self.exchange.on_announcement(turn, event.peer, event.data)
+        elif event.topic == self.identity.topics.checkpoints:
+            self.checkpoints.on_heard(turn, event.peer, event.data)
 
     def _on_message(self, turn: Turn, event: MessageReceived) -> None:
         try:
@@ -123,34 +196,50 @@ class Node:
         except Reject as refusal:
             turn.notify("message refused", peer=peer_id(event.peer), reason=str(refusal))
             return
+        if type(message) in EXCHANGE:
+            EXCHANGE[type(message)](self, turn, event.peer, message)
+        elif self.may_sign:
+            self._on_market_message(turn, event.peer, message)
+
+    def _on_market_message(self, turn: Turn, peer: bytes, message: Any) -> None:
         match message:
-            case Heads():
-                self.exchange.on_heads(turn, event.peer, message)
-            case Want():
-                self.exchange.on_want(turn, event.peer, message)
-            case Entries():
-                self.exchange.on_entries(turn, event.peer, message)
             case Assignment():
-                self.provider.on_assignment(turn, event.peer, message)
+                self.provider.on_assignment(turn, peer, message)
             case RoundStart():
-                self.provider.on_round_start(turn, event.peer, message)
+                self.provider.on_round_start(turn, peer, message)
             case Finish():
-                self.provider.on_finish(turn, event.peer, message)
+                self.provider.on_finish(turn, peer, message)
             case Ready():
-                self.requester.on_ready(turn, event.peer, message)
+                self.requester.on_ready(turn, peer, message)
             case RoundDelta():
-                self.requester.on_delta(turn, event.peer, message)
+                self.requester.on_delta(turn, peer, message)
             case Failure():
-                self.requester.on_failure(turn, event.peer, message)
+                self.requester.on_failure(turn, peer, message)
+
+    def _on_cosignature(self, turn: Turn, peer: bytes, message: Cosignature) -> None:
+        if self.finality.on_cosignature(turn, peer, message):
+            self.provider.on_final(turn)
+
+    def _on_tree(self, turn: Turn, event: TreeRead) -> None:
+        if self.checkpoints.on_tree(turn, event):
+            self.provider.on_final(turn)
+        if event.author == self.identity.key:
+            self.finality.on_tree(turn, event)
 
     def _on_timer(self, turn: Turn, event: TimerFired) -> None:
-        self._on_timer_of[event.timer.kind](self, turn, event.timer)
+        if self.may_sign or event.timer.kind not in MARKET_TIMERS:
+            self._on_timer_of[event.timer.kind](self, turn, event.timer)
+
+    def _on_tick(self, turn: Turn, timer: Timer) -> None:
+        self.own_feed.on_timer(turn)
+        self.exchange.on_timer(turn)
 
     def _on_refolded(self, turn: Turn, event: Refolded) -> None:
         """Go on with the fresh ledger; what was begun on the word of a forked author ends."""
         self.ledger = turn.ledger = self.refolding.on_refolded(turn, event)
-        self.provider.on_refolded(turn)
-        self.requester.on_refolded(turn)
+        if self.may_sign:
+            self.provider.on_refolded(turn)
+            self.requester.on_refolded(turn)
 
     # --- what follows from entries, ours and others' ------------------------------------------------------------------
 
@@ -186,7 +275,9 @@ class Node:
         GossipReceived: _on_gossip,
         MessageReceived: _on_message,
         EntriesVerified: lambda self, turn, event: self.exchange.on_verified(turn, event),
+        ForksFound: lambda self, turn, event: self.exchange.on_forks_found(turn, event),
         Refolded: _on_refolded,
+        TreeRead: _on_tree,
         TimerFired: _on_timer,
         MeterRead: lambda self, turn, event: self.provider.on_meter(turn, event),
         MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
@@ -202,7 +293,7 @@ class Node:
         LeadFailed: lambda self, turn, event: self.requester.on_lead_failed(turn, event),
     }
     _on_timer_of: ClassVar[Mapping[TimerKind, Callable[[Node, Turn, Timer], None]]] = {
-        TimerKind.SYNC: lambda self, turn, timer: self.exchange.on_timer(turn),
+        TimerKind.SYNC: _on_tick,
         TimerKind.ADVERTISE: lambda self, turn, timer: self.provider.on_advertise(turn, timer),
         TimerKind.REDIAL: lambda self, turn, timer: self.peers.on_redial(turn),
         TimerKind.BIDS_CLOSE: lambda self, turn, timer: self.requester.on_bids_close(turn, timer.key, timer.number),
@@ -217,4 +308,34 @@ class Node:
         TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
         TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester),
         TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
+        TimerKind.CHECKPOINT: lambda self, turn, timer: self.finality.on_tick(turn),
     }
+
+
+# Events that sell, buy or attest, and may end in a signature.
+MARKET_EVENTS = frozenset(
+    {
+        *(MeterRead, MeterFailed, JobSubmitted, JobCancelled, Matched, ShardStarted, RoundTrained, ShardFailed),
+        *(ModelReady, OuterStepped, ModelFinished, LeadFailed),
+    }
+)
+
+MARKET_TIMERS = frozenset(TimerKind) - {TimerKind.SYNC, TimerKind.REDIAL, TimerKind.REFOLD}
+
+# Messages by which entries travel, and about whole feeds: heard also by a node that may not sign.
+EXCHANGE: Mapping[type, Callable[[Node, Turn, bytes, Any], None]] = {
+    Summary: lambda node, turn, peer, message: node.exchange.on_summary(turn, peer, message),
+    Compare: lambda node, turn, peer, message: node.exchange.on_compare(turn, peer, message),
+    Heads: lambda node, turn, peer, message: node.exchange.on_heads(turn, peer, message),
+    Since: lambda node, turn, peer, message: node.exchange.on_since(turn, peer, message),
+    News: lambda node, turn, peer, message: node.exchange.on_news(turn, peer, message),
+    Want: lambda node, turn, peer, message: node.exchange.on_want(turn, peer, message),
+    WantIds: lambda node, turn, peer, message: node.exchange.on_want_ids(turn, peer, message),
+    Entries: lambda node, turn, peer, message: node.exchange.on_entries(turn, peer, message),
+    WantHead: lambda node, turn, peer, message: node.own_feed.on_want_head(turn, peer),
+    HeadIs: lambda node, turn, peer, message: node.own_feed.on_head_is(turn, peer, message),
+    Checkpoint: lambda node, turn, peer, message: node.checkpoints.on_heard(turn, peer, message.note),
+    WantCheckpoint: lambda node, turn, peer, message: node.checkpoints.on_want(turn, peer, message),
+    AddCheckpoint: lambda node, turn, peer, message: on_add_checkpoint(turn, peer, message),
+    Cosignature: Node._on_cosignature,
+}

@@ -14,7 +14,7 @@ import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from node.config import Home
+from node.config import Config, Home
 from node.training.isolation import end_with_parent
 from protocol.errors import LocalError
 
@@ -23,12 +23,14 @@ LOG_BYTES_MAX = 10 * 1024 * 1024
 log = logging.getLogger("heliotrope")
 
 
-def run(home: Home, *, quiet: bool = False) -> None:
-    """Run the node in `home` until SIGINT or SIGTERM. Raises LocalError if it cannot start, or had to stop."""
+def run(home: Home, *, config: Config | None = None, quiet: bool = False, trusts_ledger: bool = False) -> None:
+    """Run the node in `home` until SIGINT or SIGTERM; `config` stands in for its file's, `trusts_ledger` as in
+    `Runtime`. Raises LocalError if it cannot start, or had to stop."""
     from node.api.server import serve
     from node.runtime import Runtime
 
-    runtime = Runtime(home)  # before a log is begun in what may be no home, or another node's
+    # Before a log is begun in what may be no home, or another node's.
+    runtime = Runtime(home, config, trusts_ledger=trusts_ledger)
     _log_to(home.log_path)
     calm_collector()
 

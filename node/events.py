@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from node.energy.source import Forecast, Reading
 from node.matching.plan import Plan
@@ -21,7 +22,7 @@ from protocol.messages import Blob, Job
 
 
 class TimerKind(enum.Enum):
-    SYNC = "sync"  # compare heads with somebody
+    SYNC = "sync"  # a tick of the exchange
     ADVERTISE = "advertise"
     REDIAL = "redial"
     BIDS_CLOSE = "bids close"
@@ -34,6 +35,7 @@ class TimerKind(enum.Enum):
     LEASE_ENDS = "lease ends"
     RECONCILE = "reconcile"
     REFOLD = "refold"
+    CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +104,31 @@ class EntriesVerified:
 
 
 @dataclass(frozen=True, slots=True)
+class ForksFound:
+    """A peer's old entries that conflict with ours, each with the one that we hold."""
+
+    peer: bytes
+    proofs: tuple[ForkProof, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Refolded:
     """The ledger of all entries that were stored when the fold ended; None, and why, if the store cannot be read."""
 
     ledger: Ledger | None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRead:
+    """The root of a feed's first `size` entries, the id of the last, and consistency proofs by the size they start
+    from."""
+
+    author: bytes
+    size: int
+    root: bytes
+    last: bytes
+    proofs: Mapping[int, tuple[bytes, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +237,9 @@ Event = (
     | GossipReceived
     | MessageReceived
     | EntriesVerified
+    | ForksFound
     | Refolded
+    | TreeRead
     | TimerFired
     | MeterRead
     | MeterFailed

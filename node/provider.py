@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ledger.energy import carbon_ug
+from ledger.ledger import Ledger
 from ledger.state import JobStatus, LeaseRecord, PlacementRecord, PlacementStatus
 from node import offering
 from node.actions import (
@@ -37,7 +38,7 @@ from node.receipts import Work, write_receipt
 from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol import adverts
-from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart
+from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint
 from protocol.messages import Attestation, Award, Lease, Offer
 
 ADVERTISE_EVERY_MS = 10_000  # guess, not measured: the cost of gossip allows it for some hundred peers
@@ -190,12 +191,34 @@ class Provider:
         work = self._work_for(shard, peer)
         if work is None:
             return
-        if not work.assigned:
-            work.assigned = True
-            job = work.lease.placement.job
-            turn.do(StartShard(shard, job.id, job.job.shards, job.job.training, message.data))
-        elif work.ready:
+        if work.ready:
             turn.do(Send(work.owner, Ready(award=shard.award, shard=shard.shard)))
+        elif not work.started:
+            work.data = message.data
+            self._start(turn, shard, work)
+
+    def on_final(self, turn: Turn) -> None:
+        """More of some feed is final: perhaps a deal whose worker waits."""
+        for shard, work in self.works.items():
+            if self._is_waiting(shard, work):
+                self._start(turn, shard, work)
+
+    def ask_for_finality(self, turn: Turn) -> None:
+        """The news that a deal is final may have been lost: ask those who have it first."""
+        for shard, work in self.works.items():
+            if self._is_waiting(shard, work):
+                turn.do(Send(work.owner, WantCheckpoint(author=work.owner)))
+
+    def _is_waiting(self, shard: ShardId, work: Work) -> bool:
+        return bool(work.data) and not work.started and shard not in self.finishing
+
+    def _start(self, turn: Turn, shard: ShardId, work: Work) -> None:
+        """Start the worker once the deal stands: where the network has witnesses, award and lease must be final, so
+        that no fork of the buyer's can take back what we work for, nor one of ours what it pays for."""
+        job = work.lease.placement.job
+        if is_confirmed(turn.ledger, work.lease):
+            work.started = True
+            turn.do(StartShard(shard, job.id, job.job.shards, job.job.training, work.data))
 
     def on_shard_started(self, turn: Turn, event: ShardStarted) -> None:
         work = self._work(event.shard)
@@ -326,6 +349,14 @@ class Provider:
         receipt = write_receipt(turn.state, work, final=final)
         refs = (work.lease.id, *(row.attestation for row in receipt.energy if row.attestation is not None))
         turn.record(receipt, refs, tell=(work.owner,))
+
+
+def is_confirmed(ledger: Ledger, lease: LeaseRecord) -> bool:
+    """Whether award and lease can never be taken back; in a network without witnesses, whether they are there."""
+    placement = lease.placement
+    return not ledger.genesis.witnesses or (
+        ledger.is_final(placement.job.owner, placement.award) and ledger.is_final(lease.provider, lease.id)
+    )
 
 
 def _attestation(reading: Reading, offer: Offer) -> Attestation:

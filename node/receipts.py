@@ -9,7 +9,7 @@ from ledger.state import LeaseRecord, State
 from node.energy.power import METHOD, UNCERTAINTY_PERMILLE, shard_energy
 from node.energy.split import Draw, Interval, Surplus, settle_slots, split_by_slot
 from node.events import RoundTrained
-from protocol.direct import RoundDelta
+from protocol.direct import RoundDelta, Ticket
 from protocol.messages import Receipt
 from protocol.units import slot_of
 
@@ -36,7 +36,8 @@ class Work:
     lease: LeaseRecord
     slot_ms: int
     busy_until_ms: int  # up to here the energy is booked
-    assigned: bool = False
+    data: tuple[Ticket, ...] = ()  # what the lead assigned
+    started: bool = False  # the worker: it waits where the deal is not final yet
     ready: bool = False
     asked_round: int = -1  # the last that the lead asked for
     next_round: int = 0

@@ -21,7 +21,8 @@ RECONCILE_EVERY_MS = 5_000  # guess, not measured: the delay that a lost message
 
 def reconcile(turn: Turn, provider: Provider, requester: Requester) -> None:
     """1. Bid on open jobs that lack our bid. 2. Countersign awards that lack our lease. 3. Stop what was withdrawn.
-    4. Settle receipts that lack our settlement. 5. Say again what our jobs' providers have not answered."""
+    4. Settle receipts that lack our settlement. 5. Ask whether a deal that waits is
+    final. 6. Say again what our jobs' providers have not answered."""
     me = turn.identity.key
     for job in list(turn.state.jobs.values()):
         if me not in job.bids:
@@ -39,6 +40,7 @@ def reconcile(turn: Turn, provider: Provider, requester: Requester) -> None:
             provider.on_withdrawn(turn, placement.job.id, None, "the job was closed")
         elif placement.status is PlacementStatus.REVOKED:
             provider.on_withdrawn(turn, placement.job.id, shard, placement.revocation_reason)
+    provider.ask_for_finality(turn)
     requester.remind(turn)
     turn.do(SetTimeout(Timer(TimerKind.RECONCILE), RECONCILE_EVERY_MS))
 

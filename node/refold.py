@@ -49,6 +49,7 @@ class Refolding:
             extend_stored(fresh, self.accepted[fresh.count - (self.begun_at or 0) :])
             for proof in stale.forks.values():
                 fresh.freeze(proof)
+            fresh.finals.update(stale.finals)
             fresh.release(stale.state.aside - fresh.state.aside)
         self.is_due, self.begun_at, self.accepted = False, None, []
         return fresh

@@ -24,7 +24,9 @@ from ledger.store import open_store
 from node import actions as ac
 from node import events as ev
 from node.actions import Action
+from node.checkpoints import read_note, restore
 from node.config import (
+    Config,
     Home,
     load_config,
     load_dsn,
@@ -35,20 +37,23 @@ from node.config import (
     write_private,
     write_runtime_file,
 )
-from node.core import Node
+from node.core import Kept, Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
 from node.energy.source import source_from_config
 from node.eventlog import EventLog
 from node.events import Event
-from node.exchange import read_entries
+from node.finality import cosign
+from node.keeping import keep
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import Meter
 from node.question import answer
+from node.serving import read_answer, read_event
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
+from node.trees import Trees
 from node.turn import Identity
 from node.verifying import Verifying
 from protocol.direct import encode_direct
@@ -58,7 +63,7 @@ from protocol.identity import peer_id
 
 QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
-SERVING_MAX = 64  # requests for entries under way, one message of each in memory; beyond it the newest are dropped
+SERVING_MAX = 64  # requests for entries and cosignatures under way; beyond it the newest are dropped
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
@@ -73,10 +78,12 @@ Serve: TypeAlias = "Callable[[Runtime, str], AbstractAsyncContextManager[str]]" 
 class Runtime:
     """One node, from `run` to its end."""
 
-    def __init__(self, home: Home) -> None:
-        """Read the home and the ledger. Raises LocalError, naming file and remedy; nothing is held then."""
+    def __init__(self, home: Home, config: Config | None = None, *, trusts_ledger: bool = False) -> None:
+        """Read the home and the ledger. Raises LocalError, naming file and remedy; nothing is held then.
+        `trusts_ledger`: the operator knows that the ledger holds all that this key has signed."""
         self.home = home
-        self.config = load_config(home)
+        self.trusts_ledger = trusts_ledger
+        self.config = config or load_config(home)
         self.genesis = load_genesis(home.genesis_path)
         self.keypair = load_keypair(home, self.genesis)
         self.token = load_token(home)
@@ -95,7 +102,11 @@ class Runtime:
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
-        self.node = Node(identity, ledger, self.config.offer(), bootstrap)
+        kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
+        is_fresh = home.fresh_path.exists() and self.keypair.public not in ledger.heads
+        may_sign = is_fresh or self.trusts_ledger
+        self.node = Node(identity, ledger, self.config.offer(), bootstrap, kept=kept, may_sign=may_sign)
+        self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()
         self.started_at_unix_ms = time.time_ns() // 10**6
@@ -118,7 +129,7 @@ class Runtime:
         self._link = Link(
             seed=self.keypair.seed,
             listen=self.config.link.listen,
-            topics=(self.topics.adverts, self.topics.entries),
+            topics=(self.topics.adverts, self.topics.entries, self.topics.checkpoints),
             judge=self._judge,
             deliver=self._deliver,
         )
@@ -221,6 +232,8 @@ class Runtime:
         """Called on the libp2p thread: pure but for the clock."""
         try:
             judge(self.topics, self.node.identity.network, topic, data, self.now_ms())
+            if topic == self.topics.checkpoints:
+                read_note(data, self.node.identity.network, self.genesis.witnesses)
         except (Ignore, Reject):
             return False
         return True
@@ -276,36 +289,29 @@ class Runtime:
 
     async def _commit(self, actions: Sequence[Action]) -> None:
         """Make durable what the turns of a batch ask to keep. Raises LocalError."""
-        entries = [e for action in actions if isinstance(action, ac.Persist) for e in action.entries]
-        proofs = [self.node.ledger.forks[action.author] for action in actions if isinstance(action, ac.PersistFork)]
-
-        def write() -> None:
-            if entries:
-                # Peers hold their own; of ours a power cut must lose none, or we would sign a seq twice.
-                is_ours = any(entry.author == self.keypair.public for entry in entries)
-                self.store.append(entries, durable=is_ours)
-            for proof in proofs:
-                self.store.add_fork(proof)
-
-        if not entries and not proofs:
+        lasting = [action for action in actions if isinstance(action, ac.Lasting)]
+        proofs = [self.node.ledger.forks[action.author] for action in lasting if isinstance(action, ac.PersistFork)]
+        if not lasting:
             return
         try:
-            await asyncio.to_thread(write)
+            signed = await asyncio.to_thread(keep, self.store, lasting, proofs, self.keypair.public)
         except Exception as error:
             cause, remedy = str(error), "Free some disk space or mend the disk, then start the node again."
             if isinstance(error, LocalError):
                 cause, remedy = error.cause, error.remedy
             raise LocalError(
                 "HEL-LEDGER-007",
-                f"{len(entries)} entries could not be stored and nothing of them was said: {cause}",
+                f"{len(lasting)} writes to the ledger failed and nothing of them was said: {cause}",
                 remedy,
             ) from error
+        if signed:
+            self.home.fresh_path.unlink(missing_ok=True)
 
     # --- actions out ------------------------------------------------------------------------------------------------
 
     def _perform(self, action: Action) -> None:
         match action:
-            case ac.Persist() | ac.PersistFork():
+            case ac.Persist() | ac.PersistFork() | ac.PersistAside() | ac.PersistCursor() | ac.PersistCheckpoint():
                 pass  # committed already
             case ac.Notify(kind, data):
                 self.log.append(kind, data, self.now_ms())
@@ -320,10 +326,12 @@ class Runtime:
                 self._sending.start(self._link.publish(topic, data))
             case ac.Send(peer, message):
                 self._send(peer, encode_direct(message))
-            case ac.SendEntries(peer, ranges):
-                self._serving.start(self._send_entries(peer, ranges))
+            case ac.SendEntries() | ac.SendIds() | ac.SendNews():
+                self._serving.start(self._serve(action), action.peer)
             case ac.Dial(address):
                 self._sending.start(self._dial(address))
+            case ac.Cosign():
+                self._serving.start(self._cosign(action), action.peer)
             case ac.Verify():
                 self._verifying.take(action)
             case _:
@@ -336,8 +344,8 @@ class Runtime:
                 return self._meter.read()
             case ac.Match():
                 return self._match(action)
-            case ac.Refold():
-                return self._refold()
+            case ac.FindForks() | ac.ReadTree() | ac.Refold():
+                return self.compute(read_event, self.store, self._trees, self.genesis, action)
             case _:
                 return self._trainer.carry_out(action)
 
@@ -357,17 +365,15 @@ class Runtime:
         except (LocalError, OSError) as error:
             return ev.LeadFailed(action.job, f"the matching could not be recorded: {error}")
 
-    async def _refold(self) -> Event:
-        try:
-            return ev.Refolded(await self.compute(snapshot.fold, self.genesis, self.store))
-        except LocalError as error:
-            return ev.Refolded(None, str(error))
+    async def _cosign(self, action: ac.Cosign) -> None:
+        """Said only once the promise is durable."""
+        self._send(action.peer, encode_direct(await self.compute(cosign, action, self.node.identity, self.store)))
 
-    async def _send_entries(self, peer: bytes, ranges: Sequence[tuple[bytes, int]]) -> None:
+    async def _serve(self, action: ac.Serving) -> None:
         """One message after the other: who reads slowly is served slowly, and costs no memory."""
-        messages = read_entries(self.store, ranges)
+        messages = read_answer(self.store, action)
         while (message := await self.compute(next, messages, None)) is not None:
-            await self._link.send(peer, encode_direct(message))
+            await self._link.send(action.peer, encode_direct(message))
 
     def _send(self, peer: bytes, data: bytes) -> None:
         if peer == self.keypair.public:

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+SHARES = 8  # how many slow peers it takes to stop work for others
+
 log = logging.getLogger("heliotrope")
 
 
@@ -37,23 +39,24 @@ class Tasks:
 
 
 class Lossy:
-    """Work for peers, `bound` tasks at once; beyond it new work is dropped. It may fail by one of `tolerated`, unsaid:
-    the peers' sync and the reconciling pass repeat what matters."""
+    """Work for peers, `bound` tasks at once, and for one of them an eighth of it; beyond that new work is dropped. It
+    may fail by one of `tolerated`, unsaid: the peers' sync and the reconciling pass repeat what matters."""
 
     def __init__(self, tasks: Tasks, bound: int, tolerated: type[Exception]) -> None:
         self._tasks = tasks
         self._bound = bound
         self._tolerated = tolerated
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], bytes | None] = {}
 
-    def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run it, or drop it."""
-        if len(self._running) >= self._bound:
+    def start(self, work: Coroutine[Any, Any, Any], peer: bytes | None = None) -> None:
+        """Run it, or drop it. `peer`: whoever it is for, where one that is slow could fill all places."""
+        theirs = sum(each == peer for each in self._running.values()) if peer is not None else 0
+        if len(self._running) >= self._bound or theirs >= self._bound // SHARES:
             work.close()
             return
         task = self._tasks.start(self._tolerate(work))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        self._running[task] = peer
+        task.add_done_callback(self._running.pop)
 
     async def _tolerate(self, work: Coroutine[Any, Any, Any]) -> None:
         with contextlib.suppress(self._tolerated):

@@ -16,6 +16,7 @@ from node.actions import (
     Action,
     Notify,
     Persist,
+    PersistAside,
     Publish,
     Send,
 )
@@ -67,6 +68,7 @@ class Turn:
         self.now_ms = now_ms
         self.judged: deque[Entry] = deque()
         self._persist: list[Entry] = []
+        self._aside: list[Entry] = []
         self._announce: Head | None = None
         self._actions: list[Action] = []
 
@@ -117,9 +119,16 @@ class Turn:
         self.judged.extend(self.ledger.extend(entry, self.now_ms))
         self._persist.append(entry)
 
+    def put_aside(self, entry: Entry) -> None:
+        """Keep a verified entry of a fork's other branch. Raises Ignore as `Ledger.put_aside`."""
+        self.judged.extend(self.ledger.put_aside(entry))
+        self._aside.append(entry)
+
     def actions(self) -> list[Action]:
         """Everything asked for, durable things first."""
         actions: list[Action] = [Persist(tuple(self._persist))] if self._persist else []
+        if self._aside:
+            actions.append(PersistAside(tuple(self._aside)))
         if self._announce is not None:
             actions.append(Publish(self.identity.topics.entries, encode_announcement((self._announce,))))
         return actions + self._actions

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from node.actions import Verify
 from node.events import EntriesVerified
-from node.exchange import open_entries
+from node.serving import open_entries
 
 WAITING_BYTES_MAX = 16 * 2**20  # of raw entries; beyond it the newest are dropped: sync asks for them again
 ROUND_BYTES_MAX = 128 * 1024  # about 256 entries, 20 ms: what arrives alone does not wait for long behind a crowd

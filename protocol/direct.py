@@ -13,19 +13,76 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from protocol.adverts import first_fault
-from protocol.codec import decode, encode
+from protocol.codec import VALUE_MAX_BYTES, decode, encode
 from protocol.errors import Reject, fault
+from protocol.gossip import CHECKPOINT_MAX_BYTES
 from protocol.messages import ARRAY_MAX, Blob, Body, Count, Digest, Key, Shard, Signature, Text
 
 DIRECT_MAX_BYTES = 4 * 1024 * 1024
 HEADS_MAX = 1024
+SPLIT = 16  # a range that differs is compared in so many parts
+LISTED_MAX = 64  # a range of no more heads is listed instead: as short as comparing its parts
+SPANS_MAX = 128  # in one message; what does not fit is compared another time
+MARK_BYTES = 8  # of a head in a list: it need not withstand forgery, see `ledger.sync`
+
+Epoch = Annotated[bytes, Field(min_length=16, max_length=16)]  # names a store; drawn by chance when it is made
+Fingerprint = Annotated[bytes, Field(min_length=16, max_length=16)]
+Bound = Annotated[bytes, Field(max_length=32)]  # the first bytes of a key: as many as tell two neighbours apart
+Ends = Annotated[tuple[tuple[Bound, Fingerprint], ...], Field(max_length=SPLIT)]
+Marks = Annotated[bytes, Field(max_length=LISTED_MAX * MARK_BYTES)]
+
+
+class Summary(Body):
+    """All of the sender's heads in two numbers: of the authors below `cut` and of those from it on; the answer is
+    `Compare`, or nothing where they are equal.
+
+    The cut is drawn by chance each time. Fingerprints are sums, so that somebody with many keys may find two sets of
+    feeds with one sum; not two whose parts agree wherever they are cut.
+    `epoch` and `position`: everything that the sender has accepted up to there is in these heads.
+    """
+
+    epoch: Epoch
+    position: Count
+    cut: Key
+    below: Fingerprint
+    above: Fingerprint
+
+
+class Compare(Body):
+    """Where the sender's heads differ from what it was told, more closely. The answer is `Compare` and `Heads`.
+
+    `spans`: (start, ((end, fingerprint), ...)), ranges of authors, each beginning where the one before ends.
+    `lists`: (start, end, marks), the marks of all heads in a range, joined. An end of no bytes is that of all authors.
+    """
+
+    spans: Annotated[tuple[tuple[Bound, Ends], ...], Field(max_length=SPANS_MAX)]
+    lists: Annotated[tuple[tuple[Bound, Bound, Marks], ...], Field(max_length=SPANS_MAX)]
 
 
 class Heads(Body):
-    """Heads the sender has, as (author, seq, id); the answer is `Entries` and `Want`. `complete`: these are all."""
+    """Heads the sender has and the receiver did not list, as (author, seq, id); and marks that the receiver listed and
+    the sender cannot place. The answer is `Want` and `Entries`. An id of zeros: frozen since its fork at that seq."""
 
     heads: Annotated[tuple[tuple[Key, Count, Digest], ...], Field(max_length=HEADS_MAX)]
-    complete: bool
+    unknown: Annotated[bytes, Field(max_length=HEADS_MAX * MARK_BYTES)]
+
+
+class Since(Body):
+    """What have you accepted since this position of this epoch? The answer is `News`; or a `Summary`, if the epoch is
+    not that of the receiver's store."""
+
+    epoch: Epoch
+    position: Count
+
+
+class News(Body):
+    """Feeds that have grown since the position asked for, each with its newest seq; the next question starts at
+    `position`. `more`: the sender stopped at its limit."""
+
+    epoch: Epoch
+    position: Count
+    feeds: Annotated[tuple[tuple[Key, Count], ...], Field(max_length=HEADS_MAX)]
+    more: bool
 
 
 class Want(Body):
@@ -34,11 +91,53 @@ class Want(Body):
     ranges: Annotated[tuple[tuple[Key, Count], ...], Field(max_length=HEADS_MAX)]
 
 
+class WantIds(Body):
+    """Send me these entries: others refer to them."""
+
+    ids: Annotated[tuple[Digest, ...], Field(max_length=ARRAY_MAX)]
+
+
 class Entries(Body):
     """Raw entries, in feed order for each author. `more`: the sender stopped at its limit, ask again."""
 
     entries: Annotated[tuple[bytes, ...], Field(max_length=ARRAY_MAX)]
     more: bool
+
+
+class Checkpoint(Body):
+    """A signed note: what its author, and witnesses, have signed of a feed (`ledger.checkpoint`)."""
+
+    note: Annotated[bytes, Field(max_length=CHECKPOINT_MAX_BYTES)]
+
+
+class WantCheckpoint(Body):
+    """Send me the newest checkpoint of this author's feed that you have."""
+
+    author: Key
+
+
+class AddCheckpoint(Body):
+    """Author to witness: cosign my checkpoint. The text is that of C2SP tlog-witness (`ledger.witness`)."""
+
+    request: Annotated[bytes, Field(max_length=CHECKPOINT_MAX_BYTES + 4096)]
+
+
+class Cosignature(Body):
+    """Witness to author: the answer to `AddCheckpoint`, with the specification's status and body."""
+
+    status: Annotated[int, Field(ge=100, le=599)]
+    body: Annotated[bytes, Field(max_length=1024)]
+
+
+class WantHead(Body):
+    """Which is the newest entry of mine that you hold? The answer is `HeadIs`."""
+
+
+class HeadIs(Body):
+    """The newest entry of the receiver's own feed that the sender holds; None if it holds none. The entry itself, so
+    that nobody can invent a later one and keep the receiver waiting for it."""
+
+    entry: Annotated[bytes, Field(max_length=VALUE_MAX_BYTES)] | None
 
 
 class Ticket(Body):
@@ -110,9 +209,20 @@ class Failure(Body):
 
 
 DIRECT: dict[str, type[Body]] = {
+    "summary": Summary,
+    "compare": Compare,
     "heads": Heads,
+    "since": Since,
+    "news": News,
     "want": Want,
+    "want_ids": WantIds,
     "entries": Entries,
+    "checkpoint": Checkpoint,
+    "want_checkpoint": WantCheckpoint,
+    "add_checkpoint": AddCheckpoint,
+    "cosignature": Cosignature,
+    "want_head": WantHead,
+    "head_is": HeadIs,
     "assignment": Assignment,
     "ready": Ready,
     "round_start": RoundStart,

@@ -1,6 +1,7 @@
 """Gossip: topics, limits, and the judgement of what arrives.
 
-Gossip is a hint. Adverts say who is there; announcements say that an entry exists. Entries themselves are pulled.
+Gossip is a hint. Adverts say who is there; announcements say that an entry exists, and entries themselves are pulled;
+checkpoints say what an author, and witnesses, have signed of a feed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from protocol.errors import Ignore, Reject, fault
 ADVERT_MAX_BYTES = 12 * 1024
 ANNOUNCEMENT_MAX_BYTES = 8 * 1024
 ANNOUNCEMENTS_MAX = 64
+CHECKPOINT_MAX_BYTES = 16 * 1024  # an author and 64 witnesses take 15 KiB
 CLOCK_SKEW_MAX_MS = 600_000  # as for entries: LEDGER.md's ten minutes
 
 
@@ -25,11 +27,12 @@ class Topics:
 
     adverts: str
     entries: str
+    checkpoints: str
 
     @classmethod
     def of(cls, network: bytes) -> Topics:
         stem = f"heliotrope/1/{network.hex()[:32]}"
-        return cls(f"{stem}/adverts", f"{stem}/entries")
+        return cls(f"{stem}/adverts", f"{stem}/entries", f"{stem}/checkpoints")
 
 
 def encode_announcement(heads: Sequence[Head]) -> bytes:
@@ -85,10 +88,16 @@ def judge_advert(data: bytes, network: bytes, now_ms: int) -> SignedAdvert:
 
 
 def judge(topics: Topics, network: bytes, topic: str, data: bytes, now_ms: int) -> None:
-    """Accept by returning; raise Ignore or Reject. What the network layer asks before it forwards anything."""
+    """Accept by returning; raise Ignore or Reject. What the network layer asks before it forwards anything.
+
+    Of a checkpoint only the size: its form and its signatures are for `ledger.checkpoint` to judge.
+    """
     if topic == topics.adverts:
         judge_advert(data, network, now_ms)
     elif topic == topics.entries:
         judge_announcement(data)
+    elif topic == topics.checkpoints:
+        if len(data) > CHECKPOINT_MAX_BYTES:
+            raise Reject(f"a checkpoint of {len(data)} bytes exceeds {CHECKPOINT_MAX_BYTES}")
     else:
         raise Reject(f"unknown topic {topic[:80]!r}")

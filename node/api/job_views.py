@@ -24,6 +24,7 @@ from node.core import Node
 from node.matching.explain import table
 from node.matching.plan import Plan
 from node.matching.problem import Candidate, Demand
+from node.provider import is_confirmed
 from node.question import candidate_of_advert, demand_of_job
 from node.run import Run
 from protocol.messages import Blob, Job
@@ -138,7 +139,14 @@ def _placement(node: Node, record: PlacementRecord) -> PlacementOf:
         energy_j=placement.energy_j,
         carbon_ug=placement.carbon_ug,
         reason=record.revocation_reason,
+        confirmed=_confirmed(node, record),
     )
+
+
+def _confirmed(node: Node, record: PlacementRecord) -> bool | None:
+    if not node.ledger.genesis.witnesses:
+        return None
+    return record.lease is not None and is_confirmed(node.ledger, record.lease)
 
 
 def _receipts(record: JobRecord) -> Iterable[ReceiptRecord]:

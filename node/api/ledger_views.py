@@ -56,6 +56,7 @@ def entry_of(node: Node, entry: Entry, position: int | None) -> EntryOf:
         refs=tuple(ref.hex() for ref in entry.refs),
         body=plain(entry.body),
         void=node.ledger.state.voids.get(entry.id),
+        confirmed=node.ledger.is_final(entry.author, entry.id) if node.ledger.genesis.witnesses else None,
         raw=entry.raw.hex(),
     )
 

@@ -85,6 +85,7 @@ class ThisNode(Strict):
     peers_known: int
     ledger_entries: int
     forks: int
+    witness: bool  # of this network, by its genesis
     offer: Offer | None
     power: Power
     shards: tuple[ActiveShard, ...]
@@ -176,7 +177,8 @@ class JobList(Strict):
 
 
 class PlacementOf(Strict):
-    """A shard's place: expected energy and carbon as awarded. `reason` says why it was revoked."""
+    """A shard's place: expected energy and carbon as awarded. `reason` says why it was revoked. `confirmed`: award and
+    lease can never be taken back; None in a network without witnesses."""
 
     award: Hex
     shard: int
@@ -187,6 +189,7 @@ class PlacementOf(Strict):
     energy_j: int
     carbon_ug: int
     reason: str
+    confirmed: bool | None
 
 
 class Round(Strict):
@@ -266,7 +269,8 @@ class JobDetail(JobSummary):
 
 
 class EntryOf(Strict):
-    """A ledger entry. `void`: the check that it failed, None if it counts or still waits for what it refers to."""
+    """A ledger entry. `void`: the check that it failed, None if it counts or still waits for what it refers to.
+    `confirmed`: cosigned by a quorum of witnesses; None in a network without."""
 
     position: int | None  # in this node's store
     id: Hex
@@ -278,6 +282,7 @@ class EntryOf(Strict):
     refs: tuple[Hex, ...]
     body: dict[str, Any]
     void: str | None
+    confirmed: bool | None
     raw: Annotated[str, Field(pattern=r"^([0-9a-f]{2})+$")]
 
 

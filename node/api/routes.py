@@ -36,6 +36,7 @@ from node.events import (
     JobSubmitted,
 )
 from node.jobfile import JobRequest
+from node.own_feed import REMEDIES
 from node.question import answer
 from node.version import version
 from protocol.envelope import Entry, parse
@@ -86,6 +87,10 @@ async def job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
 
 async def submit_job(runtime: Runtime, request: web.Request, asked: JobRequest) -> JobDetail:
     """Sign and record the job; bids are awaited from now on."""
+    if not runtime.config.market.buys:
+        remedy = "Submit it through another node, or set `buys` under [market] in config.toml and restart with `up`."
+        raise Refused("HEL-JOB-013", "this node buys nothing: it keeps the ledger, or is a witness", remedy)
+    _require_signing(runtime)
     wanted = asked.job(runtime.genesis, runtime.now_ms())
     _require_data(runtime, wanted)
     actions = await runtime.submit(JobSubmitted(wanted))
@@ -108,6 +113,7 @@ async def plan_job(runtime: Runtime, request: web.Request, asked: JobRequest) ->
 
 async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
     """Close an own job; what was done until now is receipted and paid."""
+    _require_signing(runtime)
     record = _job(runtime, request)
     if record.owner != runtime.node.identity.key:
         cause = f"job {record.id.hex()[:16]} belongs to {views.peer(runtime.node, record.owner).label}"
@@ -126,6 +132,13 @@ def _job(runtime: Runtime, request: web.Request) -> JobRecord:
     if record is None:
         raise NotFound("HEL-JOB-003", f"no job {job_id} is known here", "List them with: heliotrope job list")
     return record
+
+
+def _require_signing(runtime: Runtime) -> None:
+    """A job is an entry of this node's own feed."""
+    signing = runtime.node.own_feed.signing
+    if not runtime.node.may_sign:
+        raise Refused("HEL-KEY-006", f"this node signs nothing now: its own feed is {signing.value}", REMEDIES[signing])
 
 
 def _require_data(runtime: Runtime, wanted: Job) -> None:

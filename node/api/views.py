@@ -24,6 +24,7 @@ from node.api.resources import (
     ThisNode,
 )
 from node.core import Node
+from node.own_feed import REMEDIES
 from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.identity import peer_id
@@ -37,7 +38,7 @@ UNSENT = b""  # the raw bytes of an advert for our own eyes
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """One reason why the node cannot do its work: what is concerned (peers, energy, clock), and what to do."""
+    """One reason why the node cannot do its work: what is concerned (own feed, peers, energy, clock), what to do."""
 
     concern: str
     text: str
@@ -65,6 +66,7 @@ def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int)
         peers_known=len(node.peers.adverts.keys() | node.peers.connected),
         ledger_entries=node.ledger.count,
         forks=len(node.ledger.forks),
+        witness=node.identity.key in genesis.witnesses,
         offer=node.provider.offer,
         power=_power(node, now_ms),
         shards=tuple(
@@ -109,14 +111,17 @@ def market(node: Node, now_ms: int) -> list[SignedAdvert]:
 
 
 def not_ready(node: Node, now_ms: int) -> list[NotReady]:
-    """Why the node cannot do its work now; empty when it can."""
+    """Why the node cannot do its work now; empty when it can. What stops it from signing comes first."""
     found = []
+    if not node.may_sign:
+        signing = node.own_feed.signing
+        found.append(NotReady("own feed", f"{signing.value}: {REMEDIES[signing]}"))
     if node.peers.bootstrap and not node.peers.connected:
         reasons = sorted(set(node.peers.reasons.values()))
         last = f"; the last attempts: {', '.join(reasons[:3])}" if reasons else ""
         count = len(node.peers.bootstrap)
         found.append(NotReady("peers", f"none of {count} configured or remembered addresses is connected{last}"))
-    if node.provider.offer is not None:
+    if node.provider.offer is not None and node.may_sign:
         found += _energy_faults(node, now_ms)
     adverts = [node.peers.adverts[key].advert for key in node.peers.connected & node.peers.adverts.keys()]
     if adverts:

@@ -1,4 +1,4 @@
-"""`init`, `up`, `status`, `peers`: one's own node."""
+"""`init`, `up`, `witness`, `status`, `peers`: one's own node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from node.commands.options import HomeOption, JsonOption, client_of, home_of, print_json
-from protocol.errors import Unreachable
+from protocol.errors import LocalError, Unreachable
 
 if TYPE_CHECKING:
     from node.energy.source import EnergyConfig
@@ -35,6 +35,9 @@ def init(
     carrier: Annotated[str, Parameter(help="Own source behind the meter: solar, wind, hydro; grid for none.")] = "grid",
     capacity_w: Annotated[int, Parameter(help="Peak power of that source, in watts.")] = 0,
     genesis: Annotated[Path | None, Parameter(help="The network's genesis file; else a new network is made.")] = None,
+    witness: Annotated[
+        list[str] | None, Parameter(help="Peer id of a witness of the new network; once for each.", negative=())
+    ] = None,
 ) -> None:
     """Make a node: its key, its token and its configuration."""
     from node.config import Config, create_home, load_genesis, load_keypair
@@ -43,7 +46,13 @@ def init(
     place = home_of(home)
     name = (label or platform.node() or "node")[:LABEL_MAX_CHARACTERS]
     config = Config(label=name, energy=_site(zone, latitude, longitude, carrier, capacity_w))
-    network = load_genesis(genesis) if genesis else _new_network(name)
+    network = load_genesis(genesis) if genesis else _new_network(name, _witnesses(witness or []))
+    if genesis and witness:
+        raise LocalError(
+            "HEL-CLI-003",
+            f"--witness goes with a new network: {genesis} names {len(network.witnesses)} witnesses already",
+            "Leave out one of --genesis and --witness.",
+        )
     create_home(place, config, network)
     print(f"{name} is {peer_id(load_keypair(place, network).public)}, in {place.path}")
     print(f"network  {network.name} {network.network_id().hex()[:16]}" + ("" if genesis else " (new)"))
@@ -53,14 +62,30 @@ def init(
     print(f"Edit {place.config_path}, then start it with: heliotrope up" + (f" --home {home}" if home else ""))
 
 
-def up(*, home: HomeOption = None) -> None:
+def up(
+    *,
+    home: HomeOption = None,
+    trust_ledger: Annotated[
+        bool, Parameter(help="This ledger holds all that the node ever signed: do not ask peers first.", negative=())
+    ] = False,
+) -> None:
     """Run the node until Ctrl-C or SIGTERM."""
     from node.config import load_config
     from node.daemon import run
 
     place = home_of(home)
     load_config(place)  # a home that is none is named before a log is begun in it
-    run(place)
+    run(place, trusts_ledger=trust_ledger)
+
+
+def witness(*, home: HomeOption = None) -> None:
+    """Run the node as a witness of its network, and nothing else, until Ctrl-C or SIGTERM."""
+    from node.config import as_witness, load_config, load_genesis, load_keypair
+    from node.daemon import run
+
+    place = home_of(home)
+    config, genesis = load_config(place), load_genesis(place.genesis_path)
+    run(place, config=as_witness(config, genesis, load_keypair(place, genesis).public))
 
 
 def status(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -128,7 +153,16 @@ def _site(
         raise invalid("the site", list(faults_of(error, EnergyConfig).values())) from None
 
 
-def _new_network(label: str) -> Genesis:
+def _witnesses(peer_ids: list[str]) -> tuple[bytes, ...]:
+    from protocol.identity import public_key
+
+    try:
+        return tuple(dict.fromkeys(map(public_key, peer_ids)))
+    except ValueError as error:
+        raise LocalError("HEL-CLI-004", f"--witness: {error}", "Ask its operator: `heliotrope init` said it.") from None
+
+
+def _new_network(label: str, witnesses: tuple[bytes, ...]) -> Genesis:
     """A network of one, at the world's own pace; whoever gets its genesis file can join."""
     from protocol.genesis import Clock, Genesis
 
@@ -137,4 +171,5 @@ def _new_network(label: str) -> Genesis:
         name=f"{label}-network",
         clock=Clock(unix_ms=now_ms, network_ms=now_ms, speed=1),
         slot_ms=NEW_NETWORK_SLOT_MS,
+        witnesses=witnesses,
     )

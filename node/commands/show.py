@@ -63,16 +63,17 @@ def _console(stderr: bool) -> Console:
 
 
 def status(node: Mapping[str, Any], faults: str) -> None:
-    """First what it does, or why nothing; then who and where it is."""
+    """First why it cannot work, if so; then what it does, or why nothing; then who and where it is."""
+    if faults:
+        say(faults.upper()[:9] + faults[9:])
     shards, jobs, power = node["shards"], node["jobs"], node["power"]
     if shards:
         for s in shards:
             say(f"TRAINING: {s['name']}, shard {s['shard']}, {s['rounds_done']} of {s['rounds']} rounds done")
     else:
+        what = "WITNESS" if node["witness"] and node["offer"] is None else "IDLE"
         met = f"{jobs['seen']} jobs seen, {jobs['bids']} bid for, {jobs['placed']} won"
-        say(f"IDLE: {met if jobs['seen'] else 'no job of others was seen yet'}")
-    if faults:
-        say(faults.upper()[:9] + faults[9:])
+        say(f"{what}: {met if jobs['seen'] else 'no job of others was seen yet'}")
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
     grid = "" if power["grid_g_per_kwh"] is None else f", grid {power['grid_g_per_kwh']} g/kWh"
     attested = "nothing attested yet" if power["method"] is None else f"{power['method']}, A{power['assurance']}"
@@ -118,12 +119,25 @@ def peers(answer: Mapping[str, Any]) -> None:
 
 def entries(answer: Iterable[Mapping[str, Any]]) -> None:
     rows(
-        ("position", "id", "time", "author", "seq", "kind", "void"),
+        ("position", "id", "time", "author", "seq", "kind", "note"),
         (
-            (e["position"], e["id"][:12], moment(e["time_ms"]), e["author"]["label"], e["seq"], e["kind"], e["void"])
+            (
+                e["position"],
+                e["id"][:12],
+                moment(e["time_ms"]),
+                e["author"]["label"],
+                e["seq"],
+                e["kind"],
+                e["void"] or unconfirmed(e["confirmed"]),
+            )
             for e in answer
         ),
     )
+
+
+def unconfirmed(confirmed: bool | None) -> str:
+    """What to say of that which no quorum of witnesses has cosigned yet; None: the network has no witnesses."""
+    return "unconfirmed" if confirmed is False else ""
 
 
 def moment(time_ms: int) -> str:

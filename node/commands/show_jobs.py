@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from node.commands.show import moment, rows, say
+from node.commands.show import moment, rows, say, unconfirmed
 from protocol.units import format_carbon, format_clock, format_credits, format_energy
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -81,7 +81,7 @@ def job(detail: Mapping[str, Any]) -> None:
                     p["status"],
                     f"{p['first_slot']}-{p['first_slot'] + p['slots'] - 1}",
                     format_carbon(p["carbon_ug"]),
-                    p["reason"],
+                    p["reason"] or unconfirmed(p["confirmed"]),
                 )
                 for p in detail["placements"]
             ),

@@ -28,8 +28,9 @@ class Row:
     home: str
 
 
-def up(directory: Path, count: int, seed: int) -> list[Row]:
-    """Start `count` nodes in `directory` and return once every API answers; they run until `down`.
+def up(directory: Path, count: int, seed: int, witnesses: int = 0) -> list[Row]:
+    """Start `count` nodes in `directory`, and so many witnesses, and return once every API answers; they run until
+    `down`.
 
     Raises LocalError if a devnet is there already, or a node does not start: then none is left running.
     """
@@ -40,7 +41,7 @@ def up(directory: Path, count: int, seed: int) -> list[Row]:
             f"{directory} holds a devnet, or other files, already",
             "Stop and remove it with: heliotrope devnet down, or choose another --directory.",
         )
-    members = make(directory, count, seed)
+    members = make(directory, count, seed, witnesses)
     Processes(members, owned=False).start()
     return [
         Row(

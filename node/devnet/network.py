@@ -14,10 +14,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node.config import ApiConfig, Config, Home, LinkConfig, MachineConfig, MarketConfig, create_home
+from node.config import ApiConfig, Config, Home, LinkConfig, MachineConfig, MarketConfig, as_witness, create_home
 from node.devnet.sites import NETWORK_TIME_MS, Site, sites
 from protocol.errors import LocalError
 from protocol.genesis import Clock, Genesis
@@ -27,6 +27,7 @@ LOOPBACK = "127.0.0.1"
 PORT_FIRST = 18_400
 PORTS_PER_NODE = 3
 SLOT_MS = 10_000  # short slots, so that a job of a minute spans several
+WITNESSES_MAX = 16  # a genesis names 64; each is a process, and every node dials all of them
 NEIGHBOURS = 4  # each node dials this many of those before it
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 15
@@ -47,30 +48,61 @@ class Member:
         return peer_id(self.key)
 
 
-def make(directory: Path, count: int, seed: int) -> list[Member]:
-    """Write the homes of a new devnet. Raises LocalError if one is there already, or for less than one node."""
-    if count < 1:
-        raise LocalError("HEL-DEVNET-004", f"a devnet of {count} nodes", "Ask for one node at least.")
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A node before its home is written."""
+
+    site: Site
+    seed: bytes
+    ports: list[int]
+
+    @property
+    def key(self) -> bytes:
+        return KeyPair(self.seed).public
+
+    @property
+    def address(self) -> str:
+        return f"/ip4/{LOOPBACK}/tcp/{self.ports[1]}/p2p/{peer_id(self.key)}"
+
+
+def make(directory: Path, count: int, seed: int, witnesses: int = 0) -> list[Member]:
+    """Write the homes of a new devnet: its nodes, then its witnesses. Raises LocalError if one is there already, for
+    less than one node or for more witnesses than a genesis names.
+
+    Every node dials every witness: who sells nothing advertises no address.
+    """
+    if count < 1 or not 0 <= witnesses <= WITNESSES_MAX:
+        raise LocalError(
+            "HEL-DEVNET-004",
+            f"a devnet of {count} nodes and {witnesses} witnesses",
+            f"Ask for one node at least, and for 0 to {WITNESSES_MAX} witnesses.",
+        )
     name = f"devnet-{seed}"
-    now_ms = time.time_ns() // 10**6
+    places = [(site, f"{index}") for index, site in enumerate(sites(count, seed))]
+    for index, site in enumerate(sites(witnesses, seed)):
+        places.append((replace(site, name=f"witness-{index}"), f"witness {index}"))
+    taken: set[int] = set()
+    drafts = []
+    for index, (site, number) in enumerate(places):
+        ports = [_free_port(PORT_FIRST + PORTS_PER_NODE * index + k, taken) for k in range(PORTS_PER_NODE)]
+        drafts.append(_Draft(site, hashlib.sha256(f"heliotrope {name} {number}".encode()).digest(), ports))
     genesis = Genesis(
         name=name,
-        clock=Clock(unix_ms=now_ms, network_ms=NETWORK_TIME_MS, speed=1),
+        clock=Clock(unix_ms=time.time_ns() // 10**6, network_ms=NETWORK_TIME_MS, speed=1),
         slot_ms=SLOT_MS,
         surplus_assurance_min=0,
+        witnesses=tuple(draft.key for draft in drafts[count:]),
         admission="devnet",
     )
     members: list[Member] = []
-    addresses: list[str] = []
-    taken: set[int] = set()
-    for index, site in enumerate(sites(count, seed)):
-        node_seed = hashlib.sha256(f"heliotrope {name} {index}".encode()).digest()
-        key = KeyPair(node_seed).public
-        ports = [_free_port(PORT_FIRST + PORTS_PER_NODE * index + k, taken) for k in range(PORTS_PER_NODE)]
-        home = Home(directory / f"{index}-{site.name}")
-        create_home(home, _config(site, ports, tuple(addresses[-NEIGHBOURS:])), genesis, node_seed)
-        addresses.append(f"/ip4/{LOOPBACK}/tcp/{ports[1]}/p2p/{peer_id(key)}")
-        members.append(Member(site, home, key, ports[0]))
+    for index, draft in enumerate(drafts):
+        near = drafts[max(0, index - NEIGHBOURS) : index] + (drafts[count:] if index < count else [])
+        config = _config(draft.site, draft.ports, tuple(other.address for other in near))
+        if index >= count:
+            config = as_witness(config, genesis, draft.key)
+        home = Home(directory / f"{index}-{draft.site.name}")
+        create_home(home, config, genesis, draft.seed)
+        members.append(Member(draft.site, home, draft.key, draft.ports[0]))
     return members
 
 

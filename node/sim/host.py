@@ -16,12 +16,15 @@ from ledger.audit import violations
 from ledger.store import Store
 from node import actions as ac
 from node import events as ev
-from node.core import Node
+from node.checkpoints import restore
+from node.core import Kept, Node
 from node.devnet.sites import Site
 from node.energy.source import Source, reading_start_ms
-from node.exchange import open_entries, read_entries
+from node.finality import cosign
 from node.question import answer
+from node.serving import open_entries, read_answer, read_event
 from node.sim.training import Trainer
+from node.trees import Trees
 from node.turn import Identity
 from protocol import tickets
 from protocol.direct import Ticket, encode_direct
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 FORECAST_SLOTS = 64
 NOTICES_MAX = 4096  # the oldest are forgotten
 READ_METER_MS = 5
+READ_STORE_MS = 1
+COSIGN_MS = 2
 VERIFY_MS = 2
 MATCH_MS = 20
 REFOLD_MS = 20
@@ -71,6 +76,8 @@ class Host:
         self.round_ms = 2_000  # how long a round of training lasts here
         self.is_meter_broken = False
         self.is_training_stuck = False  # workers hang: nothing they are asked is answered
+        self.is_lying_witness = False  # what it answers is no cosignature of what it was asked
+        self.trusts_ledger = False  # the operator vouches for what is on the disk
         self.actions_left: int | None = None  # until a crash in the middle of a turn
         # what it has seen and said, in all its lives
         self.life = 0
@@ -80,6 +87,7 @@ class Host:
         self.node: Node | None = None
         self.heard: set[int] = set()  # gossip that has been here
         self._trainer: Trainer
+        self._trees: Trees
         self._read_until_ms = 0
 
     @property
@@ -102,7 +110,10 @@ class Host:
         self.life += 1
         ledger = snapshot.load(world.genesis, self.store)
         identity = Identity(self.keypair, self.name, world.genesis, ledger.network, world.topics, world.chance)
-        self.node = Node(identity, ledger, self.offer, self.bootstrap)
+        self._trees = Trees(self.store.ids)
+        kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
+        may_sign = self.trusts_ledger or not self._signed
+        self.node = Node(identity, ledger, self.offer, self.bootstrap, kept=kept, may_sign=may_sign)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)
         newest = ledger.state.attestations_of.get(self.key)
         self._read_until_ms = newest[-1].end_ms if newest else 0
@@ -149,6 +160,12 @@ class Host:
                 self._persist(entries)
             case ac.PersistFork(author):
                 self.store.add_fork(node.ledger.forks[author])
+            case ac.PersistCheckpoint(author, size, note, is_final):
+                self.store.set_checkpoint(author, size, note.decode(), is_final)
+            case ac.PersistAside(entries):
+                self.store.add_aside(entries)
+            case ac.PersistCursor(peer, cursor):
+                self.store.set_cursor(peer, cursor)
             case ac.RememberPeers(addresses):
                 self.bootstrap = addresses
             case ac.Notify():
@@ -160,41 +177,51 @@ class Host:
                 self._bring(after_ms, ev.TimerFired(timer))
             case ac.Publish(topic, data):
                 self.world.publish(self, topic, data)
-            case ac.Send() | ac.SendEntries() | ac.Dial():
+            case ac.Send() | ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.Dial():
                 self._speak(action)
             case _:
                 self._work(node, action)
 
-    def _speak(self, action: ac.Send | ac.SendEntries | ac.Dial) -> None:
+    def _speak(self, action: ac.Send | ac.Serving | ac.Dial) -> None:
         match action:
             case ac.Send(peer, message) if peer == self.key:
                 self._bring(0, ev.MessageReceived(peer, encode_direct(message)))
             case ac.Send(peer, message):
                 self.world.send(self, peer, encode_direct(message))
-            case ac.SendEntries(peer, ranges):
-                for batch in read_entries(self.store, ranges):
-                    self.world.send(self, peer, encode_direct(batch))
             case ac.Dial(address):
                 self.world.dial(self, address)
+            case _:
+                for answer_part in read_answer(self.store, action):
+                    self.world.send(self, action.peer, encode_direct(answer_part))
 
     def _work(self, node: Node, action: ac.Action) -> None:
         """Whatever takes time: its result is an event."""
         match action:
             case ac.Verify():
                 self._bring(VERIFY_MS, open_entries(action, node.identity.network))
+            case ac.FindForks() | ac.ReadTree() | ac.Refold():
+                event = read_event(self.store, self._trees, self.world.genesis, action)
+                if event is not None:
+                    self._bring(REFOLD_MS if isinstance(action, ac.Refold) else READ_STORE_MS, event)
+            case ac.Cosign():
+                self._cosign(node, action)
             case ac.Match(job, candidates, demand):
                 plan, instance, summary = answer(candidates, demand)
                 blob = Blob(sha256=hashlib.sha256(instance).digest(), size_bytes=len(instance))
                 self.blobs.add(blob.sha256)
                 self._bring(MATCH_MS, ev.Matched(job, plan, blob, summary))
-            case ac.Refold():
-                self._bring(REFOLD_MS, ev.Refolded(snapshot.fold(self.world.genesis, self.store)))
             case ac.ReadMeter():
                 self.world.later(self, READ_METER_MS, self._read_meter)
             case _:
                 result = self._trainer.answer(action, self.world.now_ms)
                 if result is not None and not self.is_training_stuck:
                     self._bring(*result)
+
+    def _cosign(self, node: Node, action: ac.Cosign) -> None:
+        answered = cosign(action, node.identity, self.store)
+        if self.is_lying_witness:
+            answered = answered.model_copy(update={"body": answered.body.swapcase()})
+        self.world.later(self, COSIGN_MS, self._speak, ac.Send(action.peer, answered))
 
     def _persist(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

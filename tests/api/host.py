@@ -26,7 +26,7 @@ from node.actions import (
     SetTimer,
 )
 from node.api.server import serve
-from node.config import ApiConfig
+from node.config import ApiConfig, MarketConfig
 from node.core import Node
 from node.energy.profile import Profile
 from node.energy.source import EnergyConfig
@@ -92,6 +92,7 @@ class Host:
         network: Genesis | None = None,
         bootstrap: tuple[str, ...] = (),
         trains: bool = False,
+        may_sign: bool = True,
     ) -> None:
         self.genesis = network or genesis(surplus_assurance_min=0)
         self.keypair = keypair(0)
@@ -100,10 +101,10 @@ class Host:
         self.store.append([parse(raw) for raw in raws], durable=True)
         topics = Topics.of(network_id)
         identity = Identity(self.keypair, "lead", self.genesis, network_id, topics, random.Random(0))
-        self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap)
+        self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap, may_sign=may_sign)
         self.blobs = BlobStore(directory / "blobs", 2**30)
         self.log = FollowedLog(self._on_followed)
-        self.config = SimpleNamespace(api=ApiConfig(port=0))
+        self.config = SimpleNamespace(api=ApiConfig(port=0), market=MarketConfig())
         self.started_at_unix_ms = 1
         self.clock_ms = NOW_MS
         self.closes_bids_when_followed = False  # as soon as somebody waits for events; else when the test says so

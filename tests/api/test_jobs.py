@@ -11,6 +11,7 @@ import pytest
 
 from node.api.problems import Conflict, NotFound
 from node.client import Client
+from node.config import MarketConfig
 from node.documents import Invalid
 from protocol.errors import LocalError, Refused, VerificationFailed
 from protocol.identity import peer_id
@@ -18,7 +19,7 @@ from protocol.units import ceil_div
 from tests.api.host import TOKEN, Host, seller, served
 from tests.api.requests import job_request, with_training
 from tests.api.test_node import hear_advert
-from tests.builders import History, digest, keypair, whole_history
+from tests.builders import History, digest, genesis, keypair, whole_history
 
 
 @pytest.fixture
@@ -92,6 +93,29 @@ async def test_a_submitted_job_is_recorded_and_waits_for_bids(host: Host, client
     assert host.store.entry(record.id) is not None
     assert (job["status"], job["phase"], job["own"], job["bids"]) == ("open", "bidding", True, 1)
     assert job["request"]["training"]["data"][0]["sha256"] == record.job.training.data[0].sha256.hex()
+
+
+async def test_a_node_that_buys_nothing_takes_no_job(host: Host, client: Client, text: Path) -> None:
+    host.config.market = MarketConfig(buys=False)
+    with pytest.raises(Refused, match="this node buys nothing"):
+        await submitted(client, text)
+    assert host.node.ledger.state.jobs == {}
+
+
+async def test_a_placement_is_unconfirmed_until_award_and_lease_are_final(tmp_path: Path) -> None:
+    network = genesis(surplus_assurance_min=0, witnesses=(keypair(11).public,))
+    host = Host(tmp_path, sells=seller(), network=network)
+    host.start()
+    text = written(tmp_path / "text.txt")
+    async with served(host) as url:
+        client = Client(url, TOKEN)
+        job_id = (await submitted(client, text))["id"]
+        host.close_bids()
+        before = await asyncio.to_thread(client.job, job_id)
+        head = host.node.ledger.heads[host.keypair.public]
+        host.node.ledger.finalize(head.author, head.seq + 1, head.id)
+        after = await asyncio.to_thread(client.job, job_id)
+    assert [p["confirmed"] for job in (before, after) for p in job["placements"]] == [False, True]
 
 
 async def test_a_matched_job_shows_its_table_and_its_placements(host: Host, client: Client, text: Path) -> None:

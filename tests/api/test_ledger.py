@@ -89,6 +89,21 @@ async def test_a_void_entry_says_which_check_it_failed(tmp_path: Path) -> None:
     assert found["void"] == "check 1: peak_w 1 is below idle_w 2"
 
 
+async def test_an_entry_is_confirmed_once_it_is_final_where_there_are_witnesses(tmp_path: Path) -> None:
+    history = History(witnesses=(keypair(11).public,))
+    first, second = (history.offer(keypair(1), units=units) for units in (1, 2))
+    host = Host(tmp_path, raws=(first.raw, second.raw), network=history.ledger.genesis)
+    host.node.ledger.finalize(first.author, 1, first.id)
+    async with served(host) as url:
+        found = [await asyncio.to_thread(Client(url, TOKEN).entry, each.id.hex()) for each in (first, second)]
+    assert [entry["confirmed"] for entry in found] == [True, False]
+
+
+async def test_without_witnesses_there_is_no_word_of_confirmation(client: Client, history: History) -> None:
+    found = await asyncio.to_thread(client.entry, history.entries[0].id.hex())
+    assert found["confirmed"] is None
+
+
 async def test_equal_heads_have_one_fingerprint(client: Client, history: History) -> None:
     found = await asyncio.to_thread(client.heads)
     assert found["entries"] == len(history.entries)

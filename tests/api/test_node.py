@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from node.events import (
 )
 from protocol import adverts
 from protocol.adverts import Advert
-from protocol.errors import Unreachable
+from protocol.errors import Refused, Unreachable
 from protocol.identity import peer_id
 from tests.api.host import TOKEN, Host, seller, served
+from tests.api.requests import job_request
 from tests.builders import NOW_MS, SLOT_MS, keypair, offer
 
 
@@ -146,3 +148,17 @@ async def test_offers_are_our_own_and_the_fresh_ones(host: Host, client: Client)
     assert [(o["identity"]["label"], o["own"]) for o in offers] == [("lead", True), ("peer-1", False)]
     assert (offers[0]["method"], offers[0]["assurance"]) == ("modelled", 0)
     assert (offers[1]["method"], offers[1]["assurance"]) == (None, None)  # it named no attestation
+
+
+async def test_a_node_that_may_not_sign_says_so_first_and_how_it_ends(tmp_path: Path) -> None:
+    host = Host(tmp_path, sells=seller(), may_sign=False)
+    host.start()
+    async with served(host) as url:
+        client = Client(url, TOKEN)
+        cause = await reasons(client)
+        assert cause.startswith("not ready: own feed: unconfirmed: nothing is signed until a peer has said")
+        assert "heliotrope up --trust-ledger" in cause
+        with pytest.raises(Refused, match="signs nothing now: its own feed is unconfirmed") as refusal:
+            await asyncio.to_thread(client.submit, json.dumps(job_request()))
+        assert refusal.value.code == "HEL-KEY-006"
+        assert (await asyncio.to_thread(client.node))["ledger_entries"] == 0

@@ -1,11 +1,11 @@
-"""`python -m tests.bench [ledger|live|start|matching|energy|network|training]`: the figures of one bench, or of all."""
+"""`python -m tests.bench [NAME ...]`: the figures of these benches, or of all; the names are in BENCHES."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-BENCHES = ("ledger", "live", "start", "matching", "energy", "network", "training")
+BENCHES = ("ledger", "live", "start", "sync", "matching", "energy", "network", "training")
 
 if __name__ == "__main__":
     asked = sys.argv[1:] or list(BENCHES)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from node.config import Home, load_config, load_genesis, load_keypair
+from node.config import Home, as_witness, load_config, load_genesis, load_keypair
+from node.devnet.network import make
 from protocol.identity import peer_id
 from tests.api.test_node import hear_advert
+from tests.builders import genesis, keypair
 from tests.cli.conftest import Heliotrope, Running
 
 SITE = ("--zone", "ES", "--latitude", "39.5", "--longitude=-0.4", "--carrier", "solar", "--capacity-w", "500")
@@ -65,6 +67,48 @@ def test_init_of_an_impossible_site_says_why_and_makes_nothing(
     assert said.code == 2
     assert complaint in said.err
     assert not (tmp_path / "home").exists()
+
+
+W1, W2 = (peer_id(keypair(n).public) for n in (11, 12))
+
+
+def test_init_makes_a_network_with_witnesses(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    assert heliotrope("init", "--witness", W1, "--witness", W2, "--witness", W1).code == 0
+    assert load_genesis(tmp_path / "home/genesis.json").witnesses == (keypair(11).public, keypair(12).public)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--witness", "12D3KooW"), "no Ed25519 peer id"),
+        (("--witness", W1, "--genesis", "{genesis}"), "--witness goes with a new network"),
+    ],
+)
+def test_init_refuses_witnesses_that_are_none_or_come_too_late(
+    heliotrope: Heliotrope, tmp_path: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    heliotrope("init", "--home", tmp_path / "first")
+    genesis = str(tmp_path / "first/genesis.json")
+    said = heliotrope("init", *(genesis if a == "{genesis}" else a for a in arguments))
+    assert said.code == 2
+    assert complaint in said.err
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_node_whose_key_the_genesis_does_not_name_is_no_witness(heliotrope: Heliotrope) -> None:
+    heliotrope("init", "--witness", W1, "--label", "roof")
+    said = heliotrope("witness")
+    assert said.code == 6
+    assert "'roof-network' names 1 witnesses, and 12D3KooW" in said.err
+    assert "is none of them" in said.err
+    assert "remedy: A network's witnesses are named when it is made: heliotrope init --witness" in said.err
+
+
+def test_a_witness_neither_sells_nor_buys(tmp_path: Path) -> None:
+    network = genesis(witnesses=(keypair(11).public,))
+    config = as_witness(load_config(make(tmp_path / "net", 1, 7)[0].home), network, keypair(11).public)
+    assert config.offer() is None
+    assert not config.market.buys
 
 
 def test_up_without_a_home_says_how_to_make_one(heliotrope: Heliotrope) -> None:

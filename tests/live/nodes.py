@@ -16,14 +16,14 @@ SEED = 7
 
 
 @contextmanager
-def devnet(directory: Path, count: int) -> Iterator[tuple[list[Member], Processes]]:
-    """`count` running nodes that have all met."""
-    members = make(directory, count, SEED)
+def devnet(directory: Path, count: int, witnesses: int = 0) -> Iterator[tuple[list[Member], Processes]]:
+    """`count` running nodes, and so many witnesses after them, that have all met."""
+    members = make(directory, count, SEED, witnesses)
     processes = Processes(members, owned=True)
     processes.start()
     try:
         for member in members:
-            eventually(partial(has_peers, Client.of_home(member.home), count - 1))
+            eventually(partial(has_peers, Client.of_home(member.home), len(members) - 1))
         yield members, processes
     finally:
         processes.stop()

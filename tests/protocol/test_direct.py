@@ -13,16 +13,29 @@ from protocol.direct import (
     DIRECT,
     DIRECT_MAX_BYTES,
     HEADS_MAX,
+    SPANS_MAX,
+    SPLIT,
+    AddCheckpoint,
     Assignment,
+    Checkpoint,
+    Compare,
+    Cosignature,
     Entries,
     Failure,
     Finish,
+    HeadIs,
     Heads,
+    News,
     Ready,
     RoundDelta,
     RoundStart,
+    Since,
+    Summary,
     Ticket,
     Want,
+    WantCheckpoint,
+    WantHead,
+    WantIds,
     decode_direct,
     encode_direct,
 )
@@ -44,9 +57,20 @@ TICKET = Ticket(
 )
 DELTA: dict[str, Any] = {"loss_millinats": 1, "tokens": 2, "duration_ms": 3, "energy_j": 4, "carbon_ug": 5}
 MESSAGES: tuple[Body, ...] = (
-    Heads(heads=((digest("author"), 7, digest("id")),), complete=True),
+    Summary(epoch=bytes(16), position=9, cut=digest("cut"), below=bytes(16), above=bytes(range(16))),
+    Compare(spans=((b"", ((b"\x80", bytes(16)), (b"", bytes(16)))),), lists=((b"a", b"b", bytes(16)),)),
+    Heads(heads=((digest("author"), 7, digest("id")),), unknown=bytes(8)),
+    Since(epoch=bytes(16), position=7),
+    News(epoch=bytes(16), position=9, feeds=((digest("author"), 7),), more=True),
     Want(ranges=((digest("author"), 0),)),
+    WantIds(ids=(digest("id"),)),
+    WantHead(),
+    HeadIs(entry=entry().raw),
     Entries(entries=(entry().raw, b""), more=False),
+    Checkpoint(note=b"a signed note"),
+    WantCheckpoint(author=digest("author")),
+    AddCheckpoint(request=b"old 0"),
+    Cosignature(status=409, body=b"7"),
     Assignment(award=AWARD, shard=0, data=(TICKET,)),
     Ready(award=AWARD, shard=255),
     RoundStart(award=AWARD, shard=0, round=3, parameters=TICKET),
@@ -65,9 +89,16 @@ def test_a_message_reads_as_it_was_made(message: Body) -> None:
     assert decode_direct(encode_direct(message)) == message
 
 
-def test_the_longest_list_of_heads_fits() -> None:
-    heads = Heads(heads=((digest("author"), INTEGER_MAX, digest("id")),) * HEADS_MAX, complete=False)
-    assert decode_direct(encode_direct(heads)) == heads
+def test_the_longest_lists_fit() -> None:
+    heads = Heads(heads=((digest("author"), INTEGER_MAX, digest("id")),) * HEADS_MAX, unknown=bytes(8 * HEADS_MAX))
+    ends = ((digest("end"), bytes(16)),) * SPLIT
+    compare = Compare(spans=((digest("start"), ends),) * SPANS_MAX, lists=((b"", b"", bytes(512)),) * SPANS_MAX)
+    for message in (heads, compare):
+        assert decode_direct(encode_direct(message)) == message
+
+
+def test_a_peer_may_hold_nothing_of_our_feed() -> None:
+    assert decode_direct(encode_direct(HeadIs(entry=None))) == HeadIs(entry=None)
 
 
 @pytest.mark.parametrize("value", [None, (), ("ready",), ("ready", {}, {}), (1, {}), (b"ready", {}), {}], ids=repr)
@@ -88,7 +119,18 @@ def test_reject_an_unknown_type_quoting_little_of_it() -> None:
     [
         ("heads", {"heads": ((digest("a"), -1, digest("i")),)}),
         ("heads", {"heads": ((digest("a"), 1),)}),
-        ("heads", {"complete": 1}),
+        ("heads", {"unknown": bytes(8 * HEADS_MAX + 1)}),
+        ("summary", {"cut": bytes(31)}),
+        ("summary", {"below": bytes(17)}),
+        ("compare", {"spans": ((b"", ((b"", bytes(15)),)),)}),
+        ("compare", {"spans": ((b"", ((b"", bytes(16)),) * (SPLIT + 1)),)}),
+        ("compare", {"spans": ((b"", ()),) * (SPANS_MAX + 1)}),
+        ("compare", {"lists": ((b"", bytes(33), b""),)}),
+        ("compare", {"lists": ((b"", b"", bytes(513)),)}),
+        ("since", {"epoch": bytes(15)}),
+        ("news", {"feeds": ((digest("a"), -1),)}),
+        ("want_ids", {"ids": (digest("id"),) * (ARRAY_MAX + 1)}),
+        ("head_is", {"entry": bytes(16 * 1024 + 1)}),
         ("want", {"ranges": ((b"short", 0),)}),
         ("entries", {"entries": ("text",)}),
         ("entries", {"entries": (b"",) * (ARRAY_MAX + 1)}),

@@ -15,6 +15,7 @@ from protocol.gossip import (
     ADVERT_MAX_BYTES,
     ANNOUNCEMENT_MAX_BYTES,
     ANNOUNCEMENTS_MAX,
+    CHECKPOINT_MAX_BYTES,
     CLOCK_SKEW_MAX_MS,
     Topics,
     encode_announcement,
@@ -199,6 +200,9 @@ def test_topics_name_the_network_and_nothing_else_is_forwarded() -> None:
     assert NETWORK.hex()[:32] in TOPICS.entries
     judge(TOPICS, NETWORK, TOPICS.adverts, REAL, NOW_MS)
     judge(TOPICS, NETWORK, TOPICS.entries, encode_announcement([HEAD]), NOW_MS)
+    judge(TOPICS, NETWORK, TOPICS.checkpoints, bytes(CHECKPOINT_MAX_BYTES), NOW_MS)
+    with pytest.raises(Reject, match=f"checkpoint of {CHECKPOINT_MAX_BYTES + 1} bytes exceeds"):
+        judge(TOPICS, NETWORK, TOPICS.checkpoints, bytes(CHECKPOINT_MAX_BYTES + 1), NOW_MS)
     for topic in ("", "x" * 10_000, Topics.of(digest("other")).adverts):
         with pytest.raises(Reject, match="unknown topic"):
             judge(TOPICS, NETWORK, topic, REAL, NOW_MS)

@@ -139,6 +139,7 @@ def test_network_time_runs_as_fast_as_the_clock_says_from_the_moment_it_says() -
     assert clock.network_time_ms(1000) == 50_000
     assert clock.network_time_ms(1001) == 50_060
     assert clock.network_time_ms(999) == 49_940
+    assert [clock.unix_time_ms(clock.network_time_ms(at_ms)) for at_ms in (999, 1000, 1001)] == [999, 1000, 1001]
     assert clock.network_time_ms(0) == 0, "there is no time before zero"
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from node.config import load_config, load_genesis
 from node.devnet.commands import down
-from node.devnet.network import make
+from node.devnet.network import WITNESSES_MAX, make
 from protocol.errors import LocalError, Refused
 
 SEED = 7
@@ -33,7 +34,23 @@ def test_a_directory_with_anything_else_in_it_is_left_alone(tmp_path: Path, fore
     assert member.home.key_path.exists()
 
 
-@pytest.mark.parametrize("count", [0, -1])
-def test_a_devnet_of_no_nodes_is_refused(tmp_path: Path, count: int) -> None:
-    with pytest.raises(LocalError, match=f"a devnet of {count} nodes"):
-        make(tmp_path, count, SEED)
+@pytest.mark.parametrize(("count", "witnesses"), [(0, 0), (-1, 0), (1, -1), (1, WITNESSES_MAX + 1)])
+def test_a_devnet_of_no_nodes_or_too_many_witnesses_is_refused(tmp_path: Path, count: int, witnesses: int) -> None:
+    with pytest.raises(LocalError, match=f"a devnet of {count} nodes and {witnesses} witnesses"):
+        make(tmp_path, count, SEED, witnesses)
+
+
+def test_witnesses_stand_in_the_genesis_and_neither_sell_nor_buy(tmp_path: Path) -> None:
+    *nodes, first, second = make(tmp_path / "net", 3, SEED, witnesses=2)
+    for member in (*nodes, first, second):
+        assert load_genesis(member.home.genesis_path).witnesses == (first.key, second.key)
+        market = load_config(member.home).market
+        assert (market.sells, market.buys) == ((True, True) if member in nodes else (False, False))
+    for member in nodes:
+        bootstrap = load_config(member.home).link.bootstrap
+        assert {first.peer, second.peer} <= {address.rpartition("/")[2] for address in bootstrap}
+
+
+def test_nodes_are_the_same_with_witnesses_as_without(tmp_path: Path) -> None:
+    without, beside = make(tmp_path / "a", 2, SEED), make(tmp_path / "b", 2, SEED, witnesses=1)
+    assert [(m.site, m.key) for m in without] == [(m.site, m.key) for m in beside[:2]]

@@ -272,7 +272,7 @@ def test_garbage_in_messages_and_gossip_changes_nothing(training: tuple[World, b
     demo, job_id = training
     chance = random.Random(1)
     node, topics = demo.node(WIND), demo.topics
-    heads = Heads(heads=tuple((h.author, h.seq, h.id) for h in node.ledger.head_list()), complete=True)
+    heads = Heads(heads=tuple((h.author, h.seq, h.id) for h in node.ledger.head_list()), unknown=bytes(16))
     honest = [heads, Want(ranges=((CHEAT.public, 0),)), *messages_about(demo, job_id, WIND, WIND).values()]
     bad = [chance.randbytes(chance.randrange(200)) for _ in range(200)]
     bad += [raw for message in honest for raw in mutations(encode_direct(message), chance, 60)]

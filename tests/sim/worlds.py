@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ledger.archive import fingerprint
 from ledger.state import JobRecord, PlacementRecord
 from node.devnet.sites import DEMO_SITES, NETWORK_TIME_MS
 from node.run import Run
-from node.sim.world import World
+from node.sim.world import World, keypair_of
 from protocol.genesis import Clock, Genesis
 from protocol.messages import Blob, Job, ModelSpec, TrainingSpec
 
 SLOT_MS = 10_000
 LEAD = "singapore-gas"
 SOLAR, WIND, HYDRO, NIGHT = "valencia-solar", "esbjerg-wind", "bergen-hydro", "sydney-solar"
+WITNESS_SITES = [replace(DEMO_SITES[-1], name=f"witness-{n}") for n in range(4)]
+WITNESSES = [site.name for site in WITNESS_SITES]
 TEXT = Blob(sha256=hashlib.sha256(b"a public-domain text").digest(), size_bytes=20)
 SETTLED_MS = 15_000  # ample for the last entries to reach everybody in a network without faults
 
@@ -38,6 +41,13 @@ def world(seed: int = 1, **changes: Any) -> World:
     made = World(changes.pop("sites", DEMO_SITES), document, random.Random(seed), **changes)
     made.run(8_000)
     return made
+
+
+def witnessed(**changes: Any) -> World:
+    """The same, with four witnesses that neither sell nor buy."""
+    keys = tuple(keypair_of(site).public for site in WITNESS_SITES)
+    fields = {"sites": (*DEMO_SITES, *WITNESS_SITES), "buyers": WITNESSES, "genesis": {"witnesses": keys}}
+    return world(**fields | changes)
 
 
 def training(**changes: Any) -> TrainingSpec:

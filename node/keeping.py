@@ -1,0 +1,32 @@
+"""What one commit of the runtime writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ledger.feed import ForkProof
+from ledger.store import Store
+from node.actions import Lasting, Persist, PersistAside, PersistCheckpoint, PersistCursor
+
+
+def keep(store: Store, actions: Sequence[Lasting], proofs: Sequence[ForkProof], own_key: bytes) -> bool:
+    """Make durable what the turns of a batch ask to keep; `proofs` are those of its forks. Whether any of it was signed
+    by `own_key`. Raises whatever the store raises.
+
+    Entries come first: a cursor or a checkpoint speaks of them.
+    """
+    entries = [entry for action in actions if isinstance(action, Persist) for entry in action.entries]
+    # Peers hold their own; of ours a power cut must lose none, or we would sign a seq twice.
+    is_ours = any(entry.author == own_key for entry in entries)
+    if entries:
+        store.append(entries, durable=is_ours)
+    for proof in proofs:
+        store.add_fork(proof)
+    for action in actions:
+        if isinstance(action, PersistAside):
+            store.add_aside(action.entries)
+        elif isinstance(action, PersistCursor):
+            store.set_cursor(action.peer, action.cursor)
+        elif isinstance(action, PersistCheckpoint):
+            store.set_checkpoint(action.author, action.size, action.note.decode(), action.is_final)
+    return is_ours
