@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import Counter
 
 from ledger.energy import carbon_ug
+from ledger.receipts import amount_due
 from ledger.state import PlacementStatus, State
-from ledger.transitions import amount_due, pool_allows
+from ledger.transitions import pool_allows
 
 
 def violations(state: State) -> list[str]:

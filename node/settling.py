@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
+from ledger.receipts import amount_due
 from ledger.state import ReceiptRecord, State
-from ledger.transitions import amount_due
 from node.run import Run
 from protocol.messages import Closure, Settlement
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ledger.transitions import PROCESS
-from protocol.messages import BODIES
+from protocol.bodies import BODIES
 
 from . import test_transitions_delivering, test_transitions_offering, test_transitions_placing
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ledger.state import JobStatus, PlacementStatus
-from protocol.messages import BODIES
+from protocol.bodies import BODIES
 from tests.builders import FIRST_SLOT, SLOT_MS, digest, slot_energy
 
 from .scenes import OTHER, OWNER, PROVIDER, Attested, assert_valid, assert_void, attested, bidding, delivered, leased

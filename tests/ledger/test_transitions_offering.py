@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocol.messages import BODIES
+from protocol.bodies import BODIES
 from protocol.units import MS_PER_HOUR
 from tests.builders import NOW_MS, SLOT_MS, History, entry
 

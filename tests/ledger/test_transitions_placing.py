@@ -9,7 +9,8 @@ import pytest
 
 from ledger.state import JobStatus, PlacementStatus
 from ledger.transitions import pool_allows
-from protocol.messages import BODIES, Mode
+from protocol.bodies import BODIES
+from protocol.messages import Mode
 from tests.builders import FIRST_SLOT, SLOT_MS
 
 from .scenes import (
