@@ -84,17 +84,25 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     """
     a = attestation
     duration_ms = a.end_ms - a.start_ms
-    require(0 < duration_ms <= ATTESTATION_MAX_MS, 1, f"spans {duration_ms} ms, 1 to {ATTESTATION_MAX_MS} are allowed")
-    require(a.end_ms <= entry.time_ms, 2, f"ends {a.end_ms - entry.time_ms} ms after it was signed")
+    require(
+        0 < duration_ms <= ATTESTATION_MAX_MS,
+        1,
+        f"end_ms - start_ms is {duration_ms}, 1 to {ATTESTATION_MAX_MS} are allowed",
+    )
+    require(a.end_ms <= entry.time_ms, 2, f"end_ms {a.end_ms} is after it was signed, at {entry.time_ms}")
     metered_j = a.meter_end_j - a.meter_start_j
     require(a.energy_j == metered_j, 3, f"energy_j {a.energy_j} is not the counter's difference {metered_j}")
     bound_j = ceil_div(a.capacity_w * duration_ms, 1000)
     require(a.energy_j <= bound_j, 4, f"energy_j {a.energy_j} exceeds {bound_j}: {a.capacity_w} W x {duration_ms} ms")
     last = state.newest_of_device.get((entry.author, a.device_id))
     if last is not None:
-        require(a.start_ms >= last.end_ms, 5, f"starts {last.end_ms - a.start_ms} ms before the device's last ended")
         require(
-            a.meter_start_j >= last.meter_end_j, 5, f"counter went back from {last.meter_end_j} to {a.meter_start_j} J"
+            a.start_ms >= last.end_ms, 5, f"start_ms {a.start_ms} is before the device's last ended, at {last.end_ms}"
+        )
+        require(
+            a.meter_start_j >= last.meter_end_j,
+            5,
+            f"meter_start_j {a.meter_start_j} is below the device's last, {last.meter_end_j}",
         )
     record = AttestationRecord(
         id=entry.id,
@@ -171,7 +179,11 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
         require(price <= cap, 4, f"price_microcredits_per_unit_hour {price} exceeds the job's cap {cap}")
         slots = (placement.first_slot, placement.first_slot + placement.slots)
         window = (job.job.first_slot, job.job.deadline_slot)
-        require(window[0] <= slots[0] and slots[1] <= window[1], 5, f"slots {slots} leave the job's window {window}")
+        require(
+            window[0] <= slots[0] and slots[1] <= window[1],
+            5,
+            f"(first slot, end slot) {slots} leave the job's window {window}",
+        )
         tenant = bid.offer.offer.tenant
         require(pool_allows(job.job.mode, job.job.tenant, tenant), 6, f"mode {job.job.mode} excludes tenant {tenant!r}")
         records.append(PlacementRecord(entry.id, job, placement, bid))

@@ -52,7 +52,7 @@ class Claims(ABC):
         return self.append(author or self._holder(lot, index), body, lot.id)
 
     def allocation(
-        self, cancellation: Entry, receipt: Entry, *, author: KeyPair | None = None, **changes: Any
+        self, cancellation: Entry, receipt: Entry, /, *, author: KeyPair | None = None, **changes: Any
     ) -> Entry:
         """A thousand joules of the receipt's first row."""
         fields: dict[str, Any] = {"cancellation": cancellation.id, "receipt": receipt.id, "row": 0, "energy_j": 1000}

@@ -97,7 +97,7 @@ def test_find_a_job_on_a_peer_that_its_mode_excludes() -> None:
     s = leased()
     offer = s.history.state.offers[s.offer.id]
     offer.offer = with_fields(offer.offer, tenant="lab")
-    assert only(s.history.state) == f"job {s.job.id.hex()[:8]}: mode open on tenant 'lab'"
+    assert only(s.history.state) == f"job {s.job.id.hex()[:8]}: shard 0: mode open on tenant 'lab'"
 
 
 def test_find_a_debt_that_differs_from_what_was_settled() -> None:

@@ -9,13 +9,22 @@ import pytest
 from ledger.transitions import PROCESS
 from protocol.bodies import BODIES
 
-from . import test_transitions_delivering, test_transitions_offering, test_transitions_placing
+from . import (
+    test_certificates,
+    test_credit,
+    test_transitions_delivering,
+    test_transitions_offering,
+    test_transitions_placing,
+)
 
-TESTS = [
-    name
-    for module in (test_transitions_offering, test_transitions_placing, test_transitions_delivering)
-    for name in dir(module)
-]
+MODULES = (
+    test_transitions_offering,
+    test_transitions_placing,
+    test_transitions_delivering,
+    test_certificates,
+    test_credit,
+)
+TESTS = [name for module in MODULES for name in dir(module)]
 
 
 def checks(kind: str) -> list[int]:
