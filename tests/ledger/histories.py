@@ -165,8 +165,10 @@ def _match(history: History, chance: random.Random) -> None:
 
 
 def _lend(history: History, chance: random.Random) -> None:
-    if chance.random() < 0.3:
-        history.credit_limit(chance.choice(PROVIDERS), chance.choice(OWNERS), chance.randint(0, 50_000))
+    waiting = [key for key, account in history.state.accounts.items() if account.pending]
+    if waiting:
+        debtor, creditor, _ = chance.choice(waiting)
+        history.credit_limit(history.keys[creditor], history.keys[debtor], chance.randint(0, 50_000))
 
 
 def _promise(history: History, chance: random.Random) -> None:
