@@ -114,6 +114,11 @@ def process_settlement(state: State, entry: Entry, settlement: Settlement) -> No
 
 
 def amount_due(record: ReceiptRecord) -> int:
-    """Microcredits for a receipt: price per unit and hour, times units, times busy time, rounded up."""
+    """Microcredits for a receipt: the bid's price for the leased units in the busy time."""
     price = record.lease.placement.bid.bid.price_microcredits_per_unit_hour
-    return ceil_div(price * record.lease.lease.units * record.receipt.busy_ms, MS_PER_HOUR)
+    return price_of(price, record.lease.lease.units, record.receipt.busy_ms)
+
+
+def price_of(price_microcredits_per_unit_hour: int, units: int, duration_ms: int) -> int:
+    """Microcredits for so many units and so long, rounded up."""
+    return ceil_div(price_microcredits_per_unit_hour * units * duration_ms, MS_PER_HOUR)

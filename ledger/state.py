@@ -120,6 +120,11 @@ class LeaseRecord:
     released_at_slot: int | None = None  # from here on the capacity is free again
 
     @property
+    def is_over(self) -> bool:
+        """Whether its final receipt is there."""
+        return self.released_at_slot is not None
+
+    @property
     def end_slot(self) -> int:
         """The last slot that it binds, + 1."""
         end_slot = self.lease.first_slot + self.lease.slots

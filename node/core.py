@@ -14,7 +14,9 @@ from node.actions import (
     Action,
     SetTimeout,
 )
+from node.credit import Credit, Terms
 from node.events import (
+    DebtPaid,
     DialFailed,
     EntriesVerified,
     Event,
@@ -70,15 +72,23 @@ from protocol.messages import Offer, Revocation
 class Node:
     """One peer: its book of peers, its ledger, what it sells and what it buys."""
 
-    def __init__(self, identity: Identity, ledger: Ledger, offer: Offer | None, bootstrap: tuple[str, ...]) -> None:
-        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever."""
+    def __init__(
+        self,
+        identity: Identity,
+        ledger: Ledger,
+        offer: Offer | None,
+        bootstrap: tuple[str, ...],
+        terms: Terms = Terms(),  # noqa: B008, frozen
+    ) -> None:
+        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `terms`: of settlement."""
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
         self.peers = Peers(identity.key, identity.label, bootstrap)
         self.exchange = Exchange(self.peers)
         self.refolding = Refolding()
-        self.provider = Provider(offer, self.tickets)
+        self.credit = Credit(terms)
+        self.provider = Provider(offer, self.tickets, self.credit)
         self.requester = Requester(self.peers, self.tickets)
         self.addresses: tuple[str, ...] = ()
 
@@ -173,6 +183,10 @@ class Node:
                 self.provider.on_job(turn, placement.job.id)
             case "receipt":
                 self.requester.on_receipt(turn, state.receipts[entry.id])
+            case "settlement" if entry.author == self.identity.key:
+                self.credit.acknowledge(turn, state.receipts[bytes(entry.body["receipt"])].lease.provider)
+            case "credit_limit" | "discharge" if entry.body["debtor"] == self.identity.key:
+                self.credit.acknowledge(turn, entry.author)
             case "closure":
                 self.provider.on_withdrawn(turn, bytes(entry.body["job"]), None, "the job was closed")
             case _:
@@ -192,6 +206,7 @@ class Node:
         MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
         JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
         JobCancelled: lambda self, turn, event: self.requester.on_cancelled(turn, event.job),
+        DebtPaid: lambda self, turn, event: self.credit.on_paid(turn, event.debtor, event.total_microcredits),
         Matched: lambda self, turn, event: self.requester.on_matched(turn, event),
         ShardStarted: lambda self, turn, event: self.provider.on_shard_started(turn, event),
         RoundTrained: lambda self, turn, event: self.provider.on_round_trained(turn, event),
@@ -215,6 +230,6 @@ class Node:
         TimerKind.ROUND_DUE: lambda self, turn, timer: self.requester.on_round_due(turn, timer.key, timer.number),
         TimerKind.RECEIPTS_DUE: lambda self, turn, timer: self.requester.on_receipts_due(turn, timer.key),
         TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
-        TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester),
+        TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester, self.credit),
         TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
     }

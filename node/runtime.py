@@ -94,7 +94,7 @@ class Runtime:
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
-        self.node = Node(identity, ledger, self.config.offer(), bootstrap)
+        self.node = Node(identity, ledger, self.config.offer(), bootstrap, self.config.terms())
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()
         self.started_at_unix_ms = time.time_ns() // 10**6

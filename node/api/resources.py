@@ -65,6 +65,7 @@ class OthersJobs(Strict):
     seen: int
     bids: int
     placed: int
+    declined: tuple[str, ...]  # why open jobs got no bid of ours, each reason once
 
 
 class ThisNode(Strict):

@@ -71,6 +71,8 @@ def status(node: Mapping[str, Any], faults: str) -> None:
     else:
         met = f"{jobs['seen']} jobs seen, {jobs['bids']} bid for, {jobs['placed']} won"
         say(f"IDLE: {met if jobs['seen'] else 'no job of others was seen yet'}")
+    for reason in jobs["declined"]:
+        say(f"NO BID: {reason}")
     if faults:
         say(faults.upper()[:9] + faults[9:])
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"

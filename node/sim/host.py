@@ -17,6 +17,7 @@ from ledger.store import Store
 from node import actions as ac
 from node import events as ev
 from node.core import Node
+from node.credit import Terms
 from node.devnet.sites import Site
 from node.energy.source import Source, reading_start_ms
 from node.exchange import open_entries, read_entries
@@ -68,6 +69,7 @@ class Host:
         self.blobs: set[bytes] = set()
         self.bootstrap: tuple[str, ...] = ()
         # what a test may turn
+        self.terms = Terms()  # of its next life
         self.round_ms = 2_000  # how long a round of training lasts here
         self.is_meter_broken = False
         self.is_training_stuck = False  # workers hang: nothing they are asked is answered
@@ -102,7 +104,7 @@ class Host:
         self.life += 1
         ledger = snapshot.load(world.genesis, self.store)
         identity = Identity(self.keypair, self.name, world.genesis, ledger.network, world.topics, world.chance)
-        self.node = Node(identity, ledger, self.offer, self.bootstrap)
+        self.node = Node(identity, ledger, self.offer, self.bootstrap, self.terms)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)
         newest = ledger.state.attestations_of.get(self.key)
         self._read_until_ms = newest[-1].end_ms if newest else 0
