@@ -42,7 +42,7 @@ from protocol.messages import (
 )
 from protocol.units import MS_PER_HOUR, ceil_div
 
-RULES = 1  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
+RULES = 2  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
 ATTESTATION_MAX_MS = MS_PER_HOUR
 
 
