@@ -32,6 +32,7 @@ def violations(state: State) -> list[str]:
         *_matched_beyond_drawn(state),
         *_shards_placed_twice(state),
         *_unsound_awards(state),
+        *_wrong_job_statuses(state),
         *_wrong_carbon(state),
         *_wrong_amounts(state),
         *_wrong_ious(state),
@@ -183,6 +184,17 @@ def _faults_of_placement(p: PlacementRecord) -> Iterator[str]:
         )
     if bid.price_microcredits_per_unit_hour > job.price_max_microcredits_per_unit_hour:
         yield f"price {bid.price_microcredits_per_unit_hour} of at most {job.price_max_microcredits_per_unit_hour}"
+
+
+def _wrong_job_statuses(state: State) -> list[str]:
+    """Jobs: one that is closed is what its closure says; of the others, those whose shards are all placed run."""
+    found = []
+    for job in state.jobs.values():
+        placed = len(job.live()) == job.job.shards
+        status = job.closure.outcome if job.closure is not None else "running" if placed else "open"
+        if job.status.value != status:
+            found.append(f"job {shown(job.id)}: is {job.status.value}, and follows to be {status}")
+    return found
 
 
 def _wrong_carbon(state: State) -> list[str]:

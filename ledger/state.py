@@ -23,6 +23,24 @@ class JobStatus(enum.StrEnum):
     FAILED = "failed"
 
 
+# What each act makes of a job. All of them are in its owner's feed, so none can cross another; a shard may be revoked
+# after the end, and the job stays what it became.
+JOB_TABLE: dict[tuple[JobStatus, str], JobStatus] = {
+    (JobStatus.OPEN, "last shard placed"): JobStatus.RUNNING,
+    (JobStatus.OPEN, "revocation"): JobStatus.OPEN,
+    (JobStatus.OPEN, "done"): JobStatus.DONE,
+    (JobStatus.OPEN, "cancelled"): JobStatus.CANCELLED,
+    (JobStatus.OPEN, "failed"): JobStatus.FAILED,
+    (JobStatus.RUNNING, "revocation"): JobStatus.OPEN,
+    (JobStatus.RUNNING, "done"): JobStatus.DONE,
+    (JobStatus.RUNNING, "cancelled"): JobStatus.CANCELLED,
+    (JobStatus.RUNNING, "failed"): JobStatus.FAILED,
+    (JobStatus.DONE, "revocation"): JobStatus.DONE,
+    (JobStatus.CANCELLED, "revocation"): JobStatus.CANCELLED,
+    (JobStatus.FAILED, "revocation"): JobStatus.FAILED,
+}
+
+
 class PlacementStatus(enum.StrEnum):
     """awarded: the requester chose · leased: the provider agreed · delivered: its final receipt is there ·
     settled: the final receipt was judged · revoked: the requester withdrew it."""
@@ -158,12 +176,11 @@ class JobRecord:
     placements: list[PlacementRecord] = field(default_factory=list)
     awards: dict[bytes, Award] = field(default_factory=dict)
     closure: Closure | None = None
+    status: JobStatus = JobStatus.OPEN
 
-    @property
-    def status(self) -> JobStatus:
-        if self.closure is not None:
-            return JobStatus(self.closure.outcome)
-        return JobStatus.RUNNING if len(self.live()) == self.job.shards else JobStatus.OPEN
+    def advance(self, act: str) -> None:
+        """Follow the table. Raises KeyError for an act that the table does not know: a fault of this program."""
+        self.status = JOB_TABLE[self.status, act]
 
     def live(self) -> dict[int, PlacementRecord]:
         """The placement that counts for each shard."""

@@ -192,6 +192,8 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
     job.placements.extend(records)
     for record in records:
         state.placements[entry.id, record.placement.shard] = record
+    if len(job.live()) == job.job.shards:
+        job.advance("last shard placed")
 
 
 def process_lease(state: State, entry: Entry, lease: Lease) -> None:
@@ -239,6 +241,7 @@ def process_revocation(state: State, entry: Entry, revocation: Revocation) -> No
     placement.lost_energy_j = revocation.energy_j
     placement.lost_carbon_ug = revocation.carbon_ug
     placement.advance("revocation")
+    placement.job.advance("revocation")
 
 
 def process_closure(state: State, entry: Entry, closure: Closure) -> None:
@@ -247,6 +250,7 @@ def process_closure(state: State, entry: Entry, closure: Closure) -> None:
     require_author(entry, job.owner, 1, "the job's owner")
     require(job.closure is None, 1, f"job {shown(job.id)} is {job.status.value} already, at most one closure counts")
     job.closure = closure
+    job.advance(closure.outcome)
 
 
 def pool_allows(mode: Mode, job_tenant: str, provider_tenant: str) -> bool:

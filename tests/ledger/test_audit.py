@@ -11,6 +11,7 @@ from ledger.state import (
     CancellationRecord,
     DischargeRecord,
     IouRecord,
+    JobStatus,
     LotStatus,
     PlacementStatus,
     State,
@@ -120,6 +121,16 @@ def test_find_a_job_on_a_peer_that_its_mode_excludes() -> None:
     offer = s.history.state.offers[s.offer.id]
     offer.offer = with_fields(offer.offer, tenant="lab")
     assert only(s.history.state) == f"job {s.job.id.hex()[:8]}: shard 0: mode open on tenant 'lab'"
+
+
+def test_find_a_job_that_is_not_what_its_entries_make_of_it() -> None:
+    s = leased()
+    s.history.state.jobs[s.job.id].status = JobStatus.RUNNING
+    assert only(s.history.state).endswith("is running, and follows to be open")
+    s.history.state.jobs[s.job.id].status = JobStatus.OPEN
+    s.history.closure(s.job)
+    s.history.state.jobs[s.job.id].status = JobStatus.OPEN
+    assert only(s.history.state).endswith("is open, and follows to be done")
 
 
 def test_find_a_debt_that_differs_from_what_was_settled() -> None:
