@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from ledger.state import LeaseRecord, ReceiptRecord
@@ -107,6 +109,22 @@ def test_a_round_costs_more_than_the_wait_for_it(work: Work) -> None:
     work.close(work.busy_until_ms + ROUND_MS)
     waited_j = sum(draw.energy_j for draw in work.draws.values()) - before_j
     assert trained_j > waited_j > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_receipt_of_idle_time_tells_less_energy_than_the_ledger_asks_for(
+    leased: tuple[World, LeaseRecord], seed: int
+) -> None:
+    """Wherever a stretch is cut at a slot's end: check 7 of a receipt is exact, and rounding must not break it."""
+    demo, lease = leased
+    chance = random.Random(seed)
+    work = Work(lease, SLOT_MS, lease.lease.first_slot * SLOT_MS)
+    for _ in range(30):
+        work.close(work.busy_until_ms + chance.randint(1, 3 * SLOT_MS // 2))
+    offer = lease.placement.bid.offer.offer
+    for receipt in all_receipts(demo, work):
+        floor_j = lease.lease.units * offer.idle_w * offer.pue_permille * receipt.busy_ms // 1_000_000
+        assert sum(row.energy_j for row in receipt.energy) >= floor_j
 
 
 def test_books_closed_at_once_make_an_empty_receipt(leased: tuple[World, LeaseRecord], work: Work) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from ledger.settlement import DRIVERS
 from ledger.state import Account
 from node.actions import Persist
+from node.api import views
 from node.credit import Credit, Terms
 from node.devnet.sites import DEMO_SITES
 from node.events import DebtPaid, Timer, TimerFired, TimerKind
@@ -60,6 +61,8 @@ def test_who_may_owe_too_little_gets_no_bid_and_the_operator_hears_why() -> None
     assert bidders.keys() <= {demo.hosts[LEAD].key}
     (notice,) = demo.hosts[WIND].told("no bid")
     assert "may owe 10 microcredits, owes or may come to owe 0, and this may cost" in notice.data["reason"]
+    shown = views.this_node(demo.node(WIND), demo.now_ms, version="", started_at_unix_ms=0)
+    assert shown.jobs.declined == (notice.data["reason"],)
     assert_all_is_well(demo)
 
 
