@@ -178,7 +178,7 @@ class Provider:
             return f"slots {first_slot} to {end_slot} lie outside our bid"
         if end_slot <= turn.slot:
             return f"its slots ended before slot {turn.slot}, which is now"
-        leased = max(turn.state.units_leased(turn.identity.key, slot) for slot in range(first_slot, end_slot))
+        leased = max(turn.state.units_leased_during(turn.identity.key, first_slot, end_slot - first_slot))
         if leased + units > offered:
             return f"{offered - leased} of {units} units are free"
         return ""
