@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from protocol.credit import Unit
 from protocol.messages import Award, Bid, Closure, Job, Lease, Method, Offer, Placement, Receipt, Settlement, Zone
 
 
@@ -20,6 +21,24 @@ class JobStatus(enum.StrEnum):
     DONE = "done"
     CANCELLED = "cancelled"
     FAILED = "failed"
+
+
+# What each act makes of a job. All of them are in its owner's feed, so none can cross another; a shard may be revoked
+# after the end, and the job stays what it became.
+JOB_TABLE: dict[tuple[JobStatus, str], JobStatus] = {
+    (JobStatus.OPEN, "last shard placed"): JobStatus.RUNNING,
+    (JobStatus.OPEN, "revocation"): JobStatus.OPEN,
+    (JobStatus.OPEN, "done"): JobStatus.DONE,
+    (JobStatus.OPEN, "cancelled"): JobStatus.CANCELLED,
+    (JobStatus.OPEN, "failed"): JobStatus.FAILED,
+    (JobStatus.RUNNING, "revocation"): JobStatus.OPEN,
+    (JobStatus.RUNNING, "done"): JobStatus.DONE,
+    (JobStatus.RUNNING, "cancelled"): JobStatus.CANCELLED,
+    (JobStatus.RUNNING, "failed"): JobStatus.FAILED,
+    (JobStatus.DONE, "revocation"): JobStatus.DONE,
+    (JobStatus.CANCELLED, "revocation"): JobStatus.CANCELLED,
+    (JobStatus.FAILED, "revocation"): JobStatus.FAILED,
+}
 
 
 class PlacementStatus(enum.StrEnum):
@@ -45,6 +64,23 @@ PLACEMENT_TABLE: dict[tuple[PlacementStatus, str], PlacementStatus] = {
     (PlacementStatus.REVOKED, "lease"): PlacementStatus.REVOKED,
     (PlacementStatus.REVOKED, "final receipt"): PlacementStatus.REVOKED,
     (PlacementStatus.REVOKED, "final settlement"): PlacementStatus.REVOKED,
+}
+
+
+class LotStatus(enum.StrEnum):
+    """held: its holder may act on it · split, transferred: it lives on in other lots · cancelled: used up for ever."""
+
+    HELD = "held"
+    SPLIT = "split"
+    TRANSFERRED = "transferred"
+    CANCELLED = "cancelled"
+
+
+# What each act makes of a lot of certified energy. All of them are in its holder's feed, so none can cross another.
+LOT_TABLE: dict[tuple[LotStatus, str], LotStatus] = {
+    (LotStatus.HELD, "split"): LotStatus.SPLIT,
+    (LotStatus.HELD, "transfer"): LotStatus.TRANSFERRED,
+    (LotStatus.HELD, "cancellation"): LotStatus.CANCELLED,
 }
 
 
@@ -89,6 +125,7 @@ class ReceiptRecord:
     lease: LeaseRecord
     receipt: Receipt
     settlement: Settlement | None = None
+    iou: bytes | None = None  # by which the debtor acknowledged what it settled
 
 
 @dataclass(slots=True)
@@ -99,6 +136,11 @@ class LeaseRecord:
     placement: PlacementRecord
     receipts: list[ReceiptRecord] = field(default_factory=list)
     released_at_slot: int | None = None  # from here on the capacity is free again
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its final receipt is there."""
+        return self.released_at_slot is not None
 
     @property
     def end_slot(self) -> int:
@@ -134,16 +176,90 @@ class JobRecord:
     placements: list[PlacementRecord] = field(default_factory=list)
     awards: dict[bytes, Award] = field(default_factory=dict)
     closure: Closure | None = None
+    status: JobStatus = JobStatus.OPEN
 
-    @property
-    def status(self) -> JobStatus:
-        if self.closure is not None:
-            return JobStatus(self.closure.outcome)
-        return JobStatus.RUNNING if len(self.live()) == self.job.shards else JobStatus.OPEN
+    def advance(self, act: str) -> None:
+        """Follow the table. Raises KeyError for an act that the table does not know: a fault of this program."""
+        self.status = JOB_TABLE[self.status, act]
 
     def live(self) -> dict[int, PlacementRecord]:
         """The placement that counts for each shard."""
         return {p.placement.shard: p for p in self.placements if p.status is not PlacementStatus.REVOKED}
+
+
+@dataclass(slots=True)
+class LotRecord:
+    """Certified energy in one pair of hands. `entry` and `index` name it for ever, as `parent` names the lot that it
+    came from; a lot that was issued has none."""
+
+    entry: bytes
+    index: int
+    holder: bytes
+    energy_j: int
+    attestation: AttestationRecord
+    parent: tuple[bytes, int] | None
+    status: LotStatus = LotStatus.HELD
+
+    def advance(self, act: str) -> None:
+        """Follow the table. Raises KeyError for an act that the table does not know: a fault of this program."""
+        self.status = LOT_TABLE[self.status, act]
+
+
+@dataclass(slots=True)
+class CancellationRecord:
+    id: bytes
+    lot: LotRecord
+    beneficiary: bytes
+    allocated_j: int = 0  # matched with consumption
+
+
+@dataclass(slots=True)
+class AllocationRecord:
+    """Cancelled energy matched with what a row of a receipt drew; its id is the allocation id."""
+
+    id: bytes
+    cancellation: CancellationRecord
+    receipt: ReceiptRecord
+    row: int
+    energy_j: int
+
+
+AccountKey = tuple[bytes, bytes, Unit]  # debtor, creditor
+
+
+@dataclass(slots=True)
+class CreditLimitRecord:
+    id: bytes
+    account: AccountKey
+    seq: int  # in the creditor's feed
+    limit: int
+
+
+@dataclass(slots=True)
+class DischargeRecord:
+    id: bytes
+    account: AccountKey
+    seq: int  # in the creditor's feed
+    total: int
+
+
+@dataclass(slots=True)
+class IouRecord:
+    id: bytes
+    account: AccountKey
+    total: int
+    limit: CreditLimitRecord
+    discharge: DischargeRecord | None
+
+
+@dataclass(slots=True)
+class Account:
+    """How one debtor stands with one creditor: the latest of each, and what was settled but not acknowledged yet."""
+
+    limit: CreditLimitRecord | None = None
+    iou: IouRecord | None = None
+    discharge: DischargeRecord | None = None
+    pending: dict[bytes, ReceiptRecord] = field(default_factory=dict)  # by settlement, in the debtor's order
 
 
 @dataclass(slots=True)
@@ -171,6 +287,14 @@ class State:
     leases_of: dict[bytes, list[LeaseRecord]] = field(default_factory=dict)  # by provider
     receipts: dict[bytes, ReceiptRecord] = field(default_factory=dict)
     owed_microcredits: dict[tuple[bytes, bytes], int] = field(default_factory=dict)  # (debtor, creditor)
+    lots: dict[tuple[bytes, int], LotRecord] = field(default_factory=dict)  # by entry and index
+    cancellations: dict[bytes, CancellationRecord] = field(default_factory=dict)
+    allocations: dict[bytes, AllocationRecord] = field(default_factory=dict)
+    allocated_j: dict[tuple[bytes, int], int] = field(default_factory=dict)  # by receipt and row
+    accounts: dict[AccountKey, Account] = field(default_factory=dict)
+    credit_limits: dict[bytes, CreditLimitRecord] = field(default_factory=dict)
+    ious: dict[bytes, IouRecord] = field(default_factory=dict)
+    discharges: dict[bytes, DischargeRecord] = field(default_factory=dict)
 
     def is_forked(self, entry_id: bytes) -> bool:
         """Whether an entry is void because its author signed two histories."""

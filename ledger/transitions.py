@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
-from ledger.energy import carbon_ug
+from ledger import certificates, credit, receipts
+from ledger.rules import Void, referred, require, require_author, require_ref, shown
 from ledger.state import (
     AttestationRecord,
     BidRecord,
@@ -22,13 +23,12 @@ from ledger.state import (
     OfferRecord,
     PlacementRecord,
     PlacementStatus,
-    ReceiptRecord,
     State,
 )
 from protocol.adverts import first_fault
+from protocol.bodies import BODIES
 from protocol.envelope import Entry
 from protocol.messages import (
-    BODIES,
     INTEGER_MAX,
     Attestation,
     Award,
@@ -38,26 +38,12 @@ from protocol.messages import (
     Lease,
     Mode,
     Offer,
-    Receipt,
     Revocation,
-    Settlement,
-    SlotEnergy,
 )
-from protocol.units import MS_PER_HOUR, ceil_div, slot_of
+from protocol.units import MS_PER_HOUR, ceil_div
 
-RULES = 1  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
+RULES = 2  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
 ATTESTATION_MAX_MS = MS_PER_HOUR
-Record = TypeVar("Record")
-
-
-class Void(Exception):
-    """The entry stands in its feed but counts for nothing; the message names the check and the numbers."""
-
-
-def require(condition: bool, check: int, complaint: str) -> None:
-    """Raise Void, naming the check by its number, unless the condition holds."""
-    if not condition:
-        raise Void(f"check {check}: {complaint}")
 
 
 def apply(state: State, entry: Entry) -> None:
@@ -98,17 +84,25 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     """
     a = attestation
     duration_ms = a.end_ms - a.start_ms
-    require(0 < duration_ms <= ATTESTATION_MAX_MS, 1, f"spans {duration_ms} ms, 1 to {ATTESTATION_MAX_MS} are allowed")
-    require(a.end_ms <= entry.time_ms, 2, f"ends {a.end_ms - entry.time_ms} ms after it was signed")
+    require(
+        0 < duration_ms <= ATTESTATION_MAX_MS,
+        1,
+        f"end_ms - start_ms is {duration_ms}, 1 to {ATTESTATION_MAX_MS} are allowed",
+    )
+    require(a.end_ms <= entry.time_ms, 2, f"end_ms {a.end_ms} is after it was signed, at {entry.time_ms}")
     metered_j = a.meter_end_j - a.meter_start_j
     require(a.energy_j == metered_j, 3, f"energy_j {a.energy_j} is not the counter's difference {metered_j}")
     bound_j = ceil_div(a.capacity_w * duration_ms, 1000)
     require(a.energy_j <= bound_j, 4, f"energy_j {a.energy_j} exceeds {bound_j}: {a.capacity_w} W x {duration_ms} ms")
     last = state.newest_of_device.get((entry.author, a.device_id))
     if last is not None:
-        require(a.start_ms >= last.end_ms, 5, f"starts {last.end_ms - a.start_ms} ms before the device's last ended")
         require(
-            a.meter_start_j >= last.meter_end_j, 5, f"counter went back from {last.meter_end_j} to {a.meter_start_j} J"
+            a.start_ms >= last.end_ms, 5, f"start_ms {a.start_ms} is before the device's last ended, at {last.end_ms}"
+        )
+        require(
+            a.meter_start_j >= last.meter_end_j,
+            5,
+            f"meter_start_j {a.meter_start_j} is below the device's last, {last.meter_end_j}",
         )
     record = AttestationRecord(
         id=entry.id,
@@ -132,7 +126,7 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
 def process_job(state: State, entry: Entry, job: Job) -> None:
     """1. Bids close after the job was signed."""
     late_ms = entry.time_ms - job.bids_close_at_ms
-    require(late_ms <= 0, 1, f"bids closed {late_ms} ms before it")
+    require(late_ms <= 0, 1, f"bids_close_at_ms {job.bids_close_at_ms} is before it was signed, at {entry.time_ms}")
     state.jobs[entry.id] = JobRecord(entry.id, entry.author, job, entry.time_ms)
 
 
@@ -142,9 +136,9 @@ def process_bid(state: State, entry: Entry, bid: Bid) -> None:
 
     A provider's later bid replaces its earlier one.
     """
-    job = _referred(state.jobs, entry, bid.job, 1, "job")
-    offer = _referred(state.offers, entry, bid.offer, 2, "offer")
-    require(state.offer_of.get(entry.author) is offer, 2, "the offer is not the bidder's latest")
+    job = referred(state.jobs, entry, bid.job, 1, "job")
+    offer = referred(state.offers, entry, bid.offer, 2, "offer")
+    _require_latest_offer(state, entry, offer, 2)
     record = BidRecord(entry.id, entry.author, bid, offer, entry.time_ms)
     state.bids[entry.id] = record
     job.bids[entry.author] = record
@@ -160,26 +154,36 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
 
     A placement on a bid that is void for its author's fork is void alone: one liar must not undo the others' deals.
     """
-    job = _referred(state.jobs, entry, award.job, 1, "job")
-    require(job.owner == entry.author, 1, "only the job's owner awards")
-    require(job.closure is None, 1, "the job is closed")
+    job = referred(state.jobs, entry, award.job, 1, "job")
+    require_author(entry, job.owner, 1, "the job's owner")
+    require(job.closure is None, 1, f"job {shown(award.job)} is {job.status.value}, it must be open or running")
     taken = set(job.live())
     records = []
     for placement in award.placements:
         shard = placement.shard
-        require(shard < job.job.shards, 2, f"shard {shard} of {job.job.shards}")
-        require(shard not in taken, 2, f"shard {shard} is placed already")
+        require(shard < job.job.shards, 2, f"shard {shard} is none of the job's 0 to {job.job.shards - 1}")
+        require(shard not in taken, 2, f"shard {shard} is placed already, at most once is allowed")
         taken.add(shard)
         if placement.bid in entry.refs and state.is_forked(placement.bid):
             continue  # the bidder lied to somebody: its part is lost, not the honest ones'
-        bid = _referred(state.bids, entry, placement.bid, 3, "bid")
-        require(bid.bid.job == award.job, 3, "the bid is for another job")
-        require(bid.provider == placement.provider, 3, "the bid is another provider's")
+        bid = referred(state.bids, entry, placement.bid, 3, "bid")
+        require(
+            bid.bid.job == award.job, 3, f"bid {shown(bid.id)} is for job {shown(bid.bid.job)}, not {shown(award.job)}"
+        )
+        require(
+            bid.provider == placement.provider,
+            3,
+            f"provider {shown(placement.provider)} is not the bid's {shown(bid.provider)}",
+        )
         price, cap = bid.bid.price_microcredits_per_unit_hour, job.job.price_max_microcredits_per_unit_hour
-        require(price <= cap, 4, f"price {price} exceeds the cap {cap}")
+        require(price <= cap, 4, f"price_microcredits_per_unit_hour {price} exceeds the job's cap {cap}")
         slots = (placement.first_slot, placement.first_slot + placement.slots)
         window = (job.job.first_slot, job.job.deadline_slot)
-        require(window[0] <= slots[0] and slots[1] <= window[1], 5, f"slots {slots} leave the job's window {window}")
+        require(
+            window[0] <= slots[0] and slots[1] <= window[1],
+            5,
+            f"(first slot, end slot) {slots} leave the job's window {window}",
+        )
         tenant = bid.offer.offer.tenant
         require(pool_allows(job.job.mode, job.job.tenant, tenant), 6, f"mode {job.job.mode} excludes tenant {tenant!r}")
         records.append(PlacementRecord(entry.id, job, placement, bid))
@@ -188,6 +192,8 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
     job.placements.extend(records)
     for record in records:
         state.placements[entry.id, record.placement.shard] = record
+    if len(job.live()) == job.job.shards:
+        job.advance("last shard placed")
 
 
 def process_lease(state: State, entry: Entry, lease: Lease) -> None:
@@ -198,16 +204,24 @@ def process_lease(state: State, entry: Entry, lease: Lease) -> None:
     5. In no slot do the author's leases bind more units than it offers: overselling is provable.
     """
     placement = _referred_placement(state, entry, lease.award, lease.shard, 1)
-    require(placement.placement.provider == entry.author, 1, "the shard is placed on another provider")
-    require(placement.lease is None, 2, "the placement has its lease already")
+    require_author(entry, placement.placement.provider, 1, "the placement's provider")
+    require(
+        placement.lease is None,
+        2,
+        f"shard {lease.shard} of award {shown(lease.award)} has its lease already, at most 1 is allowed",
+    )
     agreed = (placement.placement.first_slot, placement.placement.slots, placement.job.job.units_per_shard)
     said = (lease.first_slot, lease.slots, lease.units)
     require(said == agreed, 3, f"(first slot, slots, units) {said} differ from the award's {agreed}")
-    offer = _referred(state.offers, entry, lease.offer, 4, "offer")
-    require(state.offer_of.get(entry.author) is offer, 4, "the offer is not the author's latest")
+    offer = referred(state.offers, entry, lease.offer, 4, "offer")
+    _require_latest_offer(state, entry, offer, 4)
     leased = state.units_leased_during(entry.author, lease.first_slot, lease.slots)
     for slot, units in enumerate((before + lease.units for before in leased), lease.first_slot):
-        require(units <= offer.offer.units, 5, f"slot {slot} would bind {units} of {offer.offer.units} units")
+        require(
+            units <= offer.offer.units,
+            5,
+            f"units {lease.units} would bind {units} of {offer.offer.units} in slot {slot}",
+        )
     record = LeaseRecord(entry.id, entry.author, lease, placement)
     placement.lease = record
     placement.advance("lease")
@@ -220,97 +234,23 @@ def process_revocation(state: State, entry: Entry, revocation: Revocation) -> No
     2. The placement is neither settled nor revoked before.
     """
     placement = _referred_placement(state, entry, revocation.award, revocation.shard, 1)
-    require(placement.job.owner == entry.author, 1, "only the job's owner revokes")
+    require_author(entry, placement.job.owner, 1, "the job's owner")
     over = placement.status in (PlacementStatus.SETTLED, PlacementStatus.REVOKED)
-    require(not over, 2, f"the placement is {placement.status.value}")
+    require(not over, 2, f"shard {revocation.shard} is {placement.status.value}, it must not be over")
     placement.revocation_reason = revocation.reason
     placement.lost_energy_j = revocation.energy_j
     placement.lost_carbon_ug = revocation.carbon_ug
     placement.advance("revocation")
-
-
-def process_receipt(state: State, entry: Entry, receipt: Receipt) -> None:
-    """1. The lease is referred to, is the author's own, and has no final receipt yet.
-    2. Its rounds continue those of the last receipt.
-    3. Every slot lies within the lease.
-    4. Every row's carbon follows from its numbers.
-    5. An attestation is the author's own, referred to, at an assurance that the network accepts, of the same
-       intensities, overlapping the slot, and its surplus not yet claimed.
-    6. Without an attestation there is no surplus, and the grid counts as dirty as in the bid's dirtiest slot.
-    """
-    lease = _referred(state.leases, entry, receipt.lease, 1, "lease")
-    require(lease.provider == entry.author, 1, "the lease is another provider's")
-    if lease.receipts:
-        last = lease.receipts[-1].receipt
-        require(not last.final, 1, "the lease has its final receipt already")
-        expected = last.first_round + len(last.deltas)
-        require(receipt.first_round == expected, 2, f"first_round {receipt.first_round}, expected {expected}")
-    claims: dict[bytes, int] = {}
-    for row in receipt.energy:
-        end_slot = lease.lease.first_slot + lease.lease.slots
-        require(
-            lease.lease.first_slot <= row.slot < end_slot,
-            3,
-            f"slot {row.slot} is outside the lease's {lease.lease.first_slot} to {end_slot}",
-        )
-        require(row.surplus_j <= row.energy_j, 4, f"surplus_j {row.surplus_j} exceeds energy_j {row.energy_j}")
-        carbon = carbon_ug(row.energy_j, row.surplus_j, row.own_g_per_kwh, row.grid_g_per_kwh, row.embodied_ug)
-        require(row.carbon_ug == carbon, 4, f"carbon_ug {row.carbon_ug} in slot {row.slot}, it follows {carbon}")
-        if row.attestation is None:
-            floor = max(lease.placement.bid.bid.grid_g_per_kwh, default=0)
-            require(row.surplus_j == 0, 6, f"slot {row.slot} claims surplus without an attestation")
-            require(row.grid_g_per_kwh >= floor, 6, f"grid_g_per_kwh {row.grid_g_per_kwh} is below the bid's {floor}")
-        else:
-            _check_claim(state, entry, row, row.attestation, claims)
-    for attestation_id, claimed_j in claims.items():
-        state.attestations[attestation_id].remaining_j -= claimed_j
-    record = ReceiptRecord(entry.id, lease, receipt)
-    state.receipts[entry.id] = record
-    lease.receipts.append(record)
-    if receipt.final:
-        lease.released_at_slot = slot_of(entry.time_ms, state.slot_ms)
-        lease.placement.advance("final receipt")
-
-
-def _check_claim(state: State, entry: Entry, row: SlotEnergy, attestation_id: bytes, claims: dict[bytes, int]) -> None:
-    """Check 5 of a receipt; adds to `claims` what the row takes from the attestation."""
-    a = _referred(state.attestations, entry, attestation_id, 5, "attestation")
-    require(a.author == entry.author, 5, "the attestation is another peer's")
-    overlaps = slot_of(a.start_ms, state.slot_ms) <= row.slot <= slot_of(a.end_ms - 1, state.slot_ms)
-    require(overlaps, 5, f"the attestation does not cover slot {row.slot}")
-    same = (row.own_g_per_kwh, row.grid_g_per_kwh) == (a.own_g_per_kwh, a.grid_g_per_kwh)
-    require(same, 5, f"intensities of slot {row.slot} are not the attestation's")
-    # Its grid figure counts no more than its surplus: a provider could attest nothing at 0 g/kWh, and draw on that.
-    level, needed = a.assurance, state.surplus_assurance_min
-    require(level >= needed, 5, f"assurance A{level} is below A{needed}: the slot counts as unattested")
-    claims[attestation_id] = claims.get(attestation_id, 0) + row.surplus_j
-    claimed = claims[attestation_id]
-    require(claimed <= a.remaining_j, 5, f"claims {claimed} J of {a.remaining_j} J that are left")
-
-
-def process_settlement(state: State, entry: Entry, settlement: Settlement) -> None:
-    """1. The receipt is referred to, for a job of the author, and not settled yet.
-    2. The amount is the bid's price for the busy time, or nothing if it is refused.
-    """
-    record = _referred(state.receipts, entry, settlement.receipt, 1, "receipt")
-    placement = record.lease.placement
-    require(placement.job.owner == entry.author, 1, "only the job's owner settles")
-    require(record.settlement is None, 1, "the receipt is settled already")
-    due = amount_due(record) if settlement.accepted else 0
-    require(settlement.amount_microcredits == due, 2, f"amount {settlement.amount_microcredits}, due are {due}")
-    record.settlement = settlement
-    pair = (entry.author, record.lease.provider)
-    state.owed_microcredits[pair] = state.owed_microcredits.get(pair, 0) + due
-    if record.receipt.final:
-        placement.advance("final settlement")
+    placement.job.advance("revocation")
 
 
 def process_closure(state: State, entry: Entry, closure: Closure) -> None:
     """1. The job is referred to, is the author's own, and not closed before."""
-    job = _referred(state.jobs, entry, closure.job, 1, "job")
-    require(job.owner == entry.author, 1, "only the job's owner closes it")
-    require(job.closure is None, 1, "the job is closed already")
+    job = referred(state.jobs, entry, closure.job, 1, "job")
+    require_author(entry, job.owner, 1, "the job's owner")
+    require(job.closure is None, 1, f"job {shown(job.id)} is {job.status.value} already, at most one closure counts")
     job.closure = closure
+    job.advance(closure.outcome)
 
 
 def pool_allows(mode: Mode, job_tenant: str, provider_tenant: str) -> bool:
@@ -321,21 +261,19 @@ def pool_allows(mode: Mode, job_tenant: str, provider_tenant: str) -> bool:
     return mode in ("closed", "hybrid") and provider_tenant == job_tenant
 
 
-def amount_due(record: ReceiptRecord) -> int:
-    """Microcredits for a receipt: price per unit and hour, times units, times busy time, rounded up."""
-    price = record.lease.placement.bid.bid.price_microcredits_per_unit_hour
-    return ceil_div(price * record.lease.lease.units * record.receipt.busy_ms, MS_PER_HOUR)
-
-
-def _referred(records: dict[bytes, Record], entry: Entry, key: bytes, check: int, what: str) -> Record:
-    require(key in entry.refs, check, f"the {what} is not among refs")
-    require(key in records, check, f"the {what} {key.hex()[:8]} is void or of another kind")
-    return records[key]
+def _require_latest_offer(state: State, entry: Entry, offer: OfferRecord, check: int) -> None:
+    latest = state.offer_of.get(entry.author)
+    found = "none" if latest is None else shown(latest.id)
+    require(latest is offer, check, f"offer {shown(offer.id)} is not the author's latest, {found}")
 
 
 def _referred_placement(state: State, entry: Entry, award: bytes, shard: int, check: int) -> PlacementRecord:
-    require(award in entry.refs, check, "the award is not among refs")
-    require((award, shard) in state.placements, check, f"award {award.hex()[:8]} does not place shard {shard}")
+    require_ref(entry, award, check, "award")
+    require(
+        (award, shard) in state.placements,
+        check,
+        f"award {shown(award)} is void, of another kind, or does not place shard {shard}",
+    )
     return state.placements[award, shard]
 
 
@@ -347,7 +285,15 @@ PROCESS: dict[str, Callable[[State, Entry, Any], None]] = {
     "award": process_award,
     "lease": process_lease,
     "revocation": process_revocation,
-    "receipt": process_receipt,
-    "settlement": process_settlement,
     "closure": process_closure,
+    "receipt": receipts.process_receipt,
+    "settlement": receipts.process_settlement,
+    "certificate": certificates.process_certificate,
+    "split": certificates.process_split,
+    "transfer": certificates.process_transfer,
+    "cancellation": certificates.process_cancellation,
+    "allocation": certificates.process_allocation,
+    "credit_limit": credit.process_credit_limit,
+    "iou": credit.process_iou,
+    "discharge": credit.process_discharge,
 }

@@ -108,6 +108,18 @@ class Client:
     def cancel(self, job_id: str) -> dict[str, Any]:
         return self._ask("POST", f"/v1/jobs/{job_id}/cancel")
 
+    # --- credit -----------------------------------------------------------------------------------------------------
+
+    def credit(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/credit")
+
+    def paid(self, debtor: str, total_microcredits: int) -> dict[str, Any]:
+        """Say what a debtor has paid over all time, by peer id or key."""
+        request = {"debtor": debtor, "total_microcredits": total_microcredits}
+        return self._ask("POST", "/v1/credit/payments", json.dumps(request).encode())
+
+    # --- events -----------------------------------------------------------------------------------------------------
+
     def events(self, after: int | None = None) -> Iterator[dict[str, Any]]:
         """Events as they happen, {number, time_ms, kind, data}; first those that the node still holds. Ends never.
 

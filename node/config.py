@@ -17,14 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from ledger.settlement import DRIVERS
+from node.credit import Terms
 from node.energy.source import EnergyConfig
 from node.toml_file import load
 from protocol.adverts import first_fault
 from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
-from protocol.identity import KeyPair, peer_id
+from protocol.identity import KeyPair, peer_id, public_key
 from protocol.messages import Count, Name, Offer, Positive, Tenant
 
 DEVNET_KEY_PREFIX = "devnet:"
@@ -156,6 +158,22 @@ class LedgerConfig(_Section):
     store: Literal["sqlite", "postgres"] = "sqlite"
 
 
+class SettlementConfig(_Section):
+    """How the node settles. With `mutual-credit` it works for others up to what they may owe it, and signs IOUs for
+    what it owes. `limits_microcredits` names, by peer id, those who may owe more or less than the rest."""
+
+    driver: Literal["none", "mutual-credit"] = "none"
+    limit_microcredits: Count = 0
+    limits_microcredits: dict[str, Count] = {}
+
+    @field_validator("limits_microcredits")
+    @classmethod
+    def _named_by_peer_id(cls, limits: dict[str, int]) -> dict[str, int]:
+        for peer in limits:
+            public_key(peer)
+        return limits
+
+
 class Config(_Section):
     """`config.toml`."""
 
@@ -166,6 +184,7 @@ class Config(_Section):
     machine: MachineConfig = MachineConfig()
     market: MarketConfig = MarketConfig()
     ledger: LedgerConfig = LedgerConfig()
+    settlement: SettlementConfig = SettlementConfig()
 
     def offer(self) -> Offer | None:
         """What this node declares to the network; None if it only buys."""
@@ -180,6 +199,12 @@ class Config(_Section):
             capacity_w=self.energy.capacity_w,
             own_g_per_kwh=self.energy.own_g_per_kwh,
         )
+
+    def terms(self) -> Terms:
+        """How this node settles, and what others may owe it."""
+        settlement = self.settlement
+        limits = {public_key(peer): limit for peer, limit in settlement.limits_microcredits.items()}
+        return Terms(DRIVERS[settlement.driver], settlement.limit_microcredits, limits)
 
 
 def load_config(home: Home) -> Config:
@@ -305,6 +330,8 @@ def render(config: Config) -> str:
 
 def _toml_value(value: object) -> str:
     """Strings, numbers, booleans and arrays look in TOML as they do in JSON, but for one character."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_value(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

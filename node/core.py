@@ -16,7 +16,9 @@ from node.actions import (
     SetTimeout,
 )
 from node.checkpoints import Checkpoints
+from node.credit import Credit, Terms
 from node.events import (
+    DebtPaid,
     DialFailed,
     EntriesVerified,
     Event,
@@ -107,11 +109,13 @@ class Node:
         offer: Offer | None,
         bootstrap: tuple[str, ...],
         *,
+        terms: Terms = Terms(),  # noqa: B008, frozen
         kept: Kept = NOTHING_KEPT,
         may_sign: bool = True,
     ) -> None:
-        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `may_sign`: the key is
-        fresh, or the operator vouches for this ledger; else peers are asked first (`own_feed`)."""
+        """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `terms`: of settlement.
+        `may_sign`: the key is fresh, or the operator vouches for this ledger; else peers are asked first
+        (`own_feed`)."""
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
@@ -121,7 +125,8 @@ class Node:
         self.refolding = Refolding()
         self.checkpoints = kept.checkpoints or Checkpoints()
         self.finality = Finality(self.peers, self.checkpoints)
-        self.provider = Provider(offer, self.tickets)
+        self.credit = Credit(terms)
+        self.provider = Provider(offer, self.tickets, self.credit)
         self.requester = Requester(self.peers, self.tickets)
         self.addresses: tuple[str, ...] = ()
 
@@ -262,6 +267,10 @@ class Node:
                 self.provider.on_job(turn, placement.job.id)
             case "receipt":
                 self.requester.on_receipt(turn, state.receipts[entry.id])
+            case "settlement" if entry.author == self.identity.key:
+                self.credit.acknowledge(turn, state.receipts[bytes(entry.body["receipt"])].lease.provider)
+            case "credit_limit" | "discharge" if entry.body["debtor"] == self.identity.key:
+                self.credit.acknowledge(turn, entry.author)
             case "closure":
                 self.provider.on_withdrawn(turn, bytes(entry.body["job"]), None, "the job was closed")
             case _:
@@ -283,6 +292,7 @@ class Node:
         MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
         JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
         JobCancelled: lambda self, turn, event: self.requester.on_cancelled(turn, event.job),
+        DebtPaid: lambda self, turn, event: self.credit.on_paid(turn, event.debtor, event.total_microcredits),
         Matched: lambda self, turn, event: self.requester.on_matched(turn, event),
         ShardStarted: lambda self, turn, event: self.provider.on_shard_started(turn, event),
         RoundTrained: lambda self, turn, event: self.provider.on_round_trained(turn, event),
@@ -306,7 +316,7 @@ class Node:
         TimerKind.ROUND_DUE: lambda self, turn, timer: self.requester.on_round_due(turn, timer.key, timer.number),
         TimerKind.RECEIPTS_DUE: lambda self, turn, timer: self.requester.on_receipts_due(turn, timer.key),
         TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
-        TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester),
+        TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester, self.credit),
         TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
         TimerKind.CHECKPOINT: lambda self, turn, timer: self.finality.on_tick(turn),
     }
@@ -315,7 +325,17 @@ class Node:
 # Events that sell, buy or attest, and may end in a signature.
 MARKET_EVENTS = frozenset(
     {
-        *(MeterRead, MeterFailed, JobSubmitted, JobCancelled, Matched, ShardStarted, RoundTrained, ShardFailed),
+        *(
+            DebtPaid,
+            MeterRead,
+            MeterFailed,
+            JobSubmitted,
+            JobCancelled,
+            Matched,
+            ShardStarted,
+            RoundTrained,
+            ShardFailed,
+        ),
         *(ModelReady, OuterStepped, ModelFinished, LeadFailed),
     }
 )

@@ -162,6 +162,14 @@ class JobCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class DebtPaid:
+    """Our operator has been paid outside: so much by this debtor, over all time."""
+
+    debtor: bytes
+    total_microcredits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Matched:
     """`instance` is the recorded input of the matching, stored as a blob; `summary` compares with the baselines."""
 
@@ -245,6 +253,7 @@ Event = (
     | MeterFailed
     | JobSubmitted
     | JobCancelled
+    | DebtPaid
     | Matched
     | ShardStarted
     | RoundTrained

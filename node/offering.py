@@ -27,7 +27,7 @@ def advert(turn: Turn, offer: Offer, forecast: Forecast, addresses: tuple[str, .
         expires_at_ms=turn.now_ms + ADVERT_LIFETIME_MS,
         label=turn.identity.label,
         offer=offer,
-        free_units=_free_units(turn, offer, first),
+        free_units=_free_units(turn, offer, first, 1)[0],
         first_slot=first,
         surplus_s50_j=_left_over(turn, forecast, forecast.surplus_s50_j, first, count),
         surplus_s20_j=_left_over(turn, forecast, forecast.surplus_s20_j, first, count),
@@ -53,7 +53,7 @@ def bid(turn: Turn, record: JobRecord, offer: OfferRecord, forecast: Forecast | 
         offer=offer.id,
         price_microcredits_per_unit_hour=offer.offer.price_microcredits_per_unit_hour,
         first_slot=first,
-        free_units=tuple(_free_units(turn, offer.offer, slot) for slot in range(first, first + count)),
+        free_units=_free_units(turn, offer.offer, first, count),
         surplus_s50_j=_left_over(turn, forecast, forecast.surplus_s50_j, first, count),
         surplus_s20_j=_left_over(turn, forecast, forecast.surplus_s20_j, first, count),
         grid_g_per_kwh=_window(forecast, forecast.grid_g_per_kwh, first, count),
@@ -66,8 +66,9 @@ def horizon(forecast: Forecast) -> int:
     return forecast.first_slot + len(forecast.grid_g_per_kwh)
 
 
-def _free_units(turn: Turn, offer: Offer, slot: int) -> int:
-    return max(0, offer.units - turn.state.units_leased(turn.identity.key, slot))
+def _free_units(turn: Turn, offer: Offer, first: int, count: int) -> tuple[int, ...]:
+    leased = turn.state.units_leased_during(turn.identity.key, first, count)
+    return tuple(max(0, offer.units - units) for units in leased)
 
 
 def _window(forecast: Forecast, values: tuple[int, ...], first: int, count: int) -> tuple[int, ...]:

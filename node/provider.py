@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from ledger.energy import carbon_ug
 from ledger.ledger import Ledger
-from ledger.state import JobStatus, LeaseRecord, PlacementRecord, PlacementStatus
+from ledger.receipts import price_of
+from ledger.state import JobRecord, JobStatus, LeaseRecord, PlacementRecord, PlacementStatus
 from node import offering
 from node.actions import (
     Publish,
@@ -23,6 +24,7 @@ from node.actions import (
     StopShard,
     TrainRound,
 )
+from node.credit import Credit
 from node.energy.source import Forecast, Reading
 from node.events import (
     MeterFailed,
@@ -39,7 +41,7 @@ from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol import adverts
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint
-from protocol.messages import Attestation, Award, Lease, Offer
+from protocol.messages import Attestation, Award, Bid, Lease, Offer
 
 ADVERTISE_EVERY_MS = 10_000  # guess, not measured: the cost of gossip allows it for some hundred peers
 ADVERTISE_SOON_MS = 500  # newcomers who come together hear one advert
@@ -52,6 +54,7 @@ class Provider:
 
     offer: Offer | None
     tickets: TicketOffice
+    credit: Credit
     addresses: tuple[str, ...] = ()
     forecast: Forecast | None = None  # None until the energy source has answered
     advertises_soon: bool = False
@@ -127,11 +130,14 @@ class Provider:
         if self.offer is None or offer is None or record is None or record.status is not JobStatus.OPEN:
             return
         bid = offering.bid(turn, record, offer, self.forecast)
+        if not isinstance(bid, str):
+            bid = self._lend(turn, record, bid, record.job.slots) or bid
         if isinstance(bid, str):
             if self.declined.get(job_id) != bid:
                 self.declined[job_id] = bid
                 turn.notify("no bid", job=job_id.hex(), reason=bid)
             return
+        self.declined.pop(job_id, None)
         known = record.bids.get(turn.identity.key)
         if known is None or known.bid != bid:  # one that says nothing new stands as it is
             turn.record(bid, (job_id, offer.id, *bid.attestations), tell=(record.owner,))
@@ -146,7 +152,8 @@ class Provider:
                 continue
             offer = turn.state.offer_of[turn.identity.key]
             units = record.job.job.units_per_shard
-            if reason := self._cannot(turn, record, offer.offer.units, units):
+            reason = self._cannot(turn, record, offer.offer.units, units)
+            if reason := reason or self._lend(turn, record.job, record.bid.bid, placement.slots):
                 message = Failure(award=award_id, shard=placement.shard, reason=reason)
                 turn.do(Send(record.job.owner, message))
                 continue
@@ -172,10 +179,16 @@ class Provider:
             return f"slots {first_slot} to {end_slot} lie outside our bid"
         if end_slot <= turn.slot:
             return f"its slots ended before slot {turn.slot}, which is now"
-        leased = max(turn.state.units_leased(turn.identity.key, slot) for slot in range(first_slot, end_slot))
+        leased = max(turn.state.units_leased_during(turn.identity.key, first_slot, end_slot - first_slot))
         if leased + units > offered:
             return f"{offered - leased} of {units} units are free"
         return ""
+
+    def _lend(self, turn: Turn, job: JobRecord, bid: Bid, slots: int) -> str:
+        """Why the owner of a job may not come to owe us a shard of so many slots; "" if it may."""
+        duration_ms = slots * turn.identity.genesis.slot_ms
+        cost = price_of(bid.price_microcredits_per_unit_hour, job.job.units_per_shard, duration_ms)
+        return self.credit.lend(turn, job.owner, cost)
 
     def _begin_work(self, turn: Turn, lease: LeaseRecord) -> ShardId:
         shard = ShardId(lease.lease.award, lease.lease.shard)

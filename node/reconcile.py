@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ledger.state import PlacementRecord, PlacementStatus
 from node.actions import SetTimeout
+from node.credit import Credit
 from node.events import (
     Timer,
     TimerKind,
@@ -19,10 +20,10 @@ from node.turn import Turn
 RECONCILE_EVERY_MS = 5_000  # guess, not measured: the delay that a lost message may cost
 
 
-def reconcile(turn: Turn, provider: Provider, requester: Requester) -> None:
+def reconcile(turn: Turn, provider: Provider, requester: Requester, credit: Credit) -> None:
     """1. Bid on open jobs that lack our bid. 2. Countersign awards that lack our lease. 3. Stop what was withdrawn.
-    4. Settle receipts that lack our settlement. 5. Ask whether a deal that waits is
-    final. 6. Say again what our jobs' providers have not answered."""
+    4. Settle receipts that lack our settlement. 5. Ask whether a deal that waits is final. 6. Say again what our jobs'
+    providers have not answered. 7. Bring credit limits in line, and acknowledge what we settled."""
     me = turn.identity.key
     for job in list(turn.state.jobs.values()):
         if me not in job.bids:
@@ -42,6 +43,7 @@ def reconcile(turn: Turn, provider: Provider, requester: Requester) -> None:
             provider.on_withdrawn(turn, placement.job.id, shard, placement.revocation_reason)
     provider.ask_for_finality(turn)
     requester.remind(turn)
+    credit.reconcile(turn)
     turn.do(SetTimeout(Timer(TimerKind.RECONCILE), RECONCILE_EVERY_MS))
 
 

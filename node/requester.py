@@ -275,9 +275,7 @@ class Requester:
         if run is not None and member is None:
             member = run.former.get(shard)
         deltas = None if member is None else member.deltas.values()
-        turn.record(
-            settlement(record, deltas, turn.identity.genesis.slot_ms), (record.id,), tell=(record.lease.provider,)
-        )
+        turn.record(settlement(record, deltas), (record.id,), tell=(record.lease.provider,))
         if run is not None:
             self._close_if_settled(turn, run)
 

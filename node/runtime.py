@@ -104,8 +104,15 @@ class Runtime:
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
         kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
         is_fresh = home.fresh_path.exists() and self.keypair.public not in ledger.heads
-        may_sign = is_fresh or self.trusts_ledger
-        self.node = Node(identity, ledger, self.config.offer(), bootstrap, kept=kept, may_sign=may_sign)
+        self.node = Node(
+            identity,
+            ledger,
+            self.config.offer(),
+            bootstrap,
+            terms=self.config.terms(),
+            kept=kept,
+            may_sign=is_fresh or self.trusts_ledger,
+        )
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()

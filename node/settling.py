@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
+from ledger.receipts import amount_due
 from ledger.state import ReceiptRecord, State
-from ledger.transitions import amount_due
 from node.run import Run
 from protocol.messages import Closure, Settlement
 
@@ -14,12 +14,12 @@ Outcome = Literal["done", "cancelled", "failed"]
 REASON_MAX = 1024
 
 
-def settlement(record: ReceiptRecord, deltas: Collection[bytes] | None, slot_ms: int) -> Settlement:
+def settlement(record: ReceiptRecord, deltas: Collection[bytes] | None) -> Settlement:
     """The judgement of a receipt by the deltas that reached us.
 
     `deltas` None: we no longer know them, since we were restarted. Then the doubt is our fault and not the provider's.
     """
-    reason = _refusal(record, deltas, slot_ms)
+    reason = _refusal(record, deltas)
     return Settlement(
         receipt=record.id,
         accepted=not reason,
@@ -28,14 +28,8 @@ def settlement(record: ReceiptRecord, deltas: Collection[bytes] | None, slot_ms:
     )
 
 
-def _refusal(record: ReceiptRecord, deltas: Collection[bytes] | None, slot_ms: int) -> str:
-    """1. No more time is charged under a lease than it lasts.
-    2. Every delta reached us, but for the last one: it may have been on its way when the end came.
-    """
-    leased_ms = record.lease.lease.slots * slot_ms
-    busy_ms = sum(r.receipt.busy_ms for r in record.lease.receipts)
-    if busy_ms > leased_ms:
-        return f"busy for {busy_ms} ms under a lease of {leased_ms} ms"
+def _refusal(record: ReceiptRecord, deltas: Collection[bytes] | None) -> str:
+    """Every delta must have reached us, but for the last one: it may have been on its way when the end came."""
     unknown = 0 if deltas is None else sum(delta not in deltas for delta in record.receipt.deltas[:-1])
     if unknown:
         return f"{unknown} of {len(record.receipt.deltas)} deltas never arrived"

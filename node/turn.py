@@ -20,12 +20,13 @@ from node.actions import (
     Publish,
     Send,
 )
+from protocol.bodies import BODIES
 from protocol.direct import Entries
 from protocol.envelope import Entry, Head
 from protocol.genesis import Genesis
 from protocol.gossip import Topics, encode_announcement
 from protocol.identity import KeyPair
-from protocol.messages import BODIES, Body
+from protocol.messages import Body
 
 KINDS = {model: kind for kind, model in BODIES.items()}
 

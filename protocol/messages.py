@@ -1,10 +1,10 @@
-"""Every body that is signed into the ledger, and the parts they share.
+"""The bodies of offers, energy and jobs, and the parts that all bodies share.
 
 A body is a strict pydantic model: unknown fields, lax types and values out of bounds are refused where they enter.
 Numbers are integers with their unit in the name, because others recompute them: joules, micrograms, watts, grams of
 CO2e per kWh, microcredits, milliseconds of network time. Bytes are raw on the wire and hexadecimal in JSON.
 
-Which entry may follow which is not decided here but in `ledger/transitions.py`.
+Which entry may follow which is not decided here but in `ledger/transitions.py`. `protocol.bodies` lists all kinds.
 """
 
 from __future__ import annotations
@@ -320,17 +320,3 @@ class Closure(Body):
     checkpoint: Blob | None
     loss_first_millinats: Count
     loss_last_millinats: Count
-
-
-BODIES: dict[str, type[Body]] = {
-    "offer": Offer,
-    "attestation": Attestation,
-    "job": Job,
-    "bid": Bid,
-    "award": Award,
-    "lease": Lease,
-    "revocation": Revocation,
-    "receipt": Receipt,
-    "settlement": Settlement,
-    "closure": Closure,
-}

@@ -12,13 +12,13 @@ from ledger.archive import frames
 from ledger.audit import violations
 from ledger.energy import carbon_ug
 from ledger.ledger import Ledger
+from ledger.receipts import amount_due
 from ledger.state import LeaseRecord, State
-from ledger.transitions import amount_due
+from protocol.bodies import BODIES
 from protocol.envelope import NO_PREV, Entry, seal
 from protocol.genesis import Clock, Genesis
 from protocol.identity import KeyPair
 from protocol.messages import (
-    BODIES,
     Attestation,
     Award,
     Bid,
@@ -37,6 +37,8 @@ from protocol.messages import (
     SlotEnergy,
     TrainingSpec,
 )
+
+from .claims import Claims
 
 SLOT_MS = 60_000
 FIRST_SLOT = 100
@@ -192,7 +194,7 @@ def slot_energy(**changes: Any) -> SlotEnergy:
     return SlotEnergy(**{"carbon_ug": carbon_ug(*numbers)} | fields)
 
 
-class History:
+class History(Claims):
     """One ledger and the keys of its authors. Every method signs one entry, whatever the rules think of it, and returns
     it; by default it is the honest one. `broken` is what the audit found, over all steps."""
 
@@ -342,7 +344,8 @@ def next_round(lease: LeaseRecord) -> int:
 
 
 def whole_history() -> History:
-    """A job from the offers to its closure: an owner, two providers, one of them replaced by a third."""
+    """A job from the offers to its closure: an owner, two providers, one of them replaced by a third. Then the surplus
+    that it left over is sold, used up and matched, and the debts are acknowledged and paid."""
     history = History()
     owner, *providers = (keypair(n) for n in range(4))
     for provider in providers:
@@ -355,10 +358,19 @@ def whole_history() -> History:
     again = history.award(job, history.placement(bids[2], shard=1))
     leases[1] = history.lease(again, 1)
     history.now_ms += SLOT_MS
-    for lease in leases:
-        attested = history.attestation(history.keys[lease.author])
-        history.settlement(history.receipt(lease, final=False))
+    attestations = [history.attestation(history.keys[lease.author]) for lease in leases]
+    parts = []
+    for lease, attested in zip(leases, attestations, strict=True):
+        parts.append(history.receipt(lease, final=False))
         row = slot_energy(surplus_j=6000, attestation=attested.id)
-        history.settlement(history.receipt(lease, row, deltas=(digest("delta 2"),)))
+        last = history.receipt(lease, row, deltas=(digest("delta 2"),))
+        settled = [history.settlement(receipt) for receipt in (parts[-1], last)]
+        limit = history.credit_limit(history.keys[lease.author], owner)
+        iou = history.iou(limit, *settled)
+        history.discharge(iou, iou.body["total"])
     history.closure(job)
+    issued = history.certificate(attestations[1])
+    halves = history.split(issued, 2000, 4000)
+    sold = history.transfer(halves, history.keys[leases[0].author])
+    history.allocation(history.cancellation(sold, history.keys[leases[0].author]), parts[0])
     return history

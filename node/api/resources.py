@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from node.documents import Strict
-from protocol.messages import Carrier, Count, Method, Mode, Offer
+from protocol.messages import Carrier, Count, Method, Mode, Offer, Positive
 
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 PeerId = Annotated[str, Field(pattern=r"^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$")]
@@ -65,6 +65,7 @@ class OthersJobs(Strict):
     seen: int
     bids: int
     placed: int
+    declined: tuple[str, ...]  # why open jobs got no bid of ours, each reason once
 
 
 class ThisNode(Strict):
@@ -90,6 +91,29 @@ class ThisNode(Strict):
     power: Power
     shards: tuple[ActiveShard, ...]
     jobs: OthersJobs
+
+
+class AccountOf(Strict):
+    """How a debtor stands with a creditor. `acknowledged` is the debtor's IOU, `paid` what the creditor says was paid
+    of it, both over all time; `waiting` was settled and waits for an IOU."""
+
+    debtor: Peer
+    creditor: Peer
+    limit_microcredits: int
+    acknowledged_microcredits: int
+    paid_microcredits: int
+    waiting_microcredits: int
+
+
+class AccountList(Strict):
+    accounts: tuple[AccountOf, ...]
+
+
+class Payment(Strict):
+    """What a debtor has paid outside the ledger, over all time: said twice, it counts once."""
+
+    debtor: Annotated[str, Field(max_length=64)]  # peer id or key
+    total_microcredits: Positive
 
 
 class KnownPeer(Strict):

@@ -12,10 +12,12 @@ from pydantic import Field
 
 from ledger.state import JobRecord
 from node.actions import Persist
-from node.api import job_views, ledger_views, streams, views
+from node.api import credit_views, job_views, ledger_views, streams, views
 from node.api.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, Route, document
 from node.api.problems import Conflict, NotFound, NotReady
 from node.api.resources import (
+    AccountList,
+    AccountOf,
     BlobOf,
     DryRun,
     EntryOf,
@@ -25,6 +27,7 @@ from node.api.resources import (
     JobDetail,
     JobList,
     OfferList,
+    Payment,
     PeerList,
     Readiness,
     ThisNode,
@@ -32,6 +35,7 @@ from node.api.resources import (
 )
 from node.documents import Fault, Strict, invalid
 from node.events import (
+    DebtPaid,
     JobCancelled,
     JobSubmitted,
 )
@@ -170,7 +174,7 @@ class EntriesQuery(Strict):
 
 
 async def entries(runtime: Runtime, request: web.Request, asked: EntriesQuery) -> EntryPage:
-    author = None if asked.author is None else _author(asked.author)
+    author = None if asked.author is None else _key(asked.author, "the query", "author")
 
     def wanted(entry: Entry) -> bool:
         return author in (None, entry.author) and asked.kind in (None, entry.kind)
@@ -206,14 +210,42 @@ async def verify_ledger(runtime: Runtime, request: web.Request, _: None) -> Veri
     return await runtime.compute(verifier.finish)
 
 
-def _author(text: str) -> bytes:
+def _key(text: str, what: str, field: str) -> bytes:
+    """The key that a request names, in either spelling. Raises Invalid."""
     try:
-        key = bytes.fromhex(text) if len(text) == 64 else public_key(text)
+        return bytes.fromhex(text) if len(text) == 64 else public_key(text)
     except ValueError:
-        raise invalid(
-            "the query", [Fault("author", f"expected 64 hexadecimal digits or a peer id, not {text!r}")]
-        ) from None
-    return key
+        fault = Fault(field, f"expected 64 hexadecimal digits or a peer id, not {text!r}")
+        raise invalid(what, [fault]) from None
+
+
+# --- credit -------------------------------------------------------------------------------------------------------
+
+
+async def credit(runtime: Runtime, request: web.Request, _: None) -> AccountList:
+    return credit_views.accounts(runtime.node)
+
+
+async def record_payment(runtime: Runtime, request: web.Request, paid: Payment) -> AccountOf:
+    """Sign what a debtor has paid over all time. It can neither be more than it has acknowledged, nor fall."""
+    node, total = runtime.node, paid.total_microcredits
+    debtor = _key(paid.debtor, "the request", "debtor")
+    own = credit_views.account(node, debtor)
+    if own is None:
+        raise NotFound(
+            "HEL-CREDIT-001",
+            f"{views.peer(node, debtor).label} has acknowledged no debt to this node",
+            "List who has with: heliotrope credit list",
+        )
+    low, high = own.paid_microcredits, own.acknowledged_microcredits
+    if not low <= total <= high:
+        raise Conflict(
+            "HEL-CREDIT-002",
+            f"total_microcredits {total} is not within {low}, as you said last, and {high}, as acknowledged",
+            "Give the sum of all payments, not the last one alone.",
+        )
+    await runtime.submit(DebtPaid(debtor, total))
+    return credit_views.account(node, debtor) or own
 
 
 # --- the table ----------------------------------------------------------------------------------------------------
@@ -239,6 +271,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/jobs/plan", plan_job, "What the matching would choose now", DryRun, takes=JobRequest),
     Route("GET", "/v1/jobs/{id}", job, "A job: placements, rounds, energy and carbon, receipts", JobDetail),
     Route("POST", "/v1/jobs/{id}/cancel", cancel_job, "Cancel an own job", JobDetail),
+    Route("GET", "/v1/credit", credit, "What this node is owed and owes", AccountList),
+    Route("POST", "/v1/credit/payments", record_payment, "Say what was paid", AccountOf, takes=Payment, status=201),
     Route("PUT", "/v1/blobs/{sha256}", streams.put_blob, "Upload a text", BlobOf, takes=BINARY_TYPE),
     Route("GET", "/v1/blobs/{sha256}", streams.get_blob, "Download a blob", BINARY_TYPE),
     Route("GET", "/v1/ledger/entries", entries, "Entries in order of acceptance", EntryPage, query=EntriesQuery),

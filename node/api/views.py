@@ -182,6 +182,7 @@ def _others_jobs(node: Node) -> OthersJobs:
         seen=len(others),
         bids=sum(key in record.bids for record in others),
         placed=sum(any(p.placement.provider == key for p in record.placements) for record in others),
+        declined=tuple(sorted(set(node.provider.declined.values()))),
     )
 
 

@@ -74,6 +74,8 @@ def status(node: Mapping[str, Any], faults: str) -> None:
         what = "WITNESS" if node["witness"] and node["offer"] is None else "IDLE"
         met = f"{jobs['seen']} jobs seen, {jobs['bids']} bid for, {jobs['placed']} won"
         say(f"{what}: {met if jobs['seen'] else 'no job of others was seen yet'}")
+    for reason in jobs["declined"]:
+        say(f"NO BID: {reason}")
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
     grid = "" if power["grid_g_per_kwh"] is None else f", grid {power['grid_g_per_kwh']} g/kWh"
     attested = "nothing attested yet" if power["method"] is None else f"{power['method']}, A{power['assurance']}"

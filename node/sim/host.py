@@ -18,6 +18,7 @@ from node import actions as ac
 from node import events as ev
 from node.checkpoints import restore
 from node.core import Kept, Node
+from node.credit import Terms
 from node.devnet.sites import Site
 from node.energy.source import Source, reading_start_ms
 from node.finality import cosign
@@ -73,6 +74,7 @@ class Host:
         self.blobs: set[bytes] = set()
         self.bootstrap: tuple[str, ...] = ()
         # what a test may turn
+        self.terms = Terms()  # of its next life
         self.round_ms = 2_000  # how long a round of training lasts here
         self.is_meter_broken = False
         self.is_training_stuck = False  # workers hang: nothing they are asked is answered
@@ -113,7 +115,7 @@ class Host:
         self._trees = Trees(self.store.ids)
         kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
         may_sign = self.trusts_ledger or not self._signed
-        self.node = Node(identity, ledger, self.offer, self.bootstrap, kept=kept, may_sign=may_sign)
+        self.node = Node(identity, ledger, self.offer, self.bootstrap, terms=self.terms, kept=kept, may_sign=may_sign)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)
         newest = ledger.state.attestations_of.get(self.key)
         self._read_until_ms = newest[-1].end_ms if newest else 0

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ledger.store.sqlite import SqliteStore
 from node.core import Node
+from node.credit import Terms
 from node.devnet.sites import Site
 from node.energy.source import source_from_config
 from node.events import (
@@ -53,9 +54,10 @@ class World:
         faults: Faults = CALM,
         tenants: Mapping[str, str] | None = None,
         buyers: Sequence[str] = (),
+        terms: Terms = Terms(),  # noqa: B008, frozen
     ) -> None:
-        """`tenants`: whose private pool a site belongs to; `buyers`: sites that sell nothing. Every node starts at once
-        and knows the first one's address."""
+        """`tenants`: whose private pool a site belongs to; `buyers`: sites that sell nothing; `terms`: how all settle.
+        Every node starts at once and knows the first one's address."""
         self.genesis = genesis
         self.topics = Topics.of(genesis.network_id())
         self.chance = chance
@@ -76,6 +78,7 @@ class World:
             host = Host(self, site, keypair, address, offer, store, source_from_config(site.energy))
             self.hosts[site.name] = self._host_of[host.key] = self._host_at[address] = host
         for host in self.hosts.values():
+            host.terms = terms
             host.bootstrap = (next(iter(self._host_at)),)
             host.start()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ledger.ledger import Ledger
-from ledger.state import JobRecord, LeaseRecord, PlacementRecord
+from ledger.state import Account, JobRecord, LeaseRecord, PlacementRecord
 
 
 def facts(ledger: Ledger) -> dict[str, Any]:
@@ -30,8 +30,24 @@ def facts(ledger: Ledger) -> dict[str, Any]:
         "placements": {key: _placement(r) for key, r in state.placements.items()},
         "leases": {key: _lease(r) for key, r in state.leases.items()},
         "leases_of": {key: [r.id for r in records] for key, records in state.leases_of.items()},
-        "receipts": {key: (r.lease.id, r.receipt, r.settlement) for key, r in state.receipts.items()},
+        "receipts": {key: (r.lease.id, r.receipt, r.settlement, r.iou) for key, r in state.receipts.items()},
         "owed": state.owed_microcredits,
+        "lots": {
+            key: (r.entry, r.index, r.holder, r.energy_j, r.attestation.id, r.parent, r.status)
+            for key, r in state.lots.items()
+        },
+        "cancellations": {
+            key: (r.id, r.lot.entry, r.lot.index, r.beneficiary, r.allocated_j)
+            for key, r in state.cancellations.items()
+        },
+        "allocations": {
+            key: (r.id, r.cancellation.id, r.receipt.id, r.row, r.energy_j) for key, r in state.allocations.items()
+        },
+        "allocated_j": state.allocated_j,
+        "accounts": {key: _account(r) for key, r in state.accounts.items()},
+        "credit_limits": state.credit_limits,
+        "ious": state.ious,
+        "discharges": state.discharges,
     }
 
 
@@ -51,3 +67,7 @@ def _placement(r: PlacementRecord) -> Any:
 
 def _lease(r: LeaseRecord) -> Any:
     return r.provider, r.lease, r.placement.award, [receipt.id for receipt in r.receipts], r.released_at_slot
+
+
+def _account(r: Account) -> Any:
+    return r.limit, r.iou, r.discharge, [(settlement, receipt.id) for settlement, receipt in r.pending.items()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocol.envelope import Entry
-from tests.builders import SLOT_MS, History, keypair
+from tests.builders import SLOT_MS, History, keypair, slot_energy
 
 # Told of every verdict that a test asserts: the entry, and the check that it breaks, None where it counts. The vectors
 # are made so.
@@ -82,6 +82,41 @@ def attested(**attestation: Any) -> Attested:
 def delivered() -> Delivered:
     s = leased()
     return Delivered(s.history, s.offer, s.job, s.bid, s.award, s.lease, s.history.receipt(s.lease))
+
+
+@dataclass(slots=True)
+class Issued(Attested):
+    """Half of the attested surplus is certified, to the provider itself; its receipt claims the other half, and draws
+    six kilojoules more from the grid."""
+
+    receipt: Entry
+    certificate: Entry
+
+
+@dataclass(slots=True)
+class Settled(Delivered):
+    """The owner has accepted the receipt, and the provider lets it owe twice as much."""
+
+    settlement: Entry
+    limit: Entry
+
+
+DUE_MICROCREDITS = 6667  # 200,000 per unit and hour, two units, one minute, rounded up
+
+
+def issued() -> Issued:
+    s = attested()
+    rows = (slot_energy(surplus_j=6000, attestation=s.attestation.id), slot_energy())
+    receipt = s.history.receipt(s.lease, *rows, final=False)
+    certificate = s.history.certificate(s.attestation)
+    return Issued(s.history, s.offer, s.job, s.bid, s.award, s.lease, s.attestation, receipt, certificate)
+
+
+def settled() -> Settled:
+    s = delivered()
+    limit = s.history.credit_limit(PROVIDER, OWNER, 2 * DUE_MICROCREDITS)
+    settlement = s.history.settlement(s.receipt)
+    return Settled(s.history, s.offer, s.job, s.bid, s.award, s.lease, s.receipt, settlement, limit)
 
 
 def assert_void(history: History, entry: Entry, check: int, complaint: str = "") -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from ledger.audit import violations
 from ledger.feed import Fork, ForkProof
 from ledger.ledger import Ledger, replay
+from protocol.bodies import BODIES
 from protocol.envelope import Entry, parse
 from protocol.errors import Ignore
 from protocol.identity import KeyPair
-from protocol.messages import BODIES
 from tests.builders import NOW_MS, History, entry, genesis, keypair
 
 from .facts import facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 from dataclasses import fields
 
@@ -64,6 +65,14 @@ def test_every_step_of_an_honest_history_counts_and_leaves_a_sound_state(seed: i
 @settings(max_examples=50)
 def test_whatever_anybody_signs_leaves_a_sound_state(seed: int) -> None:
     assert any_history(random.Random(seed), STEPS).broken == []
+
+
+@given(seed=seeds)
+@settings(max_examples=50)
+def test_every_refusal_names_its_check_and_the_values(seed: int) -> None:
+    """A number, a quoted word, or the first digits of a key: something that the reader can look up."""
+    for reason in any_history(random.Random(seed), STEPS).state.voids.values():
+        assert re.fullmatch(r"check \d: .*(\d|'|[0-9a-f]{8}).*", reason), reason
 
 
 @given(seed=seeds)

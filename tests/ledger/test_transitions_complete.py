@@ -7,11 +7,23 @@ import re
 import pytest
 
 from ledger.transitions import PROCESS
-from protocol.messages import BODIES
+from protocol.bodies import BODIES
 
-from . import test_transitions_delivering, test_transitions_offering, test_transitions_placing
+from . import (
+    test_certificates,
+    test_credit,
+    test_transitions_delivering,
+    test_transitions_offering,
+    test_transitions_placing,
+)
 
-MODULES = (test_transitions_offering, test_transitions_placing, test_transitions_delivering)
+MODULES = (
+    test_transitions_offering,
+    test_transitions_placing,
+    test_transitions_delivering,
+    test_certificates,
+    test_credit,
+)
 TESTS = [name for module in MODULES for name in dir(module)]
 
 

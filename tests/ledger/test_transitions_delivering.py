@@ -7,10 +7,22 @@ from typing import Any
 import pytest
 
 from ledger.state import JobStatus, PlacementStatus
-from protocol.messages import BODIES
+from protocol.bodies import BODIES
 from tests.builders import FIRST_SLOT, SLOT_MS, digest, slot_energy
 
-from .scenes import OTHER, OWNER, PROVIDER, Attested, assert_valid, assert_void, attested, bidding, delivered, leased
+from .scenes import (
+    DUE_MICROCREDITS,
+    OTHER,
+    OWNER,
+    PROVIDER,
+    Attested,
+    assert_valid,
+    assert_void,
+    attested,
+    bidding,
+    delivered,
+    leased,
+)
 
 # --- receipt ----------------------------------------------------------------------------------------------------------
 
@@ -18,12 +30,12 @@ from .scenes import OTHER, OWNER, PROVIDER, Attested, assert_valid, assert_void,
 def test_void_receipt_check_1_lease_is_not_referred_to() -> None:
     s = delivered()
     body = BODIES["receipt"].model_validate(s.receipt.body)
-    assert_void(s.history, s.history.append(PROVIDER, body), 1, "the lease is not among refs")
+    assert_void(s.history, s.history.append(PROVIDER, body), 1, "is not among the entry's")
 
 
 def test_void_receipt_check_1_lease_is_anothers() -> None:
     s = leased()
-    assert_void(s.history, s.history.receipt(s.lease, author=OTHER), 1, "the lease is another provider's")
+    assert_void(s.history, s.history.receipt(s.lease, author=OTHER), 1, "is not the lease's provider")
 
 
 def test_void_receipt_check_1_after_the_final_one() -> None:
@@ -57,7 +69,7 @@ def test_valid_receipt_check_2_the_first_begins_where_a_lost_shard_was_left() ->
 def test_void_receipt_check_3_slot_outside_the_lease(slot: int) -> None:
     s = leased()
     void = s.history.receipt(s.lease, slot_energy(slot=slot))
-    assert_void(s.history, void, 3, f"slot {slot} is outside the lease's 100 to 103")
+    assert_void(s.history, void, 3, f"slot {slot} is outside the lease's 100 to 102")
 
 
 def test_valid_receipt_check_3_first_and_last_slot_of_the_lease() -> None:
@@ -71,7 +83,7 @@ def test_void_receipt_check_4_carbon_does_not_follow(off_by: int) -> None:
     s = leased()
     true_ug = slot_energy().carbon_ug
     void = s.history.receipt(s.lease, slot_energy(carbon_ug=true_ug + off_by))
-    assert_void(s.history, void, 4, f"carbon_ug {true_ug + off_by} in slot 100, it follows {true_ug}")
+    assert_void(s.history, void, 4, f"carbon_ug {true_ug + off_by} in slot 100 is not the {true_ug} that follow")
 
 
 def test_void_receipt_check_4_more_surplus_than_energy() -> None:
@@ -82,7 +94,7 @@ def test_void_receipt_check_4_more_surplus_than_energy() -> None:
 
 def test_valid_receipt_check_4_carbon_follows() -> None:
     s = leased()
-    assert_valid(s.history, s.history.receipt(s.lease, slot_energy(energy_j=1, embodied_ug=7)))
+    assert_valid(s.history, s.history.receipt(s.lease, slot_energy(energy_j=1, embodied_ug=7), busy_ms=0))
 
 
 def claim(s: Attested, **changes: Any) -> Any:
@@ -93,7 +105,7 @@ def test_void_receipt_check_5_attestation_is_not_referred_to() -> None:
     s = attested()
     good = s.history.receipt(s.lease, claim(s), final=False)
     body = BODIES["receipt"].model_validate({**good.body, "first_round": 2})
-    assert_void(s.history, s.history.append(PROVIDER, body, s.lease.id), 5, "the attestation is not among refs")
+    assert_void(s.history, s.history.append(PROVIDER, body, s.lease.id), 5, "is not among the entry's")
 
 
 def test_void_receipt_check_5_attestation_is_void() -> None:
@@ -105,20 +117,25 @@ def test_void_receipt_check_5_attestation_is_another_peers() -> None:
     s = attested()
     foreign = s.history.attestation(OTHER)
     void = s.history.receipt(s.lease, claim(s, attestation=foreign.id))
-    assert_void(s.history, void, 5, "another peer's")
+    assert_void(s.history, void, 5, "is not the attestation's author")
 
 
 @pytest.mark.parametrize("slot", [FIRST_SLOT + 1, FIRST_SLOT + 2])
 def test_void_receipt_check_5_attestation_does_not_cover_the_slot(slot: int) -> None:
     s = attested()
-    assert_void(s.history, s.history.receipt(s.lease, claim(s, slot=slot)), 5, f"does not cover slot {slot}")
+    assert_void(
+        s.history,
+        s.history.receipt(s.lease, claim(s, slot=slot)),
+        5,
+        f"slot {slot} is outside the attestation's 100 to 100",
+    )
 
 
 @pytest.mark.parametrize("change", [{"own_g_per_kwh": 35}, {"grid_g_per_kwh": 359}])
 def test_void_receipt_check_5_intensities_are_not_the_attestations(change: dict[str, int]) -> None:
     s = attested()
     void = s.history.receipt(s.lease, claim(s, **change))
-    assert_void(s.history, void, 5, "intensities of slot 100 are not the attestation's")
+    assert_void(s.history, void, 5, "in slot 100 are not the attestation's (36, 360)")
 
 
 def test_void_receipt_check_5_assurance_below_what_the_network_accepts() -> None:
@@ -135,13 +152,15 @@ def test_void_receipt_check_5_claims_more_than_is_left_by_an_earlier_receipt() -
     s = attested()
     s.history.receipt(s.lease, claim(s), final=False)
     void = s.history.receipt(s.lease, claim(s, energy_j=6001, surplus_j=6001))
-    assert_void(s.history, void, 5, "claims 6001 J of 6000 J that are left")
+    assert_void(s.history, void, 5, "surplus_j 6001 in all exceeds the 6000 J that are left")
 
 
 def test_void_receipt_check_5_claims_more_than_is_left_within_one_receipt() -> None:
     s = attested()
     rows = (claim(s), claim(s), claim(s, energy_j=1, surplus_j=1))
-    assert_void(s.history, s.history.receipt(s.lease, *rows), 5, "claims 12001 J of 12000 J that are left")
+    assert_void(
+        s.history, s.history.receipt(s.lease, *rows), 5, "surplus_j 12001 in all exceeds the 12000 J that are left"
+    )
 
 
 def test_a_void_receipt_claims_nothing() -> None:
@@ -165,7 +184,7 @@ def test_valid_receipt_check_5_attestation_touches_the_slot() -> None:
 def test_void_receipt_check_6_surplus_without_an_attestation() -> None:
     s = leased()
     void = s.history.receipt(s.lease, slot_energy(surplus_j=1))
-    assert_void(s.history, void, 6, "slot 100 claims surplus without an attestation")
+    assert_void(s.history, void, 6, "surplus_j 1 in slot 100 exceeds 0 without an attestation")
 
 
 def test_void_receipt_check_6_grid_cleaner_than_the_bids_dirtiest_slot() -> None:
@@ -178,6 +197,27 @@ def test_void_receipt_check_6_grid_cleaner_than_the_bids_dirtiest_slot() -> None
 def test_valid_receipt_check_6_grid_as_dirty_as_the_bid_said_or_dirtier(grid_g_per_kwh: int) -> None:
     s = leased()
     assert_valid(s.history, s.history.receipt(s.lease, slot_energy(grid_g_per_kwh=grid_g_per_kwh)))
+
+
+@pytest.mark.parametrize("earlier_ms", [0, SLOT_MS])
+def test_void_receipt_check_7_more_time_than_the_lease_binds(earlier_ms: int) -> None:
+    s = leased()
+    s.history.receipt(s.lease, busy_ms=earlier_ms, final=False)
+    row = slot_energy(energy_j=50_000)
+    void = s.history.receipt(s.lease, row, busy_ms=3 * SLOT_MS - earlier_ms + 1)
+    assert_void(s.history, void, 7, "busy_ms 180001 in all exceeds the 180000 ms that the lease binds")
+
+
+def test_void_receipt_check_7_less_energy_than_idle_units_draw() -> None:
+    s = leased()
+    void = s.history.receipt(s.lease, slot_energy(energy_j=1199), slot_energy(energy_j=1200))
+    assert_void(s.history, void, 7, "energy_j 2399 in all is below 2400: idle units in 60000 ms")
+
+
+def test_valid_receipt_check_7_all_of_the_leased_time_at_idle_power() -> None:
+    s = leased()
+    row = slot_energy(energy_j=3 * 2400)
+    assert_valid(s.history, s.history.receipt(s.lease, row, busy_ms=3 * SLOT_MS))
 
 
 def test_a_final_receipt_delivers_and_frees_the_capacity_from_its_slot_on() -> None:
@@ -197,13 +237,13 @@ def test_void_settlement_check_1_receipt_is_not_referred_to() -> None:
     s = delivered()
     fields = {"receipt": s.receipt.id, "accepted": False, "amount_microcredits": 0, "reason": ""}
     void = s.history.append(OWNER, BODIES["settlement"].model_validate(fields))
-    assert_void(s.history, void, 1, "the receipt is not among refs")
+    assert_void(s.history, void, 1, "is not among the entry's")
 
 
 @pytest.mark.parametrize("author", [PROVIDER, OTHER])
 def test_void_settlement_check_1_by_another_than_the_owner(author: Any) -> None:
     s = delivered()
-    assert_void(s.history, s.history.settlement(s.receipt, author=author), 1, "only the job's owner settles")
+    assert_void(s.history, s.history.settlement(s.receipt, author=author), 1, "is not the job's owner")
 
 
 @pytest.mark.parametrize("accepted", [True, False])
@@ -213,14 +253,11 @@ def test_void_settlement_check_1_settled_already(accepted: bool) -> None:
     assert_void(s.history, s.history.settlement(s.receipt), 1, "settled already")
 
 
-DUE_MICROCREDITS = 6667  # 200,000 per unit and hour, two units, one minute, rounded up
-
-
 @pytest.mark.parametrize("amount", [0, DUE_MICROCREDITS - 1, DUE_MICROCREDITS + 1])
 def test_void_settlement_check_2_amount_is_not_the_bids_price(amount: int) -> None:
     s = delivered()
     void = s.history.settlement(s.receipt, amount_microcredits=amount)
-    assert_void(s.history, void, 2, f"amount {amount}, due are {DUE_MICROCREDITS}")
+    assert_void(s.history, void, 2, f"amount_microcredits {amount}, due are {DUE_MICROCREDITS}")
 
 
 def test_void_settlement_check_2_refused_work_is_paid() -> None:
@@ -265,18 +302,18 @@ def test_void_closure_check_1_job_is_not_referred_to() -> None:
         {"job": s.job.id, "outcome": "done", "reason": "", "rounds": 0, "checkpoint": None}
         | {"loss_first_millinats": 0, "loss_last_millinats": 0}
     )
-    assert_void(s.history, s.history.append(OWNER, body), 1, "the job is not among refs")
+    assert_void(s.history, s.history.append(OWNER, body), 1, "is not among the entry's")
 
 
 def test_void_closure_check_1_of_anothers_job() -> None:
     s = bidding()
-    assert_void(s.history, s.history.closure(s.job, author=PROVIDER), 1, "only the job's owner closes it")
+    assert_void(s.history, s.history.closure(s.job, author=PROVIDER), 1, "is not the job's owner")
 
 
 def test_void_closure_check_1_closed_already() -> None:
     s = bidding()
     s.history.closure(s.job)
-    assert_void(s.history, s.history.closure(s.job, outcome="failed"), 1, "the job is closed already")
+    assert_void(s.history, s.history.closure(s.job, outcome="failed"), 1, "is done already, at most one closure counts")
     assert s.history.state.jobs[s.job.id].status is JobStatus.DONE
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from ledger.state import JobStatus, PlacementStatus
 from ledger.transitions import pool_allows
-from protocol.messages import BODIES, Mode
+from protocol.bodies import BODIES
+from protocol.messages import Mode
 from tests.builders import FIRST_SLOT, SLOT_MS
 
 from .scenes import (
@@ -32,24 +33,26 @@ from .scenes import (
 def test_void_award_check_1_job_is_not_referred_to() -> None:
     s = awarded()
     body = BODIES["award"].model_validate(s.award.body)
-    assert_void(s.history, s.history.append(OWNER, body, s.bid.id), 1, "the job is not among refs")
+    assert_void(s.history, s.history.append(OWNER, body, s.bid.id), 1, "is not among the entry's")
 
 
 def test_void_award_check_1_of_anothers_job() -> None:
     s = bidding()
     stolen = s.history.award(s.job, s.history.placement(s.bid), author=PROVIDER)
-    assert_void(s.history, stolen, 1, "only the job's owner awards")
+    assert_void(s.history, stolen, 1, "is not the job's owner")
 
 
 def test_void_award_check_1_job_is_closed() -> None:
     s = bidding()
     s.history.closure(s.job)
-    assert_void(s.history, s.history.award(s.job, s.history.placement(s.bid)), 1, "the job is closed")
+    assert_void(s.history, s.history.award(s.job, s.history.placement(s.bid)), 1, "is done, it must be open or running")
 
 
 def test_void_award_check_2_shard_does_not_exist() -> None:
     s = bidding(shards=2)
-    assert_void(s.history, s.history.award(s.job, s.history.placement(s.bid, shard=2)), 2, "shard 2 of 2")
+    assert_void(
+        s.history, s.history.award(s.job, s.history.placement(s.bid, shard=2)), 2, "shard 2 is none of the job's 0 to 1"
+    )
 
 
 def test_void_award_check_2_shard_placed_twice_in_one_award() -> None:
@@ -73,7 +76,7 @@ def test_void_award_check_3_bid_is_not_referred_to() -> None:
     s = awarded()
     body = BODIES["award"].model_validate(s.award.body)
     s.history.revocation(s.award)
-    assert_void(s.history, s.history.append(OWNER, body, s.job.id), 3, "the bid is not among refs")
+    assert_void(s.history, s.history.append(OWNER, body, s.job.id), 3, "is not among the entry's")
 
 
 def test_void_award_check_3_bid_is_void() -> None:
@@ -85,19 +88,29 @@ def test_void_award_check_3_bid_is_void() -> None:
 def test_void_award_check_3_bid_is_for_another_job() -> None:
     s = bidding()
     other_job = s.history.job(OWNER)
-    assert_void(s.history, s.history.award(other_job, s.history.placement(s.bid)), 3, "the bid is for another job")
+    assert_void(
+        s.history,
+        s.history.award(other_job, s.history.placement(s.bid)),
+        3,
+        f"is for job {s.job.id.hex()[:8]}, not {other_job.id.hex()[:8]}",
+    )
 
 
 def test_void_award_check_3_bid_is_another_providers() -> None:
     s = bidding()
     placement = s.history.placement(s.bid, provider=OTHER.public)
-    assert_void(s.history, s.history.award(s.job, placement), 3, "the bid is another provider's")
+    assert_void(s.history, s.history.award(s.job, placement), 3, "is not the bid's")
 
 
 def test_void_award_check_4_price_above_the_cap() -> None:
     s = bidding(price_max_microcredits_per_unit_hour=199_999)
     placement = s.history.placement(s.bid)
-    assert_void(s.history, s.history.award(s.job, placement), 4, "price 200000 exceeds the cap 199999")
+    assert_void(
+        s.history,
+        s.history.award(s.job, placement),
+        4,
+        "price_microcredits_per_unit_hour 200000 exceeds the job's cap 199999",
+    )
 
 
 def test_valid_award_check_4_price_at_the_cap() -> None:
@@ -109,7 +122,7 @@ def test_valid_award_check_4_price_at_the_cap() -> None:
 def test_void_award_check_5_slots_leave_the_jobs_window(first_slot: int, slots: int) -> None:
     s = bidding()
     award = s.history.award(s.job, s.history.placement(s.bid, first_slot=first_slot, slots=slots))
-    assert_void(s.history, award, 5, f"slots ({first_slot}, {first_slot + slots}) leave the job's window (100, 110)")
+    assert_void(s.history, award, 5, f"slot) ({first_slot}, {first_slot + slots}) leave the job's window (100, 110)")
 
 
 @pytest.mark.parametrize(("first_slot", "slots"), [(FIRST_SLOT, 3), (FIRST_SLOT + 7, 3), (FIRST_SLOT, 10)])
@@ -188,7 +201,7 @@ def test_a_job_runs_once_every_shard_is_placed() -> None:
 def test_void_lease_check_1_award_is_not_referred_to() -> None:
     s = leased()
     body = BODIES["lease"].model_validate(s.lease.body)
-    assert_void(s.history, s.history.append(PROVIDER, body, s.offer.id), 1, "the award is not among refs")
+    assert_void(s.history, s.history.append(PROVIDER, body, s.offer.id), 1, "is not among the entry's")
 
 
 def test_void_lease_check_1_award_does_not_place_this_shard() -> None:
@@ -201,7 +214,7 @@ def test_void_lease_check_1_award_does_not_place_this_shard() -> None:
 def test_void_lease_check_1_shard_is_placed_on_another_provider() -> None:
     s = awarded()
     s.history.offer(OTHER)
-    assert_void(s.history, s.history.lease(s.award, author=OTHER), 1, "placed on another provider")
+    assert_void(s.history, s.history.lease(s.award, author=OTHER), 1, "is not the placement's provider")
 
 
 def test_void_lease_check_2_placement_has_its_lease_already() -> None:
@@ -224,7 +237,7 @@ def test_void_lease_check_4_offer_is_not_the_latest() -> None:
 def test_void_lease_check_4_offer_is_not_referred_to() -> None:
     s = awarded()
     body = BODIES["lease"].model_validate({**leased().lease.body, "award": s.award.id, "offer": s.offer.id})
-    assert_void(s.history, s.history.append(PROVIDER, body, s.award.id), 4, "the offer is not among refs")
+    assert_void(s.history, s.history.append(PROVIDER, body, s.award.id), 4, "is not among the entry's")
 
 
 def test_valid_lease_check_1_to_4_as_awarded_under_the_latest_offer() -> None:
@@ -243,12 +256,12 @@ def two_shards(units: int, second_first_slot: int = FIRST_SLOT) -> Leased:
 
 def test_void_lease_check_5_oversells_a_slot() -> None:
     s = two_shards(3)
-    assert_void(s.history, s.history.lease(s.award, 1), 5, "slot 100 would bind 4 of 3 units")
+    assert_void(s.history, s.history.lease(s.award, 1), 5, "units 2 would bind 4 of 3 in slot 100")
 
 
 def test_void_lease_check_5_oversells_the_last_slot_only() -> None:
     s = two_shards(3, FIRST_SLOT + 2)
-    assert_void(s.history, s.history.lease(s.award, 1), 5, "slot 102 would bind 4 of 3 units")
+    assert_void(s.history, s.history.lease(s.award, 1), 5, "units 2 would bind 4 of 3 in slot 102")
 
 
 def test_valid_lease_check_5_fills_a_slot_or_follows_in_the_next() -> None:
@@ -266,7 +279,7 @@ def test_valid_lease_check_5_capacity_is_free_again_after_the_final_receipt() ->
 def test_void_lease_check_5_a_smaller_offer_does_not_unbind_what_is_leased() -> None:
     s = two_shards(4)
     s.history.offer(PROVIDER, units=3)
-    assert_void(s.history, s.history.lease(s.award, 1), 5, "slot 100 would bind 4 of 3 units")
+    assert_void(s.history, s.history.lease(s.award, 1), 5, "units 2 would bind 4 of 3 in slot 100")
 
 
 def test_a_lease_of_a_revoked_placement_binds_capacity_and_revives_nothing() -> None:
@@ -285,12 +298,12 @@ def test_void_revocation_check_1_award_is_not_referred_to() -> None:
     body = BODIES["revocation"].model_validate(
         {"award": s.award.id, "shard": 0, "reason": "", "energy_j": 0, "carbon_ug": 0}
     )
-    assert_void(s.history, s.history.append(OWNER, body), 1, "the award is not among refs")
+    assert_void(s.history, s.history.append(OWNER, body), 1, "is not among the entry's")
 
 
 def test_void_revocation_check_1_award_is_not_the_authors() -> None:
     s = awarded()
-    assert_void(s.history, s.history.revocation(s.award, author=PROVIDER), 1, "only the job's owner revokes")
+    assert_void(s.history, s.history.revocation(s.award, author=PROVIDER), 1, "is not the job's owner")
 
 
 def test_void_revocation_check_1_shard_is_not_placed() -> None:
@@ -301,13 +314,13 @@ def test_void_revocation_check_1_shard_is_not_placed() -> None:
 def test_void_revocation_check_2_revoked_before() -> None:
     s = awarded()
     s.history.revocation(s.award)
-    assert_void(s.history, s.history.revocation(s.award), 2, "the placement is revoked")
+    assert_void(s.history, s.history.revocation(s.award), 2, "shard 0 is revoked, it must not be over")
 
 
 def test_void_revocation_check_2_settled_before() -> None:
     s = delivered()
     s.history.settlement(s.receipt)
-    assert_void(s.history, s.history.revocation(s.award), 2, "the placement is settled")
+    assert_void(s.history, s.history.revocation(s.award), 2, "shard 0 is settled, it must not be over")
 
 
 @pytest.mark.parametrize("scene", [awarded, leased, delivered])

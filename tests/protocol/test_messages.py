@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from protocol import units
+from protocol.bodies import BODIES
 from protocol.codec import VALUE_MAX_BYTES, decode, encode
 from protocol.genesis import Clock, Genesis
 from protocol.messages import (
     ARRAY_MAX,
-    BODIES,
     INTEGER_MAX,
     RECEIPT_ROUNDS_MAX,
     RECEIPT_SLOTS_MAX,

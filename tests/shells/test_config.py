@@ -13,6 +13,7 @@ from node.config import (
     Home,
     LedgerConfig,
     LinkConfig,
+    SettlementConfig,
     create_home,
     load_config,
     load_dsn,
@@ -24,7 +25,8 @@ from node.config import (
 )
 from node.energy.source import EnergyConfig
 from protocol.errors import LocalError, Refused
-from tests.builders import digest, genesis
+from protocol.identity import peer_id
+from tests.builders import digest, genesis, keypair
 
 SITE = EnergyConfig(
     device_id="meter",
@@ -36,6 +38,7 @@ SITE = EnergyConfig(
     own_g_per_kwh=24,
 )
 CONFIG = Config(label="bergen", energy=SITE)
+FRIEND = keypair(9).public
 
 
 @pytest.fixture
@@ -53,11 +56,31 @@ def home(tmp_path: Path) -> Home:
         CONFIG.model_copy(
             update={"link": LinkConfig(data_host="node.example", bootstrap=("/ip4/192.0.2.1/tcp/1/p2p/a", "/dns/b"))}
         ),
+        CONFIG.model_copy(
+            update={
+                "settlement": SettlementConfig(
+                    driver="mutual-credit", limit_microcredits=5, limits_microcredits={peer_id(FRIEND): 7}
+                )
+            }
+        ),
     ],
 )
 def test_what_is_rendered_is_read_back(home: Home, config: Config) -> None:
     home.config_path.write_text(render(config), encoding="utf-8")
     assert load_config(home) == config
+
+
+def test_who_has_a_limit_of_its_own_may_owe_that_and_everybody_else_the_common_one() -> None:
+    settlement = SettlementConfig(limit_microcredits=5, limits_microcredits={peer_id(FRIEND): 7})
+    terms = CONFIG.model_copy(update={"settlement": settlement}).terms()
+    assert (terms.limit_of(FRIEND), terms.limit_of(keypair(8).public)) == (7, 5)
+
+
+def test_a_limit_for_somebody_who_is_no_peer_is_refused(home: Home) -> None:
+    text = '\n[settlement]\nlimits_microcredits = { "nobody" = 7 }\n'
+    home.config_path.write_text(render(CONFIG).split("\n[settlement]")[0] + text, encoding="utf-8")
+    with pytest.raises(LocalError, match="'nobody' is no Ed25519 peer id"):
+        load_config(home)
 
 
 def test_a_new_home_and_its_secrets_are_its_owners_alone(home: Home) -> None:

@@ -1,0 +1,40 @@
+"""Which body belongs to which kind of entry."""
+
+from __future__ import annotations
+
+from protocol.certificates import Allocation, Cancellation, Certificate, Split, Transfer
+from protocol.credit import CreditLimit, Discharge, Iou
+from protocol.messages import (
+    Attestation,
+    Award,
+    Bid,
+    Body,
+    Closure,
+    Job,
+    Lease,
+    Offer,
+    Receipt,
+    Revocation,
+    Settlement,
+)
+
+BODIES: dict[str, type[Body]] = {
+    "offer": Offer,
+    "attestation": Attestation,
+    "job": Job,
+    "bid": Bid,
+    "award": Award,
+    "lease": Lease,
+    "revocation": Revocation,
+    "receipt": Receipt,
+    "settlement": Settlement,
+    "closure": Closure,
+    "certificate": Certificate,
+    "split": Split,
+    "transfer": Transfer,
+    "cancellation": Cancellation,
+    "allocation": Allocation,
+    "credit_limit": CreditLimit,
+    "iou": Iou,
+    "discharge": Discharge,
+}
