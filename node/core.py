@@ -23,6 +23,7 @@ from node.events import (
     JobSubmitted,
     LeadFailed,
     Matched,
+    MatchingsWanted,
     MessageReceived,
     MeterFailed,
     MeterRead,
@@ -45,6 +46,7 @@ from node.exchange import Exchange
 from node.peers import Peers
 from node.provider import Provider
 from node.reconcile import RECONCILE_EVERY_MS, reconcile
+from node.records import Records
 from node.refold import Refolding
 from node.requester import Requester
 from node.tickets import TicketOffice
@@ -55,10 +57,12 @@ from protocol.direct import (
     Failure,
     Finish,
     Heads,
+    Matching,
     Ready,
     RoundDelta,
     RoundStart,
     Want,
+    WantMatching,
     decode_direct,
 )
 from protocol.envelope import Entry
@@ -77,6 +81,7 @@ class Node:
         self.tickets = TicketOffice()
         self.peers = Peers(identity.key, identity.label, bootstrap)
         self.exchange = Exchange(self.peers)
+        self.records = Records()
         self.refolding = Refolding()
         self.provider = Provider(offer, self.tickets)
         self.requester = Requester(self.peers, self.tickets)
@@ -130,6 +135,10 @@ class Node:
                 self.exchange.on_want(turn, event.peer, message)
             case Entries():
                 self.exchange.on_entries(turn, event.peer, message)
+            case WantMatching():
+                self.records.on_want(turn, event.peer, message)
+            case Matching():
+                self.records.on_matching(turn, event.peer, message)
             case Assignment():
                 self.provider.on_assignment(turn, event.peer, message)
             case RoundStart():
@@ -191,6 +200,7 @@ class Node:
         MeterRead: lambda self, turn, event: self.provider.on_meter(turn, event),
         MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
         JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
+        MatchingsWanted: lambda self, turn, event: self.records.on_wanted(turn, event.job),
         JobCancelled: lambda self, turn, event: self.requester.on_cancelled(turn, event.job),
         Matched: lambda self, turn, event: self.requester.on_matched(turn, event),
         ShardStarted: lambda self, turn, event: self.provider.on_shard_started(turn, event),

@@ -140,6 +140,13 @@ class JobCancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchingsWanted:
+    """Somebody audits this job: ask its owner for the records that its awards name."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Matched:
     """`instance` is the recorded input of the matching, stored as a blob; `summary` compares with the baselines."""
 
@@ -221,6 +228,7 @@ Event = (
     | MeterFailed
     | JobSubmitted
     | JobCancelled
+    | MatchingsWanted
     | Matched
     | ShardStarted
     | RoundTrained

@@ -15,7 +15,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias, TypeVar
 
@@ -45,6 +45,7 @@ from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import Meter
 from node.question import answer
+from node.records import keep_record, read_record
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
@@ -54,6 +55,7 @@ from protocol.direct import encode_direct
 from protocol.errors import Ignore, LocalError, Reject
 from protocol.gossip import Topics, judge
 from protocol.identity import peer_id
+from protocol.messages import Body
 
 QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
@@ -317,7 +319,9 @@ class Runtime:
             case ac.Send(peer, message):
                 self._send(peer, encode_direct(message))
             case ac.SendEntries(peer, ranges):
-                self._serving.start(self._send_entries(peer, ranges))
+                self._serving.start(self._send_all(peer, read_entries(self.store, ranges)))
+            case ac.SendMatching(peer):
+                self._serving.start(self._send_all(peer, read_record(action, self.blobs.read)))
             case ac.Dial(address):
                 self._sending.start(self._dial(address))
             case ac.Verify():
@@ -334,6 +338,8 @@ class Runtime:
                 return self._match(action)
             case ac.Refold():
                 return self._refold()
+            case ac.KeepMatching():
+                return self.compute(keep_record, action, self.blobs.keep)
             case _:
                 return self._trainer.carry_out(action)
 
@@ -359,9 +365,8 @@ class Runtime:
         except LocalError as error:
             return ev.Refolded(None, str(error))
 
-    async def _send_entries(self, peer: bytes, ranges: Sequence[tuple[bytes, int]]) -> None:
+    async def _send_all(self, peer: bytes, messages: Iterator[Body]) -> None:
         """One message after the other: who reads slowly is served slowly, and costs no memory."""
-        messages = read_entries(self.store, ranges)
         while (message := await self.compute(next, messages, None)) is not None:
             await self._link.send(peer, encode_direct(message))
 

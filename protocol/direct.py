@@ -19,6 +19,7 @@ from protocol.messages import ARRAY_MAX, Blob, Body, Count, Digest, Key, Shard, 
 
 DIRECT_MAX_BYTES = 4 * 1024 * 1024
 HEADS_MAX = 1024
+MATCHING_MAX_BYTES = DIRECT_MAX_BYTES - 1024
 
 
 class Heads(Body):
@@ -39,6 +40,20 @@ class Entries(Body):
 
     entries: Annotated[tuple[bytes, ...], Field(max_length=ARRAY_MAX)]
     more: bool
+
+
+class WantMatching(Body):
+    """Send me what the matching behind this award of yours was made from; the answer is `Matching`."""
+
+    job: Digest
+    award: Digest
+
+
+class Matching(Body):
+    """A recorded matching, whose hash the award names. One too large for a message is not sent."""
+
+    award: Digest
+    record: Annotated[bytes, Field(max_length=MATCHING_MAX_BYTES)]
 
 
 class Ticket(Body):
@@ -113,6 +128,8 @@ DIRECT: dict[str, type[Body]] = {
     "heads": Heads,
     "want": Want,
     "entries": Entries,
+    "want_matching": WantMatching,
+    "matching": Matching,
     "assignment": Assignment,
     "ready": Ready,
     "round_start": RoundStart,

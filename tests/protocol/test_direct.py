@@ -13,16 +13,19 @@ from protocol.direct import (
     DIRECT,
     DIRECT_MAX_BYTES,
     HEADS_MAX,
+    MATCHING_MAX_BYTES,
     Assignment,
     Entries,
     Failure,
     Finish,
     Heads,
+    Matching,
     Ready,
     RoundDelta,
     RoundStart,
     Ticket,
     Want,
+    WantMatching,
     decode_direct,
     encode_direct,
 )
@@ -47,6 +50,8 @@ MESSAGES: tuple[Body, ...] = (
     Heads(heads=((digest("author"), 7, digest("id")),), complete=True),
     Want(ranges=((digest("author"), 0),)),
     Entries(entries=(entry().raw, b""), more=False),
+    WantMatching(job=digest("job"), award=AWARD),
+    Matching(award=AWARD, record=b"record"),
     Assignment(award=AWARD, shard=0, data=(TICKET,)),
     Ready(award=AWARD, shard=255),
     RoundStart(award=AWARD, shard=0, round=3, parameters=TICKET),
@@ -68,6 +73,13 @@ def test_a_message_reads_as_it_was_made(message: Body) -> None:
 def test_the_longest_list_of_heads_fits() -> None:
     heads = Heads(heads=((digest("author"), INTEGER_MAX, digest("id")),) * HEADS_MAX, complete=False)
     assert decode_direct(encode_direct(heads)) == heads
+
+
+def test_the_largest_record_of_a_matching_fits() -> None:
+    largest = Matching(award=AWARD, record=bytes(MATCHING_MAX_BYTES))
+    assert decode_direct(encode_direct(largest)) == largest
+    with pytest.raises(Reject, match=r"^matching: record"):
+        decode_direct(encode(("matching", {"award": AWARD, "record": bytes(MATCHING_MAX_BYTES + 1)})))
 
 
 @pytest.mark.parametrize("value", [None, (), ("ready",), ("ready", {}, {}), (1, {}), (b"ready", {}), {}], ids=repr)
@@ -92,6 +104,8 @@ def test_reject_an_unknown_type_quoting_little_of_it() -> None:
         ("want", {"ranges": ((b"short", 0),)}),
         ("entries", {"entries": ("text",)}),
         ("entries", {"entries": (b"",) * (ARRAY_MAX + 1)}),
+        ("want_matching", {"job": b"short"}),
+        ("matching", {"record": "text"}),
         ("assignment", {"data": ()}),
         ("assignment", {"data": (TICKET.model_dump() | {"url": "http://127.0.0.1"},)}),
         ("assignment", {"data": (TICKET.model_dump() | {"url": "https://127.0.0.1/path"},)}),
