@@ -80,8 +80,8 @@ class FollowedLog(EventLog):
 
 
 class Host:
-    """The node of key 0. `sells`: what it offers, None if it only buys. `raws`: its ledger so far, then on the disk.
-    `trains`: whether its workers answer."""
+    """The node of the tests' n-th key. `sells`: what it offers, None if it only buys. `raws`: its ledger so far, then
+    on the disk. `trains`: whether its workers answer."""
 
     def __init__(
         self,
@@ -92,9 +92,10 @@ class Host:
         network: Genesis | None = None,
         bootstrap: tuple[str, ...] = (),
         trains: bool = False,
+        key: int = 0,
     ) -> None:
         self.genesis = network or genesis(surplus_assurance_min=0)
-        self.keypair = keypair(0)
+        self.keypair = keypair(key)
         network_id = self.genesis.network_id()
         self.store = SqliteStore(directory / "ledger.db" if raws else ":memory:", network_id)
         self.store.append([parse(raw) for raw in raws], durable=True)
