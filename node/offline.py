@@ -69,13 +69,12 @@ class Offline:
         self, after: int = 0, *, author: str | None = None, kind: str | None = None, job: str | None = None
     ) -> Iterator[dict[str, Any]]:
         """Raises LocalError as the API does."""
-        state = self.ledger.state
-        wanted = ledger_views.filtered(state, author, kind, job)
+        wanted = ledger_views.filtered(self.ledger.state, author, kind, job)
         more = True
         while more:
             found = ledger_views.search(self.store, after, PAGE_ENTRIES, wanted)
             for position, entry in found.entries:
-                yield ledger_views.entry_of(state, names, entry, position).model_dump(mode="json")
+                yield ledger_views.entry_of(self.ledger, names, entry, position).model_dump(mode="json")
             after, more = found.next_after, found.more
 
     def jobs(self) -> dict[str, Any]:

@@ -49,9 +49,9 @@ def _names(runtime: Runtime) -> ledger_views.Names:
 
 
 async def entries(runtime: Runtime, request: web.Request, asked: EntriesQuery) -> EntryPage:
-    state = runtime.node.ledger.state
+    ledger = runtime.node.ledger
     try:
-        wanted = ledger_views.filtered(state, asked.author, asked.kind, asked.job)
+        wanted = ledger_views.filtered(ledger.state, asked.author, asked.kind, asked.job)
     except NotFound:
         raise
     except LocalError as error:
@@ -59,7 +59,7 @@ async def entries(runtime: Runtime, request: web.Request, asked: EntriesQuery) -
     found = await runtime.compute(ledger_views.search, runtime.store, asked.after, asked.limit, wanted)
     names = _names(runtime)
     return EntryPage(
-        entries=tuple(ledger_views.entry_of(state, names, entry, position) for position, entry in found.entries),
+        entries=tuple(ledger_views.entry_of(ledger, names, entry, position) for position, entry in found.entries),
         next_after=found.next_after,
         more=found.more,
     )
@@ -70,7 +70,7 @@ async def entry(runtime: Runtime, request: web.Request, _: None) -> EntryOf:
     if raw is None:
         cause = f"no entry {request.match_info['id']} is in this ledger"
         raise NotFound("HEL-LEDGER-010", cause, "It may not have arrived yet.")
-    return ledger_views.entry_of(runtime.node.ledger.state, _names(runtime), parse(raw), None)
+    return ledger_views.entry_of(runtime.node.ledger, _names(runtime), parse(raw), None)
 
 
 async def prove(runtime: Runtime, request: web.Request, _: None) -> web.Response:

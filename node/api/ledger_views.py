@@ -92,7 +92,7 @@ def _chain_of(record: JobRecord) -> set[bytes]:
     return {record.id, *record.awards, *(lease.id for lease in leases), *receipts}
 
 
-def entry_of(state: State, names: Names, entry: Entry, position: int | None) -> EntryOf:
+def entry_of(ledger: Ledger, names: Names, entry: Entry, position: int | None) -> EntryOf:
     return EntryOf(
         position=position,
         id=entry.id.hex(),
@@ -103,7 +103,7 @@ def entry_of(state: State, names: Names, entry: Entry, position: int | None) -> 
         time_ms=entry.time_ms,
         refs=tuple(ref.hex() for ref in entry.refs),
         body=plain(entry.body),
-        void=state.voids.get(entry.id),
+        void=ledger.state.voids.get(entry.id),
         raw=entry.raw.hex(),
     )
 
