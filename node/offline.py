@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ledger.archive import MATCHING_MAX_BYTES, Kind, Part, failed, forks, frames, lines
-from ledger.archive.check import Check, Verified, split, verify
+from ledger.archive import MATCHING_MAX_BYTES, Kind, Part, failed
+from ledger.archive.check import Check, Verified, verify
 from ledger.archive.seal import Tally
 from ledger.archive.write import parts_of_store
-from ledger.checkpoint import is_final, open_note
-from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from ledger.snapshot import load, save
 from ledger.store import Store, open_store
@@ -26,14 +24,13 @@ from node.api import ledger_views
 from node.api.audit_views import audit_of
 from node.api.ledger_views import PAGE_ENTRIES, find_job
 from node.api.resources import Peer
+from node.archives import Keeper, OnBytes, open_file, reread, unseen, write_file
 from node.auditing import audit
 from node.config import Home, load_genesis, load_keypair
-from node.importing import BATCH, Import
+from node.importing import Import
 from node.matching.instance import INSTANCE_MAX_BYTES
 from node.matching.instance import read as read_instance
 from node.training.blobs import BlobStore
-from protocol.codec import decode
-from protocol.envelope import Entry, parse
 from protocol.errors import LocalError, Reject, VerificationFailed
 from protocol.genesis import Genesis
 from protocol.identity import KeyPair, peer_id, short
@@ -41,13 +38,6 @@ from protocol.messages import Blob
 
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
 COUNTED = ("added", "own", "known", "left_out", "aside", "checkpoints", "matchings")  # by an import
-EXPORT_PIECES = {"bin": frames.write, "jsonl": lines.write}
-
-OnBytes = Callable[[int], None]  # how far a file has been read or written, in bytes
-
-
-def unseen(_: int) -> None:
-    """For whoever need not see how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +99,7 @@ class Offline:
 
     def export(self, path: Path, form: str, now_ms: int, on_bytes: OnBytes = unseen) -> None:
         """Write an archive, sealed by the home's key. The file is there whole, or not at all."""
-        _write(path, EXPORT_PIECES[form](self._parts(now_ms)), on_bytes)
+        write_file(path, self._parts(now_ms), form, on_bytes)
 
     def take(self, path: Path, now_ms: int, dry: bool, on_bytes: OnBytes = unseen) -> dict[str, Any]:
         """Take an archive in: verified whole, then what continues what is here. Returns how many entries were added,
@@ -125,7 +115,8 @@ class Offline:
             work = Import(self.ledger, self.store, own, now_ms, dry)
             try:
                 again = Tally()
-                for part in _reread(file):
+                for part in reread(file):
+                    on_bytes(part.offset)
                     if part.kind is not Kind.SEAL:
                         again.add(part)
                     work.take(part)
@@ -134,7 +125,7 @@ class Offline:
                 kept = -1
                 while work.counts["aside"] > kept:
                     kept = work.counts["aside"]
-                    work.take_aside(_reread(file))
+                    work.take_aside(reread(file))
             except Reject as refusal:
                 raise failed(0, f"the file was changed while it was read: {refusal}") from None
             if again.content() != content:
@@ -198,7 +189,7 @@ def open_archive(path: Path, on_bytes: OnBytes = unseen) -> Iterator[Offline]:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="heliotrope-")))
         file = undo.enter_context(open_file(path))
         blobs = BlobStore(folder / "blobs", BLOB_MAX_BYTES)
-        keeper = _Keeper(folder / "ledger.db", blobs, on_bytes)
+        keeper = Keeper(folder / "ledger.db", blobs, on_bytes)
         undo.callback(keeper.close)
         verified = verify(file, keeper.take)
         keeper.flush()
@@ -206,51 +197,9 @@ def open_archive(path: Path, on_bytes: OnBytes = unseen) -> Iterator[Offline]:
             yield Offline(verified.ledger.genesis, keeper.store, blobs, verified.ledger, None)
 
 
-def rewrite(path: Path, form: str) -> None:
-    """Turn an archive into this form; the seal holds for all. Raises VerificationFailed for what is no archive."""
-    with open_file(path) as file:
-        _write(path, EXPORT_PIECES[form](split(file)), unseen)
-
-
-def _write(path: Path, pieces: Iterator[bytes], on_bytes: OnBytes) -> None:
-    draft = path.with_name(path.name + ".part")
-    try:
-        with draft.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-                on_bytes(file.tell())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def verify_file(path: Path, on_bytes: OnBytes = unseen) -> Verified:
-    """Check an archive and keep nothing of it. Raises as `open_archive`."""
-    with open_file(path) as file:
-        return verify(file, lambda part, _: on_bytes(part.offset))
-
-
-@contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
-    """Raises LocalError if it cannot be read."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        cause = f"{path} cannot be read: {error.strerror}"
-        remedy = "Name an exported ledger: heliotrope ledger export FILE"
-        raise LocalError("HEL-LEDGER-011", cause, remedy) from None
-    with file:
-        yield file
-
-
 def names(key: bytes) -> Peer:
     """Without adverts a peer has no other name than its key's."""
     return Peer(key=key.hex(), peer_id=peer_id(key), label=short(key))
-
-
-def _reread(file: BinaryIO) -> Iterator[Part]:
-    file.seek(0)
-    return split(file)
 
 
 def _verify_for(genesis: Genesis, file: BinaryIO, on_bytes: OnBytes) -> Verified:
@@ -264,49 +213,3 @@ def _verify_for(genesis: Genesis, file: BinaryIO, on_bytes: OnBytes) -> Verified
             "Name a home of the archive's network with --home.",
         )
     return verified
-
-
-class _Keeper:
-    """Stores what of an archive has been checked."""
-
-    def __init__(self, path: Path, blobs: BlobStore, on_bytes: OnBytes) -> None:
-        self.store: Store | None = None
-        self._path = path
-        self._blobs = blobs
-        self._on_bytes = on_bytes
-        self._genesis: Genesis | None = None
-        self._batch: list[Entry] = []
-
-    def take(self, part: Part, entry: Entry | None) -> None:
-        self._on_bytes(part.offset)
-        if part.kind is Kind.GENESIS:
-            self._genesis = Genesis.model_validate(decode(part.data[32:]))
-            self.store = open_store(self._path, self._genesis.network_id())
-            return
-        store, genesis = self.store, self._genesis
-        if store is None or genesis is None:
-            raise ValueError("the genesis comes first")
-        match part.kind:
-            case Kind.FORK:
-                store.add_fork(ForkProof(*forks.open_pair(part.data)))
-            case Kind.ASIDE:
-                store.add_aside([parse(part.data)])
-            case Kind.CHECKPOINT:
-                note, author = open_note(part.data, genesis.network_id())
-                final = is_final(note, genesis.network_id(), genesis.witnesses)
-                store.set_checkpoint(author, note.checkpoint.size, part.data.decode(), final)
-            case Kind.MATCHING:
-                self._blobs.put(part.data)
-            case _ if entry is not None:
-                self._batch.append(entry)
-                if len(self._batch) == BATCH:
-                    self.flush()
-
-    def flush(self) -> None:
-        if self.store is not None and self._batch:
-            self.store.append(self._batch, durable=False)
-        self._batch.clear()
-
-    def close(self) -> None:
-        if self.store is not None:
-            self.store.close()

@@ -30,6 +30,7 @@ SHELLS = (
     "node/api/routes.py",
     "node/api/server.py",
     "node/api/streams.py",
+    "node/archives.py",
     "node/cli.py",
     "node/client.py",
     "node/commands/*.py",

@@ -103,7 +103,7 @@ def _decoded(part: Part) -> dict[str, Any]:
             return {"network": part.data[:32].hex(), "document": plain(decode(part.data[32:]))}
         case Kind.FORK:
             a, b = open_pair(part.data)
-            return {"author": a.author.hex(), "peer_id": peer_id(a.author), "entries": [plain_id(a), plain_id(b)]}
+            return {"author": a.author.hex(), "peer_id": peer_id(a.author), "entries": [_place(a), _place(b)]}
         case Kind.ASIDE | Kind.ENTRY:
             return entry_fields(parse(part.data))
         case Kind.CHECKPOINT:
@@ -119,5 +119,5 @@ def _decoded(part: Part) -> dict[str, Any]:
             return dict(zip(names, map(plain, value), strict=True))
 
 
-def plain_id(entry: Entry) -> dict[str, Any]:
+def _place(entry: Entry) -> dict[str, Any]:
     return {"seq": entry.seq, "id": entry.id.hex()}

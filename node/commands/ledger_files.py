@@ -28,8 +28,9 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the ledger to a file that anyone can check, and check it. A node need not run."""
+    from node.archives import rewrite
     from node.client import Client
-    from node.offline import Offline, rewrite
+    from node.offline import Offline
 
     path = file or Path(f"ledger.{form}")
     with source_of(home, quiet=as_json) as source, progress("writing", None, quiet=as_json) as tell:

@@ -43,7 +43,7 @@ def verify(
 
 def file_facts(file: Path, quiet: bool) -> dict[str, Any]:
     """What a checked file holds. Raises VerificationFailed, naming the byte, and LocalError if it cannot be read."""
-    from node.offline import verify_file
+    from node.archives import verify_file
 
     with progress("checking", size_of(file), quiet=quiet) as tell:
         return _facts(verify_file(file, tell))
@@ -182,9 +182,9 @@ def verify_proof(
     """Check a proof file, with no node and no network, and say what it proves. Exit code 5 if it proves nothing."""
     from ledger.proof import PROOF_MAX_BYTES
     from ledger.proof import verify as check
+    from node.archives import open_file
     from node.commands.show_ledger import proven as shown
     from node.config import load_genesis
-    from node.offline import open_file
 
     network = load_genesis(genesis or home_of(home).genesis_path)
     with open_file(file) as opened:
