@@ -19,6 +19,7 @@ from ledger.ledger import Ledger
 from ledger.store import Store
 from protocol.envelope import Entry, open_entry, open_parsed, parse
 from protocol.errors import Ignore
+from protocol.messages import INTEGER_MAX
 
 BATCH = 1024  # entries in one transaction
 
@@ -34,8 +35,12 @@ class Import:
     dry: bool
     counts: Counter[str] = field(default_factory=Counter)  # added, own, known, left_out, aside, checkpoints
     found: dict[bytes, ForkProof] = field(default_factory=dict)  # forks that were not known here
+    _kept_from: dict[bytes, int] = field(init=False)  # seqs of the forks in the store: the ledger knows one sooner
     _batch: list[Entry] = field(default_factory=list)
     _notes: dict[tuple[bytes, int], bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._kept_from = {proof.author: proof.seq for proof in self.ledger.forks.values()}
 
     def take(self, part: Part) -> None:
         """The next part of the archive; matchings are no matter of the ledger's. Raises Reject for what was changed
@@ -112,9 +117,9 @@ class Import:
             self.store.add_aside([entry])
 
     def _on_fork(self, proof: ForkProof) -> None:
-        known = self.ledger.forks.get(proof.author)
-        self.ledger.freeze(proof)
-        if known is None or proof.seq < known.seq:
+        if proof.seq < self._kept_from.get(proof.author, INTEGER_MAX + 1):
+            self.ledger.freeze(proof)
+            self._kept_from[proof.author] = proof.seq
             self.found[proof.author] = proof
             self._flush()
             if not self.dry:
