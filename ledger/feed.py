@@ -36,6 +36,15 @@ class ForkProof:
         return self.a.seq == self.b.seq and self.a.prev == self.b.prev
 
 
+def prove_fork(a: Entry, b: Entry) -> ForkProof:
+    """The proof that two entries are, whatever else is known of the feed; their signatures were verified. Raises Reject
+    where an honest author may sign both."""
+    same_seq = a.seq == b.seq and a.id != b.id
+    if a.author != b.author or not (same_seq or (a.seq + 1 == b.seq and b.prev != a.id)):
+        raise Reject(f"{a.author.hex()[:8]}:{a.seq} and {b.author.hex()[:8]}:{b.seq} are no fork")
+    return ForkProof(a, b)
+
+
 class Fork(Reject):
     """Raised where an entry completes a fork proof."""
 

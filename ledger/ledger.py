@@ -78,6 +78,12 @@ class Ledger:
             raise
         return self._accept(entry)
 
+    def restore(self, entry: Entry) -> list[Entry]:
+        """Accept an entry that another run of the ledger accepted, one of a frozen author too: it came before its fork
+        was known. Raises Ignore or Reject for what cannot have been accepted."""
+        check_follows(self.heads.get(entry.author), entry, FAR_FUTURE_MS)
+        return self._accept(entry)
+
     def freeze(self, proof: ForkProof) -> None:
         """From the fork on the author's entries are void. Of several proofs the one that goes furthest back counts."""
         author = proof.author
@@ -233,8 +239,6 @@ def replay(
 
 
 def extend_stored(ledger: Ledger, entries: Iterable[Entry]) -> None:
-    """Accept entries that were accepted before: those of a frozen author too, which came before its fork was known.
-    Raises Ignore or Reject, as `Ledger.extend`, for what cannot have been accepted."""
+    """`Ledger.restore` all of them."""
     for entry in entries:
-        check_follows(ledger.heads.get(entry.author), entry, FAR_FUTURE_MS)
-        ledger._accept(entry)
+        ledger.restore(entry)

@@ -174,6 +174,23 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class SendMatching:
+    """Read the record of a matching of ours and send it, if it is here."""
+
+    peer: bytes
+    award: bytes
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepMatching:
+    """Keep a record from a peer among the blobs, if it is of this hash."""
+
+    sha256: bytes
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StartShard:
     """Fetch the data and start a worker; the answer is ShardStarted or ShardFailed."""
 
@@ -257,6 +274,8 @@ Action = (
     | SetTimeout
     | ReadMeter
     | Match
+    | SendMatching
+    | KeepMatching
     | StartShard
     | TrainRound
     | StopShard

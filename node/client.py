@@ -11,7 +11,7 @@ import hashlib
 import http.client
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -80,10 +80,11 @@ class Client:
         return self._ask("GET", f"/v1/ledger/entries/{entry_id}")
 
     def entries(
-        self, after: int = 0, *, author: str | None = None, kind: str | None = None
+        self, after: int = 0, *, author: str | None = None, kind: str | None = None, job: str | None = None
     ) -> Iterator[dict[str, Any]]:
-        """All entries behind a position, of one author or kind where given."""
-        filters = {name: value for name, value in (("author", author), ("kind", kind)) if value is not None}
+        """All entries behind a position, of one author, kind or job where given."""
+        given = {"author": author, "kind": kind, "job": job}
+        filters = {name: value for name, value in given.items() if value is not None}
         more = True
         while more:
             query = urlencode({"after": after, "limit": ENTRIES_PER_PAGE, **filters})
@@ -94,6 +95,18 @@ class Client:
     def verify(self) -> dict[str, Any]:
         """Have the node check its whole ledger again. Raises VerificationFailed."""
         return self._ask("GET", "/v1/ledger/verify", timeout_s=600.0)
+
+    def forks(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/ledger/forks")
+
+    def proof(self, entry_id: str) -> bytes:
+        """A proof file. Raises Conflict where no checkpoint covers the entry yet."""
+        with self._request("GET", f"/v1/ledger/entries/{entry_id}/proof") as response:
+            return response.read(ANSWER_MAX_BYTES)
+
+    def audit(self, job_id: str) -> dict[str, Any]:
+        """Have the node repeat a job's matchings; it may ask the job's owner for their records."""
+        return self._ask("GET", f"/v1/jobs/{job_id}/audit", timeout_s=600.0)
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
@@ -167,10 +180,10 @@ class Client:
                 remedy = "Try again; if it happens again, check the node's disk."
                 raise VerificationFailed("HEL-CLIENT-003", cause, remedy)
 
-    def export(self, path: Path) -> None:
-        """Fetch the ledger's archive into a file; whether it is whole, `ledger.archive.read` says."""
+    def export(self, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> None:
+        """Fetch the ledger's archive into a file; whether it is whole, `ledger.archive.check` says."""
         with _draft(path) as draft, self._request("GET", "/v1/ledger/export") as response:
-            _save(response, draft)
+            _save(response, draft, on_bytes)
 
     # --- HTTP -------------------------------------------------------------------------------------------------------
 
@@ -248,7 +261,8 @@ def _draft(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def _save(response: http.client.HTTPResponse, path: Path) -> None:
+def _save(response: http.client.HTTPResponse, path: Path, on_bytes: Callable[[int], None] = lambda _: None) -> None:
     with path.open("wb") as file:
         while chunk := response.read(CHUNK_BYTES):
             file.write(chunk)
+            on_bytes(file.tell())

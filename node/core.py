@@ -28,6 +28,7 @@ from node.events import (
     JobSubmitted,
     LeadFailed,
     Matched,
+    MatchingsWanted,
     MessageReceived,
     MeterFailed,
     MeterRead,
@@ -53,6 +54,7 @@ from node.own_feed import OwnFeed, Signing
 from node.peers import Peers
 from node.provider import Provider
 from node.reconcile import RECONCILE_EVERY_MS, reconcile
+from node.records import Records
 from node.refold import Refolding
 from node.requester import Requester
 from node.tickets import TicketOffice
@@ -68,6 +70,7 @@ from protocol.direct import (
     Finish,
     HeadIs,
     Heads,
+    Matching,
     News,
     Ready,
     RoundDelta,
@@ -78,6 +81,7 @@ from protocol.direct import (
     WantCheckpoint,
     WantHead,
     WantIds,
+    WantMatching,
     decode_direct,
 )
 from protocol.envelope import Entry
@@ -122,6 +126,7 @@ class Node:
         self.peers = Peers(identity.key, identity.label, bootstrap)
         self.exchange = Exchange(self.peers, kept.epoch, decode_cursors(kept.cursors))
         self.own_feed = OwnFeed(self.peers, Signing.ALLOWED if may_sign else Signing.UNCONFIRMED)
+        self.records = Records()
         self.refolding = Refolding()
         self.checkpoints = kept.checkpoints or Checkpoints()
         self.finality = Finality(self.peers, self.checkpoints)
@@ -291,6 +296,7 @@ class Node:
         MeterRead: lambda self, turn, event: self.provider.on_meter(turn, event),
         MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
         JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
+        MatchingsWanted: lambda self, turn, event: self.records.on_wanted(turn, event.job),
         JobCancelled: lambda self, turn, event: self.requester.on_cancelled(turn, event.job),
         DebtPaid: lambda self, turn, event: self.credit.on_paid(turn, event.debtor, event.total_microcredits),
         Matched: lambda self, turn, event: self.requester.on_matched(turn, event),
@@ -352,6 +358,8 @@ EXCHANGE: Mapping[type, Callable[[Node, Turn, bytes, Any], None]] = {
     Want: lambda node, turn, peer, message: node.exchange.on_want(turn, peer, message),
     WantIds: lambda node, turn, peer, message: node.exchange.on_want_ids(turn, peer, message),
     Entries: lambda node, turn, peer, message: node.exchange.on_entries(turn, peer, message),
+    WantMatching: lambda node, turn, peer, message: node.records.on_want(turn, peer, message),
+    Matching: lambda node, turn, peer, message: node.records.on_matching(turn, peer, message),
     WantHead: lambda node, turn, peer, message: node.own_feed.on_want_head(turn, peer),
     HeadIs: lambda node, turn, peer, message: node.own_feed.on_head_is(turn, peer, message),
     Checkpoint: lambda node, turn, peer, message: node.checkpoints.on_heard(turn, peer, message.note),

@@ -170,6 +170,13 @@ class DebtPaid:
 
 
 @dataclass(frozen=True, slots=True)
+class MatchingsWanted:
+    """Somebody audits this job: ask its owner for the records that its awards name."""
+
+    job: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Matched:
     """`instance` is the recorded input of the matching, stored as a blob; `summary` compares with the baselines."""
 
@@ -254,6 +261,7 @@ Event = (
     | JobSubmitted
     | JobCancelled
     | DebtPaid
+    | MatchingsWanted
     | Matched
     | ShardStarted
     | RoundTrained

@@ -24,6 +24,7 @@ from ledger.store import open_store
 from node import actions as ac
 from node import events as ev
 from node.actions import Action
+from node.answering import Answering
 from node.checkpoints import read_note, restore
 from node.config import (
     Config,
@@ -42,14 +43,14 @@ from node.data import DataClient, DataServer, data_url, make_certificate, reacha
 from node.energy.source import source_from_config
 from node.eventlog import EventLog
 from node.events import Event
-from node.finality import cosign
 from node.keeping import keep
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import Meter
 from node.question import answer
-from node.serving import read_answer, read_event
+from node.records import keep_record
+from node.serving import read_event
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
 from node.training.blobs import BlobStore
@@ -63,7 +64,6 @@ from protocol.identity import peer_id
 
 QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
-SERVING_MAX = 64  # requests for entries and cosignatures under way; beyond it the newest are dropped
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
@@ -124,7 +124,7 @@ class Runtime:
         self._heard_bytes = 0  # of messages in the queue
         self._tasks = Tasks()
         self._sending = Lossy(self._tasks, SENDING_MAX, LinkError)
-        self._serving = Lossy(self._tasks, SERVING_MAX, LinkError)
+        self._answering = Answering(identity, self.store, self.blobs, self._send, self._tasks)
         self._verifying = Verifying(network, self._put)
         self._remember_turn = asyncio.Lock()
         self._data_client = DataClient(self.keypair)
@@ -332,13 +332,11 @@ class Runtime:
             case ac.Publish(topic, data):
                 self._sending.start(self._link.publish(topic, data))
             case ac.Send(peer, message):
-                self._send(peer, encode_direct(message))
-            case ac.SendEntries() | ac.SendIds() | ac.SendNews():
-                self._serving.start(self._serve(action), action.peer)
+                self._sending.start(self._send(peer, encode_direct(message)))
+            case ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.SendMatching() | ac.Cosign():
+                self._answering.start(action)
             case ac.Dial(address):
                 self._sending.start(self._dial(address))
-            case ac.Cosign():
-                self._serving.start(self._cosign(action), action.peer)
             case ac.Verify():
                 self._verifying.take(action)
             case _:
@@ -353,6 +351,8 @@ class Runtime:
                 return self._match(action)
             case ac.FindForks() | ac.ReadTree() | ac.Refold():
                 return self.compute(read_event, self.store, self._trees, self.genesis, action)
+            case ac.KeepMatching():
+                return self.compute(keep_record, action, self.blobs.keep)
             case _:
                 return self._trainer.carry_out(action)
 
@@ -372,21 +372,11 @@ class Runtime:
         except (LocalError, OSError) as error:
             return ev.LeadFailed(action.job, f"the matching could not be recorded: {error}")
 
-    async def _cosign(self, action: ac.Cosign) -> None:
-        """Said only once the promise is durable."""
-        self._send(action.peer, encode_direct(await self.compute(cosign, action, self.node.identity, self.store)))
-
-    async def _serve(self, action: ac.Serving) -> None:
-        """One message after the other: who reads slowly is served slowly, and costs no memory."""
-        messages = read_answer(self.store, action)
-        while (message := await self.compute(next, messages, None)) is not None:
-            await self._link.send(action.peer, encode_direct(message))
-
-    def _send(self, peer: bytes, data: bytes) -> None:
+    async def _send(self, peer: bytes, data: bytes) -> None:
         if peer == self.keypair.public:
             self._emit(ev.MessageReceived(peer, data))
         else:
-            self._sending.start(self._link.send(peer, data))
+            await self._link.send(peer, data)
 
     async def _dial(self, address: str) -> None:
         try:

@@ -19,6 +19,7 @@ from protocol.gossip import CHECKPOINT_MAX_BYTES
 from protocol.messages import ARRAY_MAX, Blob, Body, Count, Digest, Key, Shard, Signature, Text
 
 DIRECT_MAX_BYTES = 4 * 1024 * 1024
+MATCHING_MAX_BYTES = DIRECT_MAX_BYTES - 1024
 HEADS_MAX = 1024
 SPLIT = 16  # a range that differs is compared in so many parts
 LISTED_MAX = 64  # a range of no more heads is listed instead: as short as comparing its parts
@@ -140,6 +141,20 @@ class HeadIs(Body):
     entry: Annotated[bytes, Field(max_length=VALUE_MAX_BYTES)] | None
 
 
+class WantMatching(Body):
+    """Send me what the matching behind this award of yours was made from; the answer is `Matching`."""
+
+    job: Digest
+    award: Digest
+
+
+class Matching(Body):
+    """A recorded matching, whose hash the award names. One too large for a message is not sent."""
+
+    award: Digest
+    record: Annotated[bytes, Field(max_length=MATCHING_MAX_BYTES)]
+
+
 class Ticket(Body):
     """Where a blob can be fetched, by whom and until when; signed by the server.
 
@@ -223,6 +238,8 @@ DIRECT: dict[str, type[Body]] = {
     "cosignature": Cosignature,
     "want_head": WantHead,
     "head_is": HeadIs,
+    "want_matching": WantMatching,
+    "matching": Matching,
     "assignment": Assignment,
     "ready": Ready,
     "round_start": RoundStart,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ledger.archive import frames
+from ledger.archive import Part, frames, write
 from ledger.audit import violations
 from ledger.energy import carbon_ug
 from ledger.ledger import Ledger
@@ -328,11 +328,13 @@ class History(Claims):
         }
         return self.append(author or self.keys[job.author], Closure(**fields | changes), job.id)
 
-    def archive(self, exporter: KeyPair | None = None) -> bytes:
-        """`ledger.bin` of all of it."""
+    def archive(self, exporter: KeyPair | None = None, **more: Any) -> bytes:
+        """`ledger.bin` of all of it; `more` as `ledger.archive.write.parts`."""
+        return b"".join(frames.write(self.parts(exporter, **more)))
+
+    def parts(self, exporter: KeyPair | None = None, **more: Any) -> list[Part]:
         raws = [entry.raw for entry in self.entries]
-        heads = self.ledger.head_list()
-        return b"".join(frames(self.ledger.genesis, raws, heads, exporter or keypair(0), self.now_ms))
+        return list(write.parts(self.ledger.genesis, raws, exporter or keypair(0), self.now_ms, **more))
 
 
 def next_round(lease: LeaseRecord) -> int:

@@ -5,24 +5,23 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import Field
 
 from ledger.state import JobRecord
 from node.actions import Persist
-from node.api import credit_views, job_views, ledger_views, streams, views
-from node.api.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, Route, document
+from node.api import credit_views, job_views, ledger_routes, streams, views
+from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
+from node.api.ledger_routes import EntriesQuery
+from node.api.ledger_views import find_job, key_of
+from node.api.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, TEXT_TYPE, Route, document
 from node.api.problems import Conflict, NotFound, NotReady
 from node.api.resources import (
     AccountList,
     AccountOf,
     BlobOf,
     DryRun,
-    EntryOf,
-    EntryPage,
-    HeadList,
     Health,
     JobDetail,
     JobList,
@@ -31,9 +30,8 @@ from node.api.resources import (
     PeerList,
     Readiness,
     ThisNode,
-    Verification,
 )
-from node.documents import Fault, Strict, invalid
+from node.documents import Fault, invalid
 from node.events import (
     DebtPaid,
     JobCancelled,
@@ -43,10 +41,8 @@ from node.jobfile import JobRequest
 from node.own_feed import REMEDIES
 from node.question import answer
 from node.version import version
-from protocol.envelope import Entry, parse
 from protocol.errors import LocalError, Refused
-from protocol.identity import public_key
-from protocol.messages import Count, Job
+from protocol.messages import Job
 
 if TYPE_CHECKING:
     from node.runtime import Runtime
@@ -131,11 +127,7 @@ async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDeta
 
 
 def _job(runtime: Runtime, request: web.Request) -> JobRecord:
-    job_id = request.match_info["id"]
-    record = runtime.node.ledger.state.jobs.get(bytes.fromhex(job_id))
-    if record is None:
-        raise NotFound("HEL-JOB-003", f"no job {job_id} is known here", "List them with: heliotrope job list")
-    return record
+    return find_job(runtime.node.ledger.state, request.match_info["id"])
 
 
 def _require_signing(runtime: Runtime) -> None:
@@ -161,64 +153,6 @@ def _require_data(runtime: Runtime, wanted: Job) -> None:
         raise invalid("the job", faults)
 
 
-# --- ledger -------------------------------------------------------------------------------------------------------
-
-
-class EntriesQuery(Strict):
-    """`after`: a position, 0 for the beginning. `author`: a key in hexadecimal, or a peer id."""
-
-    after: Count = 0
-    limit: Annotated[int, Field(ge=1, le=ledger_views.PAGE_ENTRIES)] = 100
-    author: Annotated[str, Field(max_length=64)] | None = None
-    kind: Annotated[str, Field(max_length=32)] | None = None
-
-
-async def entries(runtime: Runtime, request: web.Request, asked: EntriesQuery) -> EntryPage:
-    author = None if asked.author is None else _key(asked.author, "the query", "author")
-
-    def wanted(entry: Entry) -> bool:
-        return author in (None, entry.author) and asked.kind in (None, entry.kind)
-
-    found = await runtime.compute(ledger_views.search, runtime.store, asked.after, asked.limit, wanted)
-    return EntryPage(
-        entries=tuple(ledger_views.entry_of(runtime.node, entry, position) for position, entry in found.entries),
-        next_after=found.next_after,
-        more=found.more,
-    )
-
-
-async def entry(runtime: Runtime, request: web.Request, _: None) -> EntryOf:
-    entry_id = request.match_info["id"]
-    raw = await runtime.compute(runtime.store.entry, bytes.fromhex(entry_id))
-    if raw is None:
-        raise NotFound("HEL-LEDGER-010", f"no entry {entry_id} is in this ledger", "It may not have arrived yet.")
-    return ledger_views.entry_of(runtime.node, parse(raw), None)
-
-
-async def heads(runtime: Runtime, request: web.Request, _: None) -> HeadList:
-    return ledger_views.heads(runtime.node)
-
-
-async def verify_ledger(runtime: Runtime, request: web.Request, _: None) -> Verification:
-    """The disk first, then page by page all that was said, on worker threads: the node goes on meanwhile."""
-    await runtime.compute(ledger_views.check_store, runtime.store)
-    verifier = ledger_views.Verifier(runtime.genesis)
-    after = 0
-    while page := await runtime.compute(runtime.store.page, after, ledger_views.PAGE_ENTRIES):
-        await runtime.compute(verifier.extend, page)
-        after = page[-1][0]
-    return await runtime.compute(verifier.finish)
-
-
-def _key(text: str, what: str, field: str) -> bytes:
-    """The key that a request names, in either spelling. Raises Invalid."""
-    try:
-        return bytes.fromhex(text) if len(text) == 64 else public_key(text)
-    except ValueError:
-        fault = Fault(field, f"expected 64 hexadecimal digits or a peer id, not {text!r}")
-        raise invalid(what, [fault]) from None
-
-
 # --- credit -------------------------------------------------------------------------------------------------------
 
 
@@ -229,7 +163,7 @@ async def credit(runtime: Runtime, request: web.Request, _: None) -> AccountList
 async def record_payment(runtime: Runtime, request: web.Request, paid: Payment) -> AccountOf:
     """Sign what a debtor has paid over all time. It can neither be more than it has acknowledged, nor fall."""
     node, total = runtime.node, paid.total_microcredits
-    debtor = _key(paid.debtor, "the request", "debtor")
+    debtor = key_of(paid.debtor)
     own = credit_views.account(node, debtor)
     if own is None:
         raise NotFound(
@@ -275,11 +209,14 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/credit/payments", record_payment, "Say what was paid", AccountOf, takes=Payment, status=201),
     Route("PUT", "/v1/blobs/{sha256}", streams.put_blob, "Upload a text", BlobOf, takes=BINARY_TYPE),
     Route("GET", "/v1/blobs/{sha256}", streams.get_blob, "Download a blob", BINARY_TYPE),
-    Route("GET", "/v1/ledger/entries", entries, "Entries in order of acceptance", EntryPage, query=EntriesQuery),
-    Route("GET", "/v1/ledger/entries/{id}", entry, "One entry", EntryOf),
-    Route("GET", "/v1/ledger/heads", heads, "The newest entry of every feed", HeadList),
+    Route("GET", "/v1/jobs/{id}/audit", ledger_routes.audit, "Repeat the matchings behind a job's awards", JobAuditOf),
+    Route("GET", "/v1/ledger/entries", ledger_routes.entries, "Entries in order", EntryPage, query=EntriesQuery),
+    Route("GET", "/v1/ledger/entries/{id}", ledger_routes.entry, "One entry", EntryOf),
+    Route("GET", "/v1/ledger/entries/{id}/proof", ledger_routes.prove, "That a feed holds an entry", TEXT_TYPE),
+    Route("GET", "/v1/ledger/heads", ledger_routes.heads, "The newest entry of every feed", HeadList),
+    Route("GET", "/v1/ledger/forks", ledger_routes.forks, "Authors that signed two histories", ForkList),
     Route("GET", "/v1/ledger/export", streams.export_ledger, "The ledger as one file", BINARY_TYPE),
-    Route("GET", "/v1/ledger/verify", verify_ledger, "Check every stored entry again", Verification),
+    Route("GET", "/v1/ledger/verify", ledger_routes.verify, "Check all that is stored again", Verification),
     Route("GET", "/v1/events", streams.events, "Events", EVENTS_TYPE, query=streams.EventsQuery),
     Route("GET", "/openapi.json", describe, "This description", JSON_TYPE),
 )

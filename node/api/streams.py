@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from node.api.ledger_views import archive
+from ledger.archive import MATCHING_MAX_BYTES, Part, frames
+from ledger.archive.write import parts_of_store
 from node.api.openapi import BINARY_TYPE, EVENTS_TYPE
 from node.api.problems import NotFound, TooLarge
 from node.api.resources import BlobOf
@@ -88,10 +89,8 @@ def _lost(reason: str, after: int) -> str:
 
 
 async def export_ledger(runtime: Runtime, request: web.Request, _: None) -> web.StreamResponse:
-    """The archive of every entry, sealed by this node."""
-    pieces = await runtime.compute(
-        archive, runtime.store, runtime.genesis, runtime.node.identity.keypair, runtime.now_ms()
-    )
+    """The archive of what is stored, sealed by this node."""
+    pieces = frames.write(await runtime.compute(parts, runtime))
     disposition = 'attachment; filename="ledger.bin"'
     response = web.StreamResponse(headers={"Content-Type": BINARY_TYPE, "Content-Disposition": disposition})
     await response.prepare(request)
@@ -106,6 +105,17 @@ async def export_ledger(runtime: Runtime, request: web.Request, _: None) -> web.
         if request.transport is not None:
             request.transport.abort()
     return response
+
+
+def parts(runtime: Runtime) -> Iterator[Part]:
+    """The parts of this node's archive; they are read on the thread that asks for them."""
+    return parts_of_store(
+        runtime.store,
+        runtime.genesis,
+        runtime.node.identity.keypair,
+        runtime.now_ms(),
+        lambda sha256: runtime.blobs.read(sha256, MATCHING_MAX_BYTES),
+    )
 
 
 def _next_chunk(pieces: Iterator[bytes]) -> bytes:

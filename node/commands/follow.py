@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from node.api.problems import NotFound
 from node.client import Client
@@ -14,7 +14,13 @@ from protocol.errors import LocalError, NoMatch
 Tell = Callable[[Mapping[str, Any]], None]
 
 
-def resolve(client: Client, digits: str) -> str:
+class KnowsJobs(Protocol):
+    """A node, or a ledger without one."""
+
+    def jobs(self) -> dict[str, Any]: ...
+
+
+def resolve(client: KnowsJobs, digits: str) -> str:
     """The id of the one job whose id begins with these digits."""
     found = [job["id"] for job in client.jobs()["jobs"] if job["id"].startswith(digits.lower())]
     if len(found) != 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from protocol.messages import Blob
 
 CHUNK_BYTES = 2**20
 UNFINISHED = ".tmp"
+BLOB_NAME = re.compile("[0-9a-f]{64}")
 
 
 class Incoming:
@@ -85,6 +87,11 @@ class BlobStore:
                 ) from error
             return incoming.finish()
 
+    def keep(self, expected: Blob, content: bytes) -> None:
+        """Store a small blob that came from elsewhere. Raises Reject when it is another one, OSError."""
+        with self.receive(expected) as incoming:
+            incoming.write(content)
+
     @contextmanager
     def receive(self, expected: Blob) -> Iterator[Incoming]:
         """A place for a blob that a peer sends: `write` it, then the end of the `with` block verifies and names it.
@@ -100,6 +107,11 @@ class BlobStore:
 
     def __contains__(self, sha256: object) -> bool:
         return isinstance(sha256, bytes) and (self._directory / sha256.hex()).is_file()
+
+    def names(self) -> list[bytes]:
+        """The hashes of all blobs here."""
+        named = (path.name for path in self._directory.iterdir() if BLOB_NAME.fullmatch(path.name))
+        return [bytes.fromhex(name) for name in sorted(named)]
 
     def path(self, sha256: bytes) -> Path:
         """The file of a blob, to be read only. Raises LocalError when it is not here."""
@@ -124,6 +136,16 @@ class BlobStore:
                 "fetch it again, and check the disk",
             )
         return path
+
+    def read(self, sha256: bytes, max_bytes: int) -> bytes | None:
+        """A small blob's content; None where it is not here, is larger, or has rotted on the disk."""
+        try:
+            with self.path(sha256).open("rb") as file:
+                content = file.read(max_bytes + 1)
+        except (LocalError, OSError):
+            return None
+        is_whole = len(content) <= max_bytes and hashlib.sha256(content).digest() == sha256
+        return content if is_whole else None
 
     def remove(self, sha256: bytes) -> None:
         """Let a blob go. One that is not here is gone already."""

@@ -80,8 +80,8 @@ class FollowedLog(EventLog):
 
 
 class Host:
-    """The node of key 0. `sells`: what it offers, None if it only buys. `raws`: its ledger so far, then on the disk.
-    `trains`: whether its workers answer."""
+    """The node of the tests' n-th key. `sells`: what it offers, None if it only buys. `raws`: its ledger so far, then
+    on the disk. `trains`: whether its workers answer."""
 
     def __init__(
         self,
@@ -93,9 +93,10 @@ class Host:
         bootstrap: tuple[str, ...] = (),
         trains: bool = False,
         may_sign: bool = True,
+        key: int = 0,
     ) -> None:
         self.genesis = network or genesis(surplus_assurance_min=0)
-        self.keypair = keypair(0)
+        self.keypair = keypair(key)
         network_id = self.genesis.network_id()
         self.store = SqliteStore(directory / "ledger.db" if raws else ":memory:", network_id)
         self.store.append([parse(raw) for raw in raws], durable=True)

@@ -96,6 +96,14 @@ def test_an_export_verifies_elsewhere(heliotrope: Heliotrope, node: Running, tmp
     assert heliotrope("ledger", "verify", tmp_path / "out.bin", "--json").json["fingerprint"] in said.out
 
 
+def test_a_running_nodes_export_has_json_lines_too(heliotrope: Heliotrope, node: Running, tmp_path: Path) -> None:
+    for form in ("bin", "jsonl"):
+        assert heliotrope("ledger", "export", tmp_path / f"out.{form}", "--format", form).code == 0
+    facts = [heliotrope("ledger", "verify", tmp_path / f"out.{form}", "--json").json for form in ("bin", "jsonl")]
+    assert facts[0] == facts[1]
+    assert (tmp_path / "out.jsonl").read_text().startswith('{"part": "genesis"')
+
+
 def test_the_newest_entries_are_listed(heliotrope: Heliotrope, node: Running, history: History) -> None:
     newest = heliotrope("ledger", "show", "-n", "3", "--json").json["entries"]
     assert [entry["id"] for entry in newest] == [entry.id.hex() for entry in history.entries[-3:]]

@@ -98,9 +98,28 @@ def test_any_flipped_bit_of_the_export_is_found_and_named(demo: tuple[Path, str]
         assert "Traceback" not in ended.stderr
 
 
+def test_a_stranger_repeats_every_matching_of_the_job_from_the_export_alone(
+    demo: tuple[Path, str], tmp_path: Path
+) -> None:
+    path = str(demo[0] / "ledger.bin")
+    shown = ledger(tmp_path, "show", "--kind", "job", "--json", "--file", path)
+    (job,) = json.loads(shown.stdout)["entries"]
+    ended = ledger(tmp_path, "audit", job["id"], "--json", "--file", path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads(ended.stdout)
+    assert len(found["awards"]) >= 2  # one of them for the shard of the killed peer
+    assert all(award["follows"] for award in found["awards"])
+    report = json.loads((demo[0] / "report.json").read_text())
+    assert found["totals"]["lost_energy_j"] == report["lost_energy_j"]
+
+
 def verify(path: Path, home: Path) -> subprocess.CompletedProcess[str]:
+    return ledger(home, "verify", str(path))
+
+
+def ledger(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*HELIOTROPE, "ledger", "verify", str(path)],
+        [*HELIOTROPE, "ledger", *arguments],
         capture_output=True,
         text=True,
         timeout=60,

@@ -13,6 +13,7 @@ from protocol.direct import (
     DIRECT,
     DIRECT_MAX_BYTES,
     HEADS_MAX,
+    MATCHING_MAX_BYTES,
     SPANS_MAX,
     SPLIT,
     AddCheckpoint,
@@ -25,6 +26,7 @@ from protocol.direct import (
     Finish,
     HeadIs,
     Heads,
+    Matching,
     News,
     Ready,
     RoundDelta,
@@ -36,6 +38,7 @@ from protocol.direct import (
     WantCheckpoint,
     WantHead,
     WantIds,
+    WantMatching,
     decode_direct,
     encode_direct,
 )
@@ -71,6 +74,8 @@ MESSAGES: tuple[Body, ...] = (
     WantCheckpoint(author=digest("author")),
     AddCheckpoint(request=b"old 0"),
     Cosignature(status=409, body=b"7"),
+    WantMatching(job=digest("job"), award=AWARD),
+    Matching(award=AWARD, record=b"record"),
     Assignment(award=AWARD, shard=0, data=(TICKET,)),
     Ready(award=AWARD, shard=255),
     RoundStart(award=AWARD, shard=0, round=3, parameters=TICKET),
@@ -99,6 +104,13 @@ def test_the_longest_lists_fit() -> None:
 
 def test_a_peer_may_hold_nothing_of_our_feed() -> None:
     assert decode_direct(encode_direct(HeadIs(entry=None))) == HeadIs(entry=None)
+
+
+def test_the_largest_record_of_a_matching_fits() -> None:
+    largest = Matching(award=AWARD, record=bytes(MATCHING_MAX_BYTES))
+    assert decode_direct(encode_direct(largest)) == largest
+    with pytest.raises(Reject, match=r"^matching: record"):
+        decode_direct(encode(("matching", {"award": AWARD, "record": bytes(MATCHING_MAX_BYTES + 1)})))
 
 
 @pytest.mark.parametrize("value", [None, (), ("ready",), ("ready", {}, {}), (1, {}), (b"ready", {}), {}], ids=repr)
@@ -134,6 +146,8 @@ def test_reject_an_unknown_type_quoting_little_of_it() -> None:
         ("want", {"ranges": ((b"short", 0),)}),
         ("entries", {"entries": ("text",)}),
         ("entries", {"entries": (b"",) * (ARRAY_MAX + 1)}),
+        ("want_matching", {"job": b"short"}),
+        ("matching", {"record": "text"}),
         ("assignment", {"data": ()}),
         ("assignment", {"data": (TICKET.model_dump() | {"url": "http://127.0.0.1"},)}),
         ("assignment", {"data": (TICKET.model_dump() | {"url": "https://127.0.0.1/path"},)}),

@@ -29,6 +29,7 @@ from protocol.direct import Ready, encode_direct
 from protocol.envelope import Entry
 from protocol.errors import LocalError
 from protocol.genesis import Clock
+from protocol.messages import Blob
 from tests import postgres
 from tests.builders import digest, entry, genesis, keypair
 
@@ -324,3 +325,30 @@ def test_a_second_node_on_the_home_touches_nothing_of_the_first(home: Home) -> N
         Runtime(home)
     assert home.work_path.exists()
     first.store.close()
+
+
+async def test_a_record_of_a_matching_is_sent_where_it_is_here_and_kept_under_its_hash_only(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, core, said = made(home)
+    mine = runtime.blobs.put(b"mine")
+    is_kept = asyncio.Event()
+    keep, loop = runtime.blobs.keep, asyncio.get_running_loop()
+
+    def keep_and_tell(blob: Blob, content: bytes) -> None:
+        keep(blob, content)
+        loop.call_soon_threadsafe(is_kept.set)
+
+    monkeypatch.setattr(runtime.blobs, "keep", keep_and_tell)
+    core.script[ev.JobCancelled] = [
+        ac.SendMatching(PEER, digest("award"), digest("not here")),
+        ac.SendMatching(PEER, digest("award"), mine.sha256),
+        ac.KeepMatching(digest("theirs"), b"forged"),
+        ac.KeepMatching(digest("theirs"), b"theirs"),
+    ]
+    async with running(runtime):
+        await runtime.submit(ev.JobCancelled(b""))
+        async with asyncio.timeout(10):
+            await is_kept.wait()
+    assert said == ["sent"]
+    assert set(runtime.blobs.names()) == {mine.sha256, digest("theirs")}

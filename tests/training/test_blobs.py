@@ -150,3 +150,27 @@ def test_removed_blob_is_gone_and_may_be_removed_again(store: BlobStore) -> None
     store.remove(BLOB.sha256)
     store.remove(BLOB.sha256)
     assert BLOB.sha256 not in store
+
+
+def test_a_small_blob_is_read_whole_or_not_at_all(store: BlobStore, directory: Path) -> None:
+    store.put(CONTENT)
+    assert store.read(BLOB.sha256, len(CONTENT)) == CONTENT
+    assert store.read(BLOB.sha256, len(CONTENT) - 1) is None
+    assert store.read(hashlib.sha256(b"absent").digest(), 10) is None
+    path = directory / BLOB.sha256.hex()
+    path.chmod(0o600)
+    path.write_bytes(CONTENT[::-1])
+    assert store.read(BLOB.sha256, len(CONTENT)) is None
+
+
+def test_content_from_elsewhere_is_kept_under_its_hash_only(store: BlobStore) -> None:
+    store.keep(BLOB, CONTENT)
+    assert store.names() == [BLOB.sha256]
+    with pytest.raises(Reject):
+        store.keep(Blob(sha256=hashlib.sha256(b"other").digest(), size_bytes=5), b"bytes")
+    assert store.names() == [BLOB.sha256]
+
+
+def test_what_is_no_blob_has_no_name(store: BlobStore, directory: Path) -> None:
+    (directory / "notes.txt").write_text("mine")
+    assert store.names() == []

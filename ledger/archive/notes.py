@@ -1,0 +1,51 @@
+"""Checkpoints as parts of an archive: with the lines only that anybody can check who has the genesis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ledger.checkpoint import AUTHOR, COSIGNATURE, Note, cosigners, key_id, open_note, witness_name
+from ledger.merkle import CompactRange
+from ledger.store import Store
+from protocol.genesis import Genesis
+
+IDS_PER_PAGE = 1024
+
+
+def known_lines(note: Note, author: bytes, genesis: Genesis) -> Note:
+    """The note without lines of keys that are neither the author's nor a witness's. Raises Reject where a witness's is
+    false."""
+    network, origin = genesis.network_id(), note.checkpoint.origin
+    known = {(origin, key_id(origin, AUTHOR, author))}
+    for witness in cosigners(note, network, genesis.witnesses):
+        name = witness_name(network, witness)
+        known.add((name, key_id(name, COSIGNATURE, witness)))
+    return Note(note.checkpoint, tuple(line for line in note.lines if line.key in known))
+
+
+def notes_of_store(store: Store, genesis: Genesis) -> list[bytes]:
+    """By author and size: the stored checkpoints that speak of the stored entries, or of a frozen author's other
+    branch. One that speaks of neither would make the archive contradict itself."""
+    frozen_from = {proof.author: proof.seq for proof in store.forks()}
+    found: dict[tuple[bytes, int], bytes] = {}
+    for kept in sorted(store.checkpoints(), key=lambda each: (each.author, each.size, each.final)):
+        note, author = open_note(kept.note.encode(), genesis.network_id())
+        size = note.checkpoint.size
+        is_of_branch = frozen_from.get(author, size) < size
+        if size and (is_of_branch or _root(store, author, size) == note.checkpoint.root):
+            found[author, size] = known_lines(note, author, genesis).encoded()
+    return list(found.values())
+
+
+def ids_of(store: Store, author: bytes, size: int) -> Iterator[bytes]:
+    """The ids of a feed's first `size` entries, or of all that there are."""
+    seq = 0
+    while seq < size and (page := store.ids(author, seq, min(IDS_PER_PAGE, size - seq))):
+        yield from page
+        seq += len(page)
+
+
+def _root(store: Store, author: bytes, size: int) -> bytes | None:
+    """The root of a feed's first `size` entries; None if there are not as many."""
+    tree = CompactRange().extend(ids_of(store, author, size))
+    return tree.root() if tree.size == size else None
