@@ -9,7 +9,8 @@ entry that refers to something not yet known waits, and its successors with it.
 What an author signed from the seq of its fork on counts for nothing, at every peer alike, whichever of its histories
 the peer saw first. So a late proof changes what follows from entries that were judged long ago: the ledger is then
 `stale` until it has been folded anew (`replay`). Entries of the branch that a peer did not see, and to which honest
-entries refer, are kept aside: judged, and void, so that no honest feed waits for ever because a stranger lied.
+entries refer, are kept aside: judged, and void, so that no honest feed waits for ever because a stranger lied. Entries
+that a quorum of witnesses has cosigned stand whatever their author signs later: old deals cannot be undone by a lie.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from ledger import transitions
@@ -51,6 +53,7 @@ class Ledger:
         self.positions: dict[bytes, int] = {}  # id → its number in the order of acceptance, from 1: as in the store
         self.forks: dict[bytes, ForkProof] = {}
         self.finals: dict[bytes, Final] = {}  # how much of each feed a quorum of witnesses has cosigned
+        self.admitted: dict[bytes, int] = {}  # frozen author → entries that a quorum cosigned, here or not yet
         self.stale = False  # a fork voids what was judged before it was known
         self._waiting: dict[bytes, deque[Entry]] = {}  # accepted, not yet judged, in feed order
         self._pending: set[bytes] = set()  # their ids
@@ -68,8 +71,8 @@ class Ledger:
         Raises Ignore (known, early, or a `Gap` to be filled), Reject, or `Fork`: then the author is frozen and the
         proof is in `forks`.
         """
-        if self.forks and self._is_frozen(entry):
-            proof = self.forks[entry.author]
+        proof = self.forks.get(entry.author) if self.forks else None
+        if proof is not None and self._is_frozen(entry) and entry.seq >= self.admitted.get(entry.author, 0):
             raise Ignore(f"{entry.author.hex()[:8]} is frozen since its fork at {proof.seq}")
         try:
             check_follows(self.heads.get(entry.author), entry, now_ms)
@@ -91,9 +94,12 @@ class Ledger:
         if known is not None and known.seq <= proof.seq:
             return
         self.forks[author] = proof
-        self.state.frozen_from[author] = proof.seq
-        head = self.heads.get(author)
-        self.stale |= head is not None and head.seq >= proof.seq
+        self._freeze_from(author)
+
+    def admit(self, author: bytes, size: int) -> None:
+        """A quorum has cosigned so many entries of a frozen author: they are taken as they come, so that they can be
+        held against what was cosigned (`finalize`)."""
+        self.admitted[author] = max(size, self.admitted.get(author, 0))
 
     def put_aside(self, entry: Entry) -> list[Entry]:
         """Keep an entry of a frozen author's other branch, for those whose entries refer to it. The caller has
@@ -138,6 +144,8 @@ class Ledger:
         if last not in self.positions or (known is not None and known.size >= size):
             return False
         self.finals[author] = Final(size, last)
+        if author in self.forks:
+            self._freeze_from(author)
         return True
 
     def is_final(self, author: bytes, entry_id: bytes) -> bool:
@@ -169,6 +177,14 @@ class Ledger:
     def head_list(self) -> list[Head]:
         """All heads, ordered by author, so that equal ledgers give equal lists."""
         return [Head(a, e.seq, e.id) for a, e in sorted(self.heads.items())]
+
+    def _freeze_from(self, author: bytes) -> None:
+        final, before = self.finals.get(author), self.state.frozen_from.get(author)
+        frozen_from = max(self.forks[author].seq, 0 if final is None else final.size)
+        self.state.frozen_from[author] = frozen_from
+        changed_from = frozen_from if before is None else min(frozen_from, before)
+        head = self.heads.get(author)
+        self.stale |= frozen_from != before and head is not None and head.seq >= changed_from
 
     def _is_frozen(self, entry: Entry) -> bool:
         frozen_from = self.state.frozen_from.get(entry.author)
@@ -214,15 +230,20 @@ class Ledger:
 
 
 def replay(
-    genesis: Genesis, raws: Iterable[bytes], forks: Iterable[ForkProof] = (), aside: Iterable[bytes] = ()
+    genesis: Genesis,
+    raws: Iterable[bytes],
+    forks: Iterable[ForkProof] = (),
+    aside: Iterable[bytes] = (),
+    finals: Mapping[bytes, Final] = MappingProxyType({}),
 ) -> Ledger:
     """The ledger that these stored entries make, in the order in which they were accepted; `aside` are those kept of
-    other branches.
+    other branches, `finals` what is final of the feeds of forked authors.
 
     Signatures were verified on arrival and are not verified again. Raises LocalError where the store holds what no
     ledger can have accepted: it was damaged, or changed by hand.
     """
     ledger = Ledger(genesis)
+    ledger.finals.update(finals)
     for proof in forks:
         ledger.freeze(proof)
     try:

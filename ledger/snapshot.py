@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, islice
@@ -23,7 +23,8 @@ from typing import Any, Literal, get_origin
 
 import ormsgpack
 
-from ledger.ledger import Ledger, extend_stored, replay
+from ledger.checkpoint import parse_note
+from ledger.ledger import Final, Ledger, extend_stored, replay
 from ledger.merkle import CompactRange
 from ledger.rows import Translate, hints_of, is_body, is_record, record_classes, same, translation
 from ledger.state import State
@@ -261,7 +262,9 @@ def load(genesis: Genesis, store: Store) -> Ledger:
 
 def fold(genesis: Genesis, store: Store) -> Ledger:
     """The ledger of all stored entries, its snapshot left alone. Raises LocalError as `load`."""
-    return replay(genesis, (raw for _, raw in store.replay()), store.forks(), store.asides())
+    forks = store.forks()
+    raws = (raw for _, raw in store.replay())
+    return replay(genesis, raws, forks, store.asides(), _finals(store, {proof.author for proof in forks}))
 
 
 def save(ledger: Ledger, store: Store) -> None:
@@ -279,16 +282,46 @@ def _from_snapshot(genesis: Genesis, store: Store) -> Ledger | None:
         ledger = read(genesis, chunks, lambda at: _stored_at(store, at))
         if ledger.count != position or position > store.position:
             raise Unusable(f"it speaks of {ledger.count} entries, {store.position} are stored")
-        if ledger.state.frozen_from != {proof.author: proof.seq for proof in store.forks()}:
-            raise Unusable("a fork came to be known since")
         if ledger.state.aside != {parse(raw).id for raw in store.asides()}:
             raise Unusable("entries were put aside since")
-        for proof in store.forks():
-            ledger.forks[proof.author] = proof
+        _check_roots(ledger, store)
+        _know_forks(ledger, store)
         extend_stored(ledger, (parse(raw) for _, raw in store.replay(position)))
     except (Unusable, Reject, Ignore):
         return None  # costs a fold, which says what is wrong with the entries, if anything is
     return ledger
+
+
+def _check_roots(ledger: Ledger, store: Store) -> None:
+    """Hold the trees against the checkpoints that their authors have signed. Raises Unusable."""
+    for stored in store.checkpoints():
+        tree = ledger.trees.get(stored.author)
+        if tree is None or tree.size != stored.size:
+            continue
+        if parse_note(stored.note.encode()).checkpoint.root != tree.root():
+            raise Unusable(f"the tree of {stored.author.hex()[:8]} is not the one that was signed")
+
+
+def _know_forks(ledger: Ledger, store: Store) -> None:
+    """Raises Unusable if the state was folded with other forks, or when other entries were final."""
+    folded_with = dict(ledger.state.frozen_from)
+    forks = store.forks()
+    ledger.finals.update(_finals(store, {proof.author for proof in forks}))
+    for proof in forks:
+        ledger.freeze(proof)
+    if ledger.state.frozen_from != folded_with:
+        raise Unusable("a fork came to be known since, or more of a forked feed is final")
+    ledger.stale = False
+
+
+def _finals(store: Store, authors: Set[bytes]) -> dict[bytes, Final]:
+    """What is final of these feeds. Checkpoints are stored once they were held against the feed."""
+    found = {}
+    for stored in store.checkpoints():
+        last = store.ids(stored.author, stored.size - 1, 1) if stored.final and stored.author in authors else []
+        if last:
+            found[stored.author] = Final(stored.size, last[0])
+    return found
 
 
 def _stored_at(store: Store, position: int) -> bytes:

@@ -82,9 +82,11 @@ class Checkpoints:
             self.ahead.pop(next(iter(self.ahead)))
         self.ahead[author] = heard
         own_size = 0 if head is None else head.seq + 1
+        if heard.is_final:
+            turn.ledger.admit(author, heard.size)
         if heard.size <= own_size:
             turn.do(ReadTree(author, heard.size))
-        elif author not in turn.ledger.forks:
+        elif author not in turn.ledger.forks or heard.is_final:
             turn.do(Send(heard.source, Want(ranges=((author, own_size),))))
 
     def watch(self, turn: Turn) -> None:

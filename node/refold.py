@@ -49,7 +49,9 @@ class Refolding:
             extend_stored(fresh, self.accepted[fresh.count - (self.begun_at or 0) :])
             for proof in stale.forks.values():
                 fresh.freeze(proof)
-            fresh.finals.update(stale.finals)
+            for author, final in stale.finals.items():
+                fresh.finalize(author, final.size, final.last)
+            fresh.admitted.update(stale.admitted)
             fresh.release(stale.state.aside - fresh.state.aside)
         self.is_due, self.begun_at, self.accepted = False, None, []
         return fresh

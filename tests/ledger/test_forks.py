@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from ledger.audit import violations
 from ledger.feed import Fork, ForkProof
-from ledger.ledger import Ledger, replay
+from ledger.ledger import Final, Ledger, replay
 from protocol.bodies import BODIES
 from protocol.envelope import Entry, parse
 from protocol.errors import Ignore
 from protocol.identity import KeyPair
-from tests.builders import NOW_MS, History, entry, genesis, keypair
+from tests.builders import NOW_MS, History, entry, feed, genesis, keypair
 
 from .facts import facts
 from .histories import honest_history
@@ -236,3 +236,56 @@ def test_no_honest_author_is_ever_framed() -> None:
     assert ledger.forks == {}
     assert set(BODIES).isdisjoint({"note", "x", "y"})
     assert parse(first.raw).id == first.id
+
+
+# --- what was final before --------------------------------------------------------------------------------------------
+
+
+def final_up_to(last: Entry) -> dict[bytes, Final]:
+    return {last.author: Final(last.seq + 1, last.id)}
+
+
+def test_a_deal_that_was_final_stands_whatever_its_bidder_signs_later() -> None:
+    scene = awarded()
+    history = scene.history
+    twin = entry(PROVIDER, network=history.ledger.network, kind="twin", seq=scene.bid.seq, prev=scene.bid.prev)
+    raws = [e.raw for e in history.entries]
+    proof = ForkProof(scene.bid, twin)
+    lost = replay(history.ledger.genesis, raws, [proof])
+    kept = replay(history.ledger.genesis, raws, [proof], finals=final_up_to(scene.bid))
+    assert (scene.award.id, 0) not in lost.state.placements
+    assert (scene.award.id, 0) in kept.state.placements
+    assert kept.state.frozen_from == {PROVIDER.public: scene.bid.seq + 1}
+
+
+@pytest.mark.parametrize("first", ["the fork", "the quorum"])
+def test_fork_and_quorum_may_come_to_be_known_in_either_order(first: str) -> None:
+    one, two, three = (chain := feed(A, 3))
+    proof = ForkProof(one, entry(A, kind="x"))
+    ledger = Ledger(genesis())
+    for e in chain:
+        ledger.extend(e, NOW_MS)
+    if first == "the fork":
+        ledger.freeze(proof)
+    ledger.finalize(A.public, 2, two.id)
+    ledger.freeze(proof)
+    assert ledger.stale, "what is final counts, what came after it is void"
+    again = replay(genesis(), [e.raw for e in chain], [proof], finals=final_up_to(two))
+    assert again.state.voids.keys() == {three.id}
+    assert ledger.state.frozen_from == again.state.frozen_from == {A.public: 2}
+
+
+def test_a_frozen_authors_entries_are_taken_up_to_where_a_quorum_cosigned_them() -> None:
+    one, two, three = feed(A, 3)
+    ledger = Ledger(genesis())
+    ledger.extend(one, NOW_MS)
+    ledger.freeze(ForkProof(two, entry(A, seq=1, prev=one.id, kind="x")))
+    with pytest.raises(Ignore, match="frozen"):
+        ledger.extend(two, NOW_MS)
+    ledger.admit(A.public, 2)
+    assert ledger.extend(two, NOW_MS) == [two]
+    assert two.id in ledger.state.voids, "until it has been held against what was cosigned"
+    with pytest.raises(Ignore, match="frozen"):
+        ledger.extend(three, NOW_MS)
+    assert ledger.finalize(A.public, 2, two.id)
+    assert ledger.stale
