@@ -113,7 +113,7 @@ def _held_lot(state: State, entry: Entry, lot: Lot) -> LotRecord:
     name = f"lot {shown(lot.entry)}/{lot.index}"
     record = state.lots.get((lot.entry, lot.index))
     if record is None:
-        raise Void(f"check 1: {name} does not exist: its entry is void, of another kind, or makes fewer lots")
+        raise Void(1, f"{name} does not exist: its entry is void, of another kind, or makes fewer lots")
     require_author(entry, record.holder, 1, f"the holder of {name}")
     require(record.status is LotStatus.HELD, 1, f"{name} is {record.status.value} already, it must be held")
     return record

@@ -13,11 +13,14 @@ Record = TypeVar("Record")
 class Void(Exception):
     """The entry stands in its feed but counts for nothing; the message names check, field, value and bound."""
 
+    def __init__(self, check: int, complaint: str) -> None:
+        super().__init__(f"check {check}: {complaint}")
+
 
 def require(condition: bool, check: int, complaint: str) -> None:
     """Raise Void, naming the check by its number, unless the condition holds."""
     if not condition:
-        raise Void(f"check {check}: {complaint}")
+        raise Void(check, complaint)
 
 
 def require_ref(entry: Entry, key: bytes, check: int, field: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from ledger.ledger import replay
 from node.actions import KeepMatching, Send, SendMatching
 from node.core import Node
-from node.events import MatchingsWanted, MessageReceived
+from node.events import MatchingsWanted, MessageReceived, Timer, TimerFired, TimerKind
 from node.records import ASKED_MAX, Records, keep_record, read_record
 from node.turn import Identity
 from protocol.direct import Matching, WantMatching, encode_direct
@@ -33,7 +33,9 @@ def node_of(key: KeyPair, scene: Matched) -> Node:
     network = genesis.network_id()
     identity = Identity(key, "label", genesis, network, Topics.of(network), random.Random(0))
     ledger = replay(genesis, [entry.raw for entry in scene.history.entries])
-    return Node(identity, ledger, None, ())
+    node = Node(identity, ledger, None, ())
+    node.handle(TimerFired(Timer(TimerKind.SYNC)), scene.history.now_ms)  # it signs a checkpoint of its feed first
+    return node
 
 
 def awards(scene: Matched) -> list[bytes]:

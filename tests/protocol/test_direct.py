@@ -109,7 +109,7 @@ def test_a_peer_may_hold_nothing_of_our_feed() -> None:
 def test_the_largest_record_of_a_matching_fits() -> None:
     largest = Matching(award=AWARD, record=bytes(MATCHING_MAX_BYTES))
     assert decode_direct(encode_direct(largest)) == largest
-    with pytest.raises(Reject, match=r"^matching: record"):
+    with pytest.raises(Reject, match=r"^check 4: matching: record"):
         decode_direct(encode(("matching", {"award": AWARD, "record": bytes(MATCHING_MAX_BYTES + 1)})))
 
 
