@@ -191,11 +191,9 @@ class Runtime:
 
     def _keep_snapshot(self) -> None:
         """At an orderly end, so that the next start need not fold all entries anew."""
-        ledger = self.node.ledger
-        if ledger.count - self._snapshot_at < SNAPSHOT_ENTRIES_MIN:
-            return
         try:
-            snapshot.save(ledger, self.store)
+            if self.node.ledger.count - self._snapshot_at >= SNAPSHOT_ENTRIES_MIN:
+                snapshot.save(self.node.ledger, self.store)
         except LocalError as error:
             log.warning("no snapshot was kept, the next start takes longer: %s", error)
 

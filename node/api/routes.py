@@ -163,7 +163,11 @@ async def credit(runtime: Runtime, request: web.Request, _: None) -> AccountList
 async def record_payment(runtime: Runtime, request: web.Request, paid: Payment) -> AccountOf:
     """Sign what a debtor has paid over all time. It can neither be more than it has acknowledged, nor fall."""
     node, total = runtime.node, paid.total_microcredits
-    debtor = key_of(paid.debtor)
+    try:
+        debtor = key_of(paid.debtor)
+    except LocalError:
+        fault = Fault("debtor", f"expected 64 hexadecimal digits or a peer id, not {paid.debtor!r}")
+        raise invalid("the request", [fault]) from None
     own = credit_views.account(node, debtor)
     if own is None:
         raise NotFound(
