@@ -97,7 +97,7 @@ def _plain(schema: dict[str, Any]) -> str:
             return f"({', '.join(map(described, schema['prefixItems']))})"
         case "array":
             return f"{schema.get('minItems', 0)} to {schema['maxItems']} of [{described(schema['items'])}]"
-    return str(schema["type"])
+    return "nil" if schema["type"] == "null" else str(schema["type"])
 
 
 def _literal(value: Any) -> str:
