@@ -32,8 +32,8 @@ def standings(heads: Mapping[bytes, Entry], forks: Mapping[bytes, ForkProof]) ->
     standing: dict[bytes, HeadLike] = dict(heads)
     for author, proof in forks.items():
         head = heads.get(author)
-        if proof.b.seq == 0 or (head is not None and head.seq >= proof.b.seq - 1):
-            standing[author] = Head(author, proof.b.seq, FROZEN)
+        if proof.seq == 0 or (head is not None and head.seq >= proof.seq - 1):
+            standing[author] = Head(author, proof.seq, FROZEN)
     return standing
 
 

@@ -294,6 +294,14 @@ def test_of_a_frozen_author_the_entries_before_the_fork_are_still_compared() -> 
     assert standings({A.public: proof.a}, {A.public: proof})[A.public] == Head(A.public, 2, FROZEN)
 
 
+def test_all_proofs_of_one_fork_stand_for_the_same() -> None:
+    """Else peers that heard of it by different proofs would tell each other for ever."""
+    first = entry(A)
+    told, lie = (entry(A, seq=1, prev=first.id, kind=kind) for kind in ("told", "lie"))
+    for proof in (ForkProof(told, lie), ForkProof(told, entry(A, seq=2, prev=lie.id))):
+        assert standings({A.public: first}, {A.public: proof})[A.public] == Head(A.public, 1, FROZEN)
+
+
 def test_a_range_small_enough_is_listed_and_a_larger_one_is_split() -> None:
     chance = random.Random(1)
     for authors, is_listed in ((LISTED_MAX, True), (LISTED_MAX + 1, False)):

@@ -1,5 +1,5 @@
 // The protocol in another language, written from its description: canonical msgpack, the strict signature rule, entries,
-// Merkle trees, checkpoints and proof files. Node.js alone; of libraries, its OpenSSL for Ed25519 and SHA-256.
+// fork proofs, Merkle trees, checkpoints and proof files. Node.js alone; of libraries, its OpenSSL for Ed25519 and SHA-256.
 // Every reader returns what it read or throws Refused, with the offset or the number of the check.
 
 import { createHash, createPublicKey, verify as ed25519 } from "node:crypto";
@@ -219,6 +219,14 @@ export function openEntry(raw, network) {
   check(10, entryNetwork.equals(network));
   check(11, verify(author, signed, signature));
   return { id: sha256(signed), network: entryNetwork, kind, author, seq, prev, timeMs, refs, body };
+}
+
+/** What two opened entries of one author prove: {seq, exact}; null where an honest author may sign both. */
+export function proveFork(a, b) {
+  const isTwin = a.seq === b.seq && !a.id.equals(b.id);
+  const isStranger = a.seq + 1 === b.seq && !b.prev.equals(a.id);
+  if (!a.author.equals(b.author) || !(isTwin || isStranger)) return null;
+  return { seq: Math.min(a.seq, b.seq), exact: a.seq === b.seq && a.prev.equals(b.prev) };
 }
 
 const BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";

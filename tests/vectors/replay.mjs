@@ -4,7 +4,8 @@
 import { readFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import {
-  Refused, decode, encode, openEntry, openNote, openProof, peerId, rootOf, verify, verifyConsistency, verifyInclusion,
+  Refused, decode, encode, openEntry, openNote, openProof, peerId, proveFork, rootOf, verify, verifyConsistency,
+  verifyInclusion,
 } from "./protocol.mjs";
 
 const load = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), "utf8"));
@@ -122,32 +123,94 @@ replayFile("checkpoints", ({ networks: [{ id, witnesses }] }) => {
   };
 });
 
-// The rules of the transitions are not written a second time. But all that a case consists of must hold together: its
-// entries, their feeds, and what they and the state after them refer to.
-replayFile("transitions", ({ entries, networks }) => {
+/** The entries of a file by their ids. */
+function openAll({ entries, networks }) {
   const opened = new Map();
   for (const { name, raw } of entries) {
     const network = networks.find(({ id }) => raw.includes(id));
     opened.set(name, openEntry(hex(raw), hex(network.id)));
   }
+  return opened;
+}
+
+/** Whether entries in this order continue their feeds; returns the heads by author. */
+function expectChains(entries) {
+  const heads = new Map();
+  for (const { author, seq, prev, id } of entries) {
+    const head = heads.get(author.toString("hex")) ?? { seq: -1, id: Buffer.alloc(32) };
+    same([seq, prev.toString("hex")], [head.seq + 1, head.id.toString("hex")]);
+    heads.set(author.toString("hex"), { seq, id });
+  }
+  return heads;
+}
+
+// The rules of the transitions are not written a second time. But all that a case consists of must hold together: its
+// entries, their feeds, and what they and the state after them refer to.
+replayFile("transitions", (lists) => {
+  const opened = openAll(lists);
   return {
     networks: isNetwork,
     entries: ({ name }) => same(opened.get(name).id.toString("hex"), name),
     cases: ({ kind, pre, entry, post, check }) => {
       same(opened.get(entry).kind, kind);
       expect((post === undefined) !== (check === undefined), "either a state follows or a check is broken");
-      const heads = new Map();
+      const judged = [...pre, entry].map((id) => opened.get(id));
+      const heads = expectChains(judged);
       const known = new Set();
-      for (const id of [...pre, entry]) {
-        const { author, seq, prev, refs } = opened.get(id);
-        const head = heads.get(author.toString("hex")) ?? { seq: -1, id: "00".repeat(32) };
-        same([seq, prev.toString("hex")], [head.seq + 1, head.id]);
+      for (const { id, refs } of judged) {
         expect(refs.every((ref) => known.has(ref.toString("hex"))), "a reference to what did not come before");
-        heads.set(author.toString("hex"), { seq, id });
-        known.add(id);
+        known.add(id.toString("hex"));
       }
       for (const id of JSON.stringify(post ?? {}).match(/[0-9a-f]{64}/g) ?? [])
         expect(known.has(id) || [...known].some((name) => encode(opened.get(name).body).includes(hex(id))) || heads.has(id), `${id} comes from nowhere`);
+    },
+  };
+});
+
+// What forks void, who waits and what is kept aside follows from the feeds and the proofs alone.
+replayFile("forks", (lists) => {
+  const opened = openAll(lists);
+  const name = (id) => id.toString("hex");
+  const others = (post, ids) => Object.entries(post).filter(([fact]) => !ids.some((id) => fact === `void ${id}`));
+  return {
+    networks: isNetwork,
+    entries: (entry) => same(name(opened.get(entry.name).id), entry.name),
+    pairs: ({ a, b, fork, seq, exact }) => {
+      const proof = proveFork(opened.get(a), opened.get(b));
+      same(proof, fork ? { seq, exact } : null);
+    },
+    cases: ({ feeds, proofs, aside, frozen_from, waiting, post, same_as }) => {
+      const stored = feeds.map((id) => opened.get(id));
+      expectChains(stored);
+      const frozen = new Map();
+      for (const [a, b] of proofs) {
+        const proof = proveFork(opened.get(a), opened.get(b));
+        expect(proof !== null, "no proof");
+        const author = name(opened.get(a).author);
+        frozen.set(author, Math.min(proof.seq, frozen.get(author) ?? Infinity));
+      }
+      same([...frozen].sort(), Object.entries(frozen_from).sort());
+      const isFrozen = ({ author, seq }) => seq >= (frozen.get(name(author)) ?? Infinity);
+      for (const entry of aside.map((id) => opened.get(id))) {
+        expect(isFrozen(entry) && !feeds.includes(name(entry.id)), "kept aside, and not of a frozen branch");
+        expect(stored.some(({ refs }) => refs.some((ref) => ref.equals(entry.id))), "kept aside, and nobody refers to it");
+      }
+
+      const judged = new Set(aside);
+      const isNext = ({ author, seq }) => stored.every((e) => !e.author.equals(author) || e.seq >= seq || judged.has(name(e.id)));
+      const isReady = (e) => !judged.has(name(e.id)) && isNext(e) && (isFrozen(e) || e.refs.every((ref) => judged.has(name(ref))));
+      for (let next = stored.find(isReady); next !== undefined; next = stored.find(isReady)) judged.add(name(next.id));
+      same(feeds.filter((id) => !judged.has(id)).sort(), waiting);
+
+      const voided = feeds.filter((id) => isFrozen(opened.get(id)));
+      same(Object.keys(post).filter((fact) => post[fact] === 0 && fact.startsWith("void ")).sort(), voided.map((id) => `void ${id}`).sort());
+      for (const id of voided)
+        expect(others(post, [id]).every(([fact]) => !fact.includes(id)), `${id} is void and has an effect`);
+      const other = lists.cases.find((each) => each.name === same_as);
+      if (other !== undefined) {
+        const branches = [...voided, ...other.feeds.filter((id) => isFrozen(opened.get(id)))];
+        same(others(post, branches), others(other.post, branches));
+      }
     },
   };
 });

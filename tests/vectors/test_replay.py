@@ -44,6 +44,13 @@ CHANGES = [
     ("checkpoints", "accepted", "final", True),
     ("transitions", "cases", "pre", []),
     ("transitions", "entries", "name", "00" * 32),
+    ("forks", "pairs", "fork", False),
+    ("forks", "pairs", "exact", False),
+    ("forks", "pairs", "seq", 1),
+    ("forks", "cases", "proofs", []),
+    ("forks", "cases", "frozen_from", {}),
+    ("forks", "cases", "waiting", []),
+    ("forks", "cases", "aside", []),
 ]
 
 
@@ -53,7 +60,7 @@ def test_node_notices_a_changed_case(name: str, key: str, field: str, value: obj
         shutil.copy(each, tmp_path)
     path = tmp_path / f"{name}.json"
     lists = json.loads(path.read_text())
-    case = next(case for case in lists[key] if case[field] != value)
+    case = next(case for case in lists[key] if field in case and case[field] != value)
     case[field] = value
     path.write_text(json.dumps(lists))
     assert replay(tmp_path).returncode == 1

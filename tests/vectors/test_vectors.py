@@ -10,12 +10,15 @@ import pytest
 
 from ledger import merkle, proof
 from ledger.checkpoint import cosigners, is_final, open_note
+from ledger.feed import prove_fork
 from protocol.codec import decode, encode
 from protocol.envelope import open_entry, parse
 from protocol.errors import Reject, VerificationFailed
 from protocol.genesis import Genesis
 from protocol.identity import peer_id, verify
 from tests.vectors.files import MAKERS, cases, path, rendered
+from tests.vectors.forks import Case, follow, follow_late, judged_pair
+from tests.vectors.summary import summary
 from tests.vectors.transitions import judged
 
 
@@ -157,3 +160,24 @@ def test_transition(case: dict[str, Any]) -> None:
 def test_every_kind_has_a_transition_that_counts_and_one_that_is_void(verdict: str) -> None:
     kinds = {case["kind"] for case in cases("transitions", "cases") if verdict in case}
     assert kinds == {case["kind"] for case in cases("transitions", "cases")}
+
+
+BRANCHES = {case["name"]: parse(bytes.fromhex(case["raw"])) for case in cases("forks", "entries")}
+
+
+@every("forks", "pairs")
+def test_pair(case: dict[str, Any]) -> None:
+    found = judged_pair(BRANCHES[case["a"]], BRANCHES[case["b"]])
+    assert found == {key: case[key] for key in ("fork", "seq", "exact") if key in case}
+
+
+@every("forks", "cases")
+def test_fork(case: dict[str, Any]) -> None:
+    (document,) = networks("forks").values()
+    entries = [BRANCHES[name] for name in case["feeds"]]
+    proofs = [prove_fork(BRANCHES[a], BRANCHES[b]) for a, b in case["proofs"]]
+    held = Case(entries, proofs, tuple(BRANCHES[name] for name in case["aside"]))
+    assert follow(document, held) == {key: case[key] for key in ("frozen_from", "waiting", "post")}
+    late = follow_late(document, held)
+    assert late.stale or summary(late.state) == case["post"]
+    assert {author.hex(): seq for author, seq in late.state.frozen_from.items()} == case["frozen_from"]
