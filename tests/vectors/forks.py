@@ -1,9 +1,9 @@
 """Forks: which two entries prove one, and what follows, whichever branch a peer holds and whenever it hears of it.
 
 A case of `pairs` says of (a, b) whether they are a proof, of which seq, and whether it is exact. A case of `cases`
-gives the entries that a peer has stored, the proofs that it knows and what it keeps aside; then who is frozen from
-which seq, what is not judged, and all facts. `same_as` names the case of a peer that holds another branch: but for the
-void entries of the branches themselves, the same follows.
+gives the entries that a peer has stored, the proofs that it knows, what it keeps aside, and how much of which feed is
+final; then who is frozen from which seq, what is not judged, and all facts. `same_as` names the case of a peer that
+holds another branch: but for the void entries of the branches themselves, the same follows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger.feed import ForkProof, prove_fork
-from ledger.ledger import Ledger, replay
+from ledger.ledger import Final, Ledger, replay
 from protocol.envelope import Entry
 from protocol.errors import Reject
 from protocol.genesis import Genesis
@@ -26,17 +26,19 @@ A, B, C = (keypair(n) for n in range(3))
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a peer holds. `same_as`: the name of another."""
+    """What a peer holds. `final`: the last entries that quorums cosigned. `same_as`: the name of another case."""
 
     feeds: list[Entry]
     proofs: list[ForkProof]
     aside: tuple[Entry, ...] = ()
+    final: tuple[Entry, ...] = ()
     same_as: str | None = None
 
 
 def follow(document: Genesis, case: Case) -> dict[str, Any]:
     """What the case says that follows."""
-    ledger = replay(document, [e.raw for e in case.feeds], case.proofs, [e.raw for e in case.aside])
+    finals = {last.author: Final(last.seq + 1, last.id) for last in case.final}
+    ledger = replay(document, [e.raw for e in case.feeds], case.proofs, [e.raw for e in case.aside], finals)
     return {
         "frozen_from": {author.hex(): seq for author, seq in sorted(ledger.state.frozen_from.items())},
         "waiting": sorted(each.id.hex() for each in ledger.waiting()),
@@ -45,10 +47,12 @@ def follow(document: Genesis, case: Case) -> dict[str, Any]:
 
 
 def follow_late(document: Genesis, case: Case) -> Ledger:
-    """The ledger that heard of the proofs last; it is stale where they change what was judged."""
+    """The ledger that heard of proofs and quorums last; it is stale where they change what was judged."""
     ledger = replay(document, [e.raw for e in case.feeds])
     for proof in case.proofs:
         ledger.freeze(proof)
+    for last in case.final:
+        ledger.finalize(last.author, last.seq + 1, last.id)
     ledger.release({each.id for each in case.aside})
     return ledger
 
@@ -132,6 +136,15 @@ def _market_cases() -> dict[str, Case]:
         "a late proof: the only bidder forked, the award is void": Case(
             sold.history.entries, [prove_fork(sold.bid, twin(sold.bid, PROVIDER))]
         ),
+        "a late proof: the only bidder forked, its bid was final": Case(
+            sold.history.entries, [prove_fork(sold.bid, twin(sold.bid, PROVIDER))], final=(sold.bid,)
+        ),
+        "a late proof: the bidder forked at its offer, all it signed was final": Case(
+            sold.history.entries, [prove_fork(sold.offer, twin(sold.offer, PROVIDER))], final=(leased,)
+        ),
+        "a late proof: the bidder forked at its bid, only its offer was final": Case(
+            sold.history.entries, [prove_fork(sold.bid, twin(sold.bid, PROVIDER))], final=(sold.offer,)
+        ),
         "a late proof: the owner forked at its award, the lease is void": Case(
             sold.history.entries, [prove_fork(sold.award, twin(sold.award, OWNER))]
         ),
@@ -187,6 +200,7 @@ def _entries(case: Case) -> list[Entry]:
 
 
 def _written(case: Case) -> dict[str, Any]:
-    held = {"feeds": [e.id.hex() for e in case.feeds], "aside": [e.id.hex() for e in case.aside]}
+    held: dict[str, Any] = {"feeds": [e.id.hex() for e in case.feeds], "aside": [e.id.hex() for e in case.aside]}
     proofs = [[proof.a.id.hex(), proof.b.id.hex()] for proof in case.proofs]
+    held |= {"final": {last.author.hex(): last.seq + 1 for last in case.final}}
     return held | {"proofs": proofs} | ({} if case.same_as is None else {"same_as": case.same_as})

@@ -167,7 +167,7 @@ replayFile("transitions", (lists) => {
   };
 });
 
-// What forks void, who waits and what is kept aside follows from the feeds and the proofs alone.
+// What forks void, who waits and what is kept aside follows from the feeds, the proofs and what is final.
 replayFile("forks", (lists) => {
   const opened = openAll(lists);
   const name = (id) => id.toString("hex");
@@ -179,7 +179,7 @@ replayFile("forks", (lists) => {
       const proof = proveFork(opened.get(a), opened.get(b));
       same(proof, fork ? { seq, exact } : null);
     },
-    cases: ({ feeds, proofs, aside, frozen_from, waiting, post, same_as }) => {
+    cases: ({ feeds, proofs, aside, final, frozen_from, waiting, post, same_as }) => {
       const stored = feeds.map((id) => opened.get(id));
       expectChains(stored);
       const frozen = new Map();
@@ -189,6 +189,7 @@ replayFile("forks", (lists) => {
         const author = name(opened.get(a).author);
         frozen.set(author, Math.min(proof.seq, frozen.get(author) ?? Infinity));
       }
+      for (const [author, seq] of frozen) frozen.set(author, Math.max(seq, final[author] ?? 0));
       same([...frozen].sort(), Object.entries(frozen_from).sort());
       const isFrozen = ({ author, seq }) => seq >= (frozen.get(name(author)) ?? Infinity);
       for (const entry of aside.map((id) => opened.get(id))) {

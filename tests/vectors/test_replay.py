@@ -48,6 +48,7 @@ CHANGES = [
     ("forks", "pairs", "exact", False),
     ("forks", "pairs", "seq", 1),
     ("forks", "cases", "proofs", []),
+    ("forks", "cases", "final", {}),
     ("forks", "cases", "frozen_from", {}),
     ("forks", "cases", "waiting", []),
     ("forks", "cases", "aside", []),

@@ -176,7 +176,9 @@ def test_fork(case: dict[str, Any]) -> None:
     (document,) = networks("forks").values()
     entries = [BRANCHES[name] for name in case["feeds"]]
     proofs = [prove_fork(BRANCHES[a], BRANCHES[b]) for a, b in case["proofs"]]
-    held = Case(entries, proofs, tuple(BRANCHES[name] for name in case["aside"]))
+    aside = tuple(BRANCHES[name] for name in case["aside"])
+    final = tuple(e for e in entries if e.seq + 1 == case["final"].get(e.author.hex()))
+    held = Case(entries, proofs, aside, final)
     assert follow(document, held) == {key: case[key] for key in ("frozen_from", "waiting", "post")}
     late = follow_late(document, held)
     assert late.stale or summary(late.state) == case["post"]
