@@ -141,17 +141,26 @@ class Ledger:
         """A quorum has cosigned the feed's first `size` entries, of which `last` is the newest and known here. Returns
         whether that is more than before."""
         known = self.finals.get(author)
-        if last not in self.positions or (known is not None and known.size >= size):
+        if last not in self.positions or (known is not None and (known.size, known.last) >= (size, last)):
             return False
         self.finals[author] = Final(size, last)
         if author in self.forks:
             self._freeze_from(author)
         return True
 
+    def presume_final(self, author: bytes, size: int) -> None:
+        """Judge what follows as if the author's first `size` entries were final: somebody shows a cosigned root, and
+        holds the feed against it once it is here. Nothing may be left to be judged of them yet."""
+        known = self.finals.get(author)
+        if known is None or known.size < size:
+            self.finals[author] = Final(size, NO_PREV)
+            if author in self.forks:
+                self._freeze_from(author)
+
     def is_final(self, author: bytes, entry_id: bytes) -> bool:
         """Whether an entry of this author can never be taken back. Without witnesses nothing is final."""
         position, final = self.positions.get(entry_id), self.finals.get(author)
-        return position is not None and final is not None and position <= self.positions[final.last]
+        return position is not None and final is not None and position <= self.positions.get(final.last, 0)
 
     def waiting(self) -> list[Entry]:
         """Accepted entries that are not judged yet, those of one author in feed order."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import gc
 import sys
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, islice
@@ -264,7 +264,7 @@ def fold(genesis: Genesis, store: Store) -> Ledger:
     """The ledger of all stored entries, its snapshot left alone. Raises LocalError as `load`."""
     forks = store.forks()
     raws = (raw for _, raw in store.replay())
-    return replay(genesis, raws, forks, store.asides(), _finals(store, {proof.author for proof in forks}))
+    return replay(genesis, raws, forks, store.asides(), _finals(store))
 
 
 def save(ledger: Ledger, store: Store) -> None:
@@ -306,7 +306,7 @@ def _know_forks(ledger: Ledger, store: Store) -> None:
     """Raises Unusable if the state was folded with other forks, or when other entries were final."""
     folded_with = dict(ledger.state.frozen_from)
     forks = store.forks()
-    ledger.finals.update(_finals(store, {proof.author for proof in forks}))
+    ledger.finals.update(_finals(store))
     for proof in forks:
         ledger.freeze(proof)
     if ledger.state.frozen_from != folded_with:
@@ -314,11 +314,11 @@ def _know_forks(ledger: Ledger, store: Store) -> None:
     ledger.stale = False
 
 
-def _finals(store: Store, authors: Set[bytes]) -> dict[bytes, Final]:
-    """What is final of these feeds. Checkpoints are stored once they were held against the feed."""
+def _finals(store: Store) -> dict[bytes, Final]:
+    """What is final of each feed. Checkpoints are stored once they were held against the feed."""
     found = {}
     for stored in store.checkpoints():
-        last = store.ids(stored.author, stored.size - 1, 1) if stored.final and stored.author in authors else []
+        last = store.ids(stored.author, stored.size - 1, 1) if stored.final else []
         if last:
             found[stored.author] = Final(stored.size, last[0])
     return found

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ledger.archive import Kind, Part, forks
-from ledger.archive.notes import known_lines
+from ledger.archive.notes import known_lines, root_of_feed
 from ledger.checkpoint import is_final, open_note
 from ledger.feed import Fork, ForkProof, prove_fork
 from ledger.ledger import Ledger
@@ -52,6 +52,8 @@ class Import:
             case Kind.CHECKPOINT:
                 note, author = open_note(part.data, self.ledger.network)
                 self._notes[author, note.checkpoint.size] = part.data
+                if is_final(note, self.ledger.network, self.ledger.genesis.witnesses):
+                    self.ledger.admit(author, note.checkpoint.size)
             case Kind.ENTRY:
                 self._take_entry(parse(part.data))
             case _:
@@ -70,9 +72,14 @@ class Import:
         self._flush()
         for (author, size), raw in self._notes.items():
             head = self.ledger.heads.get(author)
-            if head is None or head.seq + 1 < size or author in self.ledger.forks:
+            if head is None or head.seq + 1 < size:
                 continue
             note, _ = open_note(raw, self.ledger.network)
+            # Of a forked author the home may hold the other branch; what was not written cannot be asked.
+            if author in self.ledger.forks and (
+                self.dry or root_of_feed(self.store, author, size) != note.checkpoint.root
+            ):
+                continue
             kept = known_lines(note, author, self.ledger.genesis)
             self.counts["checkpoints"] += 1
             if not self.dry:

@@ -17,7 +17,7 @@ from ledger.archive import COUNTED, Kind, Part, failed, forks, frames, heads_has
 from ledger.archive.notes import known_lines
 from ledger.archive.write import named_matching
 from ledger.audit import violations
-from ledger.checkpoint import open_note
+from ledger.checkpoint import is_final, open_note
 from ledger.feed import prove_fork
 from ledger.ledger import Ledger
 from protocol.adverts import first_fault
@@ -80,7 +80,7 @@ class Check:
     3. The genesis is a document of its one spelling, and the one that the network is named after.
     4. A fork's two entries are signed, and prove it.
     5. An entry is kept aside of an author that has forked there or below, and another entry refers to it.
-    6. A checkpoint has lines of known keys only, and is of the entries in the file, or of a fork's other branch.
+    6. A checkpoint has lines of known keys only, and is of the entries in the file.
     7. An entry continues its feed, and is not kept aside as well.
     8. A matching has a hash that an award names.
     9. The seal is its exporter's, and speaks of what stands before it.
@@ -197,8 +197,9 @@ class Check:
         self._rising((author, size))
         if size == 0:
             raise Reject("archive check 6: it covers no entry")
-        if self.ledger.state.frozen_from.get(author, size) >= size:  # else it may be of the other branch
-            self._owed[author, size] = _place(part), note.checkpoint.root
+        self._owed[author, size] = _place(part), note.checkpoint.root
+        if is_final(note, self.ledger.network, self.ledger.genesis.witnesses):
+            self.ledger.presume_final(author, size)
 
     def _entry(self, entry: Entry) -> None:
         open_parsed(entry, self.ledger.network)
@@ -212,6 +213,9 @@ class Check:
             part, root = self._owed.pop((entry.author, entry.seq + 1), (None, b""))
             if part is not None and self.ledger.trees[entry.author].root() != root:
                 _not_of_these(part, entry.author, entry.seq + 1)
+            final = self.ledger.finals.get(entry.author)
+            if final is not None and final.size == entry.seq + 1:
+                self.ledger.finalize(entry.author, final.size, entry.id)
 
     def _matching(self, part: Part) -> None:
         found = sha256(part.data).digest()

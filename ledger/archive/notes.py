@@ -24,15 +24,13 @@ def known_lines(note: Note, author: bytes, genesis: Genesis) -> Note:
 
 
 def notes_of_store(store: Store, genesis: Genesis) -> list[bytes]:
-    """By author and size: the stored checkpoints that speak of the stored entries, or of a frozen author's other
-    branch. One that speaks of neither would make the archive contradict itself."""
-    frozen_from = {proof.author: proof.seq for proof in store.forks()}
+    """By author and size: the stored checkpoints that speak of the stored entries. Another would make the archive
+    contradict itself."""
     found: dict[tuple[bytes, int], bytes] = {}
     for kept in sorted(store.checkpoints(), key=lambda each: (each.author, each.size, each.final)):
         note, author = open_note(kept.note.encode(), genesis.network_id())
         size = note.checkpoint.size
-        is_of_branch = frozen_from.get(author, size) < size
-        if size and (is_of_branch or _root(store, author, size) == note.checkpoint.root):
+        if size and root_of_feed(store, author, size) == note.checkpoint.root:
             found[author, size] = known_lines(note, author, genesis).encoded()
     return list(found.values())
 
@@ -45,7 +43,7 @@ def ids_of(store: Store, author: bytes, size: int) -> Iterator[bytes]:
         seq += len(page)
 
 
-def _root(store: Store, author: bytes, size: int) -> bytes | None:
+def root_of_feed(store: Store, author: bytes, size: int) -> bytes | None:
     """The root of a feed's first `size` entries; None if there are not as many."""
     tree = CompactRange().extend(ids_of(store, author, size))
     return tree.root() if tree.size == size else None

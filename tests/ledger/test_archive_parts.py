@@ -142,11 +142,25 @@ def test_a_checkpoint_over_more_entries_than_there_are_is_refused() -> None:
     assert "entries are not those in the file" in refused(of=Kind.CHECKPOINT, change=note_of(longer))
 
 
-def test_a_checkpoint_of_a_frozen_author_may_be_of_its_other_branch() -> None:
+def test_a_checkpoint_of_a_frozen_authors_other_branch_is_refused() -> None:
     told, lie = forked(FULL.history)
     ids = [each.id for each in FULL.history.entries if each.author == CHEAT.public and each.seq < told.seq]
     other = sign(CHEAT, NETWORK, len(ids) + 1, root_of([*ids, lie.id])).encoded()
-    assert found(of=Kind.CHECKPOINT, change=note_of(other)).counts[Kind.CHECKPOINT] == 1
+    assert "entries are not those in the file" in refused(of=Kind.CHECKPOINT, change=note_of(other))
+
+
+@pytest.mark.parametrize("witnesses", [0, 2, 3])
+def test_what_a_quorum_cosigned_counts_in_the_file_too(witnesses: int) -> None:
+    seq = FULL.ledger.state.frozen_from[CHEAT.public]
+    covered = [each for each in FULL.history.entries if each.author == CHEAT.public and each.seq <= seq]
+    ids = [each.id for each in covered]
+    note = sign(CHEAT, NETWORK, len(ids), root_of(ids))
+    note = note.with_lines(*(cosign(w, NETWORK, note.checkpoint, TIME_S) for w in WITNESSES[:witnesses]))
+    ledger = found(of=Kind.CHECKPOINT, change=note_of(note.encoded())).ledger
+    is_final = witnesses == 3
+    assert ledger.state.frozen_from == {CHEAT.public: seq + is_final}
+    assert (ids[-1] in ledger.state.voids) is not is_final
+    assert ledger.is_final(CHEAT.public, ids[-1]) is is_final
 
 
 def test_a_checkpoint_over_nothing_is_refused() -> None:
