@@ -24,7 +24,7 @@ from node.events import EntriesVerified, ForksFound, Timer, TimerKind
 from node.missing import Missing
 from node.peers import Peers
 from node.turn import Turn
-from protocol.direct import HEADS_MAX, Compare, Entries, Heads, News, Since, Summary, Want, WantIds
+from protocol.direct import HEADS_MAX, Compare, Entries, Heads, News, Since, Summary, Want, WantCheckpoint, WantIds
 from protocol.envelope import NO_PREV, Entry
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge_announcement
@@ -247,6 +247,8 @@ class Exchange:
         turn.notify("fork", author=peer_id(proof.author), seq=proof.seq)
         for each in sorted(self.peers.connected):
             turn.do(Send(each, _proof(proof)))
+        if turn.identity.genesis.witnesses:  # its author signs no more checkpoints, and one of old may make deals final
+            turn.do(Send(peer, WantCheckpoint(author=proof.author)))
         if not proof.is_exact:
             self._seek(turn, peer, proof.a.prev if proof.a.seq == proof.seq else NO_PREV)
             self._seek(turn, peer, proof.b.prev)

@@ -98,7 +98,7 @@ class Store(Protocol):
         ...
 
     def asides(self) -> list[bytes]:
-        """Raw entries kept aside, in the order of their ids."""
+        """Raw entries kept aside, in the order of their ids; without those that came to stand in their feed since."""
         ...
 
     def set_checkpoint(self, author: bytes, size: int, note: str, final: bool = False) -> None:

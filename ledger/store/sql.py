@@ -220,7 +220,11 @@ class SqlStore(ABC):
                 self._upsert(ASIDE, (entry.id, entry.raw), "WHERE false")
 
     def asides(self) -> list[bytes]:
-        return [raw for _, raw in self._rows(ASIDE, "ORDER BY id")]
+        raws = [raw for _, raw in self._rows(ASIDE, "ORDER BY id")]
+        return [raw for raw in raws if not self._is_in_feed(parse(raw))]
+
+    def _is_in_feed(self, entry: Entry) -> bool:
+        return self.ids(entry.author, entry.seq, 1) == [entry.id]
 
     def set_checkpoint(self, author: bytes, size: int, note: str, final: bool = False) -> None:
         self._put(CHECKPOINT, (author, int(final), size, note), "WHERE excluded.size >= checkpoint.size")

@@ -186,6 +186,12 @@ def test_the_proof_at_the_lowest_seq_of_each_author_is_kept_and_of_several_the_f
     assert kept == {A.public: (at_1.a.raw, at_1.b.raw), B.public: (of_b.a.raw, of_b.b.raw)}
 
 
+def test_an_aside_that_came_to_stand_in_its_feed_is_one_no_more(store: Store) -> None:
+    store.add_aside([entry(B)])
+    store.append([entry(B)], durable=False)
+    assert store.asides() == []
+
+
 def test_asides_are_kept_once_beside_the_feeds_and_found_by_their_ids(store: Store) -> None:
     a, other = feed(A, 2), entry(A, seq=1, kind="other")
     store.append(a, durable=False)

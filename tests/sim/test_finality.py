@@ -8,11 +8,14 @@ from ledger.checkpoint import open_note
 from ledger.ledger import Ledger
 from ledger.proof import build, verify
 from node.devnet.sites import DEMO_SITES
+from node.events import MessageReceived
 from node.sim.network import Faults
 from node.sim.world import World, keypair_of
-from protocol.envelope import parse
+from protocol.direct import Entries, encode_direct
+from protocol.envelope import parse, seal
 from tests.sim.worlds import (
     LEAD,
+    NIGHT,
     SOLAR,
     WIND,
     WITNESSES,
@@ -162,3 +165,36 @@ def test_a_proof_made_from_a_nodes_store_is_checked_offline() -> None:
     entry = parse(store.feed(author, 0, 1)[0])
     proven = verify(build(entry, store.ids(author, 0, kept.size), note), genesis)
     assert (proven.entry.id, proven.is_final, proven.witnesses) == (entry.id, True, 4)
+
+
+def test_a_newcomer_agrees_on_deals_that_were_final_before_their_provider_forked() -> None:
+    demo = witnessed()
+    demo.crash(NIGHT)
+    job_id = demo.submit(LEAD, job(demo))
+    demo.run_until(is_closed(demo, job_id), within_ms=100_000)
+    demo.run(10_000)
+    wind = demo.hosts[WIND]
+    bid = next(e for _, raw in wind.store.replay() if (e := parse(raw)).author == wind.key and e.kind == "bid")
+    twin = seal(
+        wind.keypair,
+        network=bid.network,
+        kind="twin",
+        seq=bid.seq,
+        prev=bid.prev,
+        time_ms=bid.time_ms,
+        refs=(),
+        body={},
+    )
+    message = Entries(entries=(twin.raw,), more=False)
+    demo.handle(SOLAR, MessageReceived(wind.key, encode_direct(message)))
+    demo.run(20_000)
+    demo.restart(NIGHT)
+    demo.run(60_000)
+    told = {name: demo.node(name).ledger for name in (LEAD, SOLAR, NIGHT)}
+    assert placements(demo, job_id).keys() >= {WIND}
+    for name, ledger in told.items():
+        assert ledger.forks.keys() == {wind.key}, name
+        assert ledger.state.frozen_from == told[LEAD].state.frozen_from, name
+        assert ledger.state.voids == told[LEAD].state.voids, name
+        assert not ledger.stale, name
+        assert placements(demo, job_id, name).keys() == placements(demo, job_id).keys(), name
