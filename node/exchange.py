@@ -250,7 +250,7 @@ class Exchange:
         if turn.identity.genesis.witnesses:  # its author signs no more checkpoints, and one of old may make deals final
             turn.do(Send(peer, WantCheckpoint(author=proof.author)))
         if not proof.is_exact:
-            self._seek(turn, peer, proof.a.prev if proof.a.seq == proof.seq else NO_PREV)
+            self._seek(turn, peer, proof.a.prev)
             self._seek(turn, peer, proof.b.prev)
 
     def _seek(self, turn: Turn, peer: bytes, entry_id: bytes) -> None:
