@@ -36,11 +36,16 @@ class ForkProof:
         return self.a.seq == self.b.seq and self.a.prev == self.b.prev
 
 
+def is_fork(a: Entry, b: Entry) -> bool:
+    """Whether no honest author signs both: two of one seq, or a successor that names another predecessor."""
+    same_seq = a.seq == b.seq and a.id != b.id
+    return a.author == b.author and (same_seq or (a.seq + 1 == b.seq and b.prev != a.id))
+
+
 def prove_fork(a: Entry, b: Entry) -> ForkProof:
     """The proof that two entries are, whatever else is known of the feed; their signatures were verified. Raises Reject
     where an honest author may sign both."""
-    same_seq = a.seq == b.seq and a.id != b.id
-    if a.author != b.author or not (same_seq or (a.seq + 1 == b.seq and b.prev != a.id)):
+    if not is_fork(a, b):
         raise Reject(f"{a.author.hex()[:8]}:{a.seq} and {b.author.hex()[:8]}:{b.seq} are no fork")
     return ForkProof(a, b)
 
@@ -49,7 +54,7 @@ class Fork(Reject):
     """Raised where an entry completes a fork proof."""
 
     def __init__(self, proof: ForkProof) -> None:
-        super().__init__(f"fork of {proof.b.author.hex()[:8]} at seq {proof.b.seq}")
+        super().__init__(f"fork of {proof.author.hex()[:8]} at seq {proof.seq}")
         self.proof = proof
 
 
@@ -57,31 +62,38 @@ class Gap(Ignore):
     """The entry is ahead of what is known of its feed: ask for the range from `from_seq`."""
 
     def __init__(self, author: bytes, from_seq: int, seq: int) -> None:
-        super().__init__(f"entries {from_seq} to {seq - 1} of {author.hex()[:8]} are missing")
+        super().__init__(f"feed check d: entries {from_seq} to {seq - 1} of {author.hex()[:8]} are missing")
         self.author = author
         self.from_seq = from_seq
 
 
 def check_follows(head: Entry | None, entry: Entry, now_ms: int) -> None:
-    """Return if `entry` is the next of its feed after `head` (None: an empty feed).
+    """Return if `entry` is the next of its feed after `head` (None: an empty feed). Lettered as in SPEC.md, section 6;
+    line a, on frozen authors, is the ledger's.
 
-    1. Already known, or older than the head: Ignore.
-    2. The same seq as the head with another id, or the next seq naming another predecessor: Fork.
-    3. Entries between are missing: Gap.
-    4. Time below the predecessor's: Reject. More than ten minutes ahead of `now_ms`: Ignore (it may come again).
+    b. The same seq as the head with another id: Fork.
+    c. Already known, or older than the head: Ignore.
+    d. Entries between are missing: Gap.
+    e. A first entry that names a predecessor: Reject.
+    f. The next seq naming another predecessor: Fork.
+    g. Time below the predecessor's: Reject.
+    h. Time more than ten minutes ahead of `now_ms`: Ignore, it may come again.
     """
     next_seq = 0 if head is None else head.seq + 1
     if head is not None and entry.seq == head.seq and entry.id != head.id:
         raise Fork(ForkProof(head, entry))
     if entry.seq < next_seq:
-        raise Ignore(f"entry {entry.seq} of {entry.author.hex()[:8]} is already known")
+        raise Ignore(f"feed check c: seq {entry.seq} of {entry.author.hex()[:8]} is known, the next is {next_seq}")
     if entry.seq > next_seq:
         raise Gap(entry.author, next_seq, entry.seq)
-    if entry.prev != (NO_PREV if head is None else head.id):
-        if head is None:
-            raise Reject("the first entry of a feed must name a predecessor of 32 zero bytes")
+    if head is None and entry.prev != NO_PREV:
+        raise Reject(f"feed check e: prev of a feed's first entry must be 32 zero bytes, not {entry.prev.hex()[:16]}")
+    if head is not None and entry.prev != head.id:
         raise Fork(ForkProof(head, entry))
     if head is not None and entry.time_ms < head.time_ms:
-        raise Reject(f"time runs backwards in a feed: {entry.time_ms} after {head.time_ms}")
+        raise Reject(f"feed check g: time_ms {entry.time_ms} is below the predecessor's {head.time_ms}")
     if entry.time_ms > now_ms + CLOCK_SKEW_MAX_MS:
-        raise Ignore(f"entry is dated {entry.time_ms - now_ms} ms ahead of this node's clock")
+        raise Ignore(
+            f"feed check h: time_ms {entry.time_ms} is {entry.time_ms - now_ms} ms ahead of this node's clock,"
+            f" {CLOCK_SKEW_MAX_MS} are allowed"
+        )

@@ -73,7 +73,7 @@ class Ledger:
         """
         proof = self.forks.get(entry.author) if self.forks else None
         if proof is not None and self._is_frozen(entry) and entry.seq >= self.admitted.get(entry.author, 0):
-            raise Ignore(f"{entry.author.hex()[:8]} is frozen since its fork at {proof.seq}")
+            raise Ignore(f"feed check a: {entry.author.hex()[:8]} is frozen since its fork at {proof.seq}")
         try:
             check_follows(self.heads.get(entry.author), entry, now_ms)
         except Fork as fork:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from ledger.feed import Fork, ForkProof, Gap
+from ledger.feed import Fork, ForkProof, Gap, is_fork
 from ledger.heads import HeadIndex
 from ledger.sync import answer_compare, answer_summary, difference, standings, summary
 from node.actions import FindForks, PersistCursor, PersistFork, Send, SendEntries, SendIds, SendNews, SetTimeout, Verify
@@ -319,7 +319,4 @@ def _proof(proof: ForkProof) -> Entries:
 
 def _proofs_among(entries: Sequence[Entry]) -> Iterator[ForkProof]:
     """Neighbours that no honest author signs both. They prove it by themselves, whatever we know of the feed."""
-    for a, b in pairwise(entries):
-        same_seq = a.seq == b.seq and a.id != b.id
-        if a.author == b.author and (same_seq or (a.seq + 1 == b.seq and b.prev != a.id)):
-            yield ForkProof(a, b)
+    return (ForkProof(a, b) for a, b in pairwise(entries) if is_fork(a, b))

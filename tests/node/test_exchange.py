@@ -298,7 +298,7 @@ def test_an_entry_that_no_honest_program_writes_is_refused(scene: Scene) -> None
     earlier = seal(BOB, network=NETWORK, kind="note", seq=1, prev=entry.id, time_ms=NOW_MS - 1, refs=(), body={})
     (notice,) = scene.take(CAROL, [earlier])
     assert isinstance(notice, Notify)
-    assert notice.data["reason"] == f"time runs backwards in a feed: {NOW_MS - 1} after {NOW_MS}"
+    assert notice.data["reason"] == f"feed check g: time_ms {NOW_MS - 1} is below the predecessor's {NOW_MS}"
 
 
 def test_entries_of_the_far_future_wait_outside(scene: Scene) -> None:
