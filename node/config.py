@@ -223,7 +223,7 @@ def as_witness(config: Config, genesis: Genesis, key: bytes) -> Config:
     does not name its key: nobody would count its cosignatures."""
     if key not in genesis.witnesses:
         raise Refused(
-            "HEL-CONFIG-005",
+            "HEL-CONFIG-006",
             f"network {genesis.name!r} names {len(genesis.witnesses)} witnesses, and {peer_id(key)} is none of them",
             "A network's witnesses are named when it is made: heliotrope init --witness PEER_ID, for each. Put that"
             " network's genesis.json into this home before its first start.",

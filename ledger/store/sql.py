@@ -365,7 +365,6 @@ def damaged(name: str, what: str) -> VerificationFailed:
     return VerificationFailed(
         "HEL-LEDGER-002",
         f"{name} cannot be read as a ledger: {what}",
-        "If it is no Heliotrope ledger, choose another --home. If it is yours and damaged, restore nothing older:"
-        " begin again in another --home with a new key. Peers hold what was in it, and a key that signs without"
-        " its feed forks.",
+        "If it is no Heliotrope ledger, choose another --home. If it is yours and damaged, move it away and start again"
+        " with the same key: peers hold your entries, and the node signs nothing until they have shown them.",
     )
