@@ -262,8 +262,8 @@ def replay(
         raise LocalError(
             "HEL-LEDGER-008",
             f"the stored ledger is damaged: its entry number {ledger.count + 1} does not fit: {refusal}",
-            "Move the ledger away and start again with the same key: peers hold your entries, and the node signs nothing"
-            " until they have shown them.",
+            "Move the ledger away and start again with the same key: peers hold your entries, and the node signs"
+            " nothing until they have shown them.",
         ) from None
     return ledger
 
