@@ -68,8 +68,8 @@ class Ledger:
         """Accept the next entry of a feed; the caller has verified its signature. Returns the entries that could now
         be judged, void ones too: this one, unless it waits, and those that waited for it.
 
-        Raises Ignore (known, early, or a `Gap` to be filled), Reject, or `Fork`: then the author is frozen and the
-        proof is in `forks`.
+        Raises Ignore (known, early, or a `Gap` to be filled), Reject, or `Fork` where it proves more than was known:
+        then the author is frozen and the proof is in `forks`.
         """
         proof = self.forks.get(entry.author) if self.forks else None
         if proof is not None and self._is_frozen(entry) and entry.seq >= self.admitted.get(entry.author, 0):
@@ -77,8 +77,10 @@ class Ledger:
         try:
             check_follows(self.heads.get(entry.author), entry, now_ms)
         except Fork as fork:
-            self.freeze(fork.proof)
-            raise
+            if self.freeze(fork.proof):
+                raise
+            # Told as news, peers to whom this branch's end is final would tell it each other for ever.
+            raise Ignore(f"{fork}: it is known, from an entry as early") from None
         return self._accept(entry)
 
     def restore(self, entry: Entry) -> list[Entry]:
@@ -87,14 +89,14 @@ class Ledger:
         check_follows(self.heads.get(entry.author), entry, FAR_FUTURE_MS)
         return self._accept(entry)
 
-    def freeze(self, proof: ForkProof) -> None:
-        """From the fork on the author's entries are void. Of several proofs the one that goes furthest back counts."""
-        author = proof.author
-        known = self.forks.get(author)
-        if known is not None and known.seq <= proof.seq:
-            return
-        self.forks[author] = proof
-        self._freeze_from(author)
+    def freeze(self, proof: ForkProof) -> bool:
+        """From the fork on the author's entries are void. Of several proofs the one that goes furthest back counts.
+        Returns whether that is now this one."""
+        if self._is_proven(proof.author, proof.seq):
+            return False
+        self.forks[proof.author] = proof
+        self._freeze_from(proof.author)
+        return True
 
     def admit(self, author: bytes, size: int) -> None:
         """A quorum has cosigned so many entries of a frozen author: they are taken as they come, so that they can be
@@ -105,9 +107,10 @@ class Ledger:
         """Keep an entry of a frozen author's other branch, for those whose entries refer to it. The caller has
         verified its signature. Returns what could now be judged.
 
-        Raises Ignore unless somebody waits for it and its author is frozen there: strangers must not fill the disk.
+        Raises Ignore unless somebody waits for it and its author has forked there or below: strangers must not fill the
+        disk. Where the other branch is final, this one is void all the same.
         """
-        if entry.id not in self._blocked_on or entry.id in self._pending or not self._is_frozen(entry):
+        if not self.is_missing(entry.id) or not self._is_proven(entry.author, entry.seq):
             raise Ignore(f"nothing that is known waits for {entry.id.hex()[:8]} of a frozen branch")
         return self.release({entry.id})
 
@@ -131,7 +134,7 @@ class Ledger:
             refs=refs,
             body=body,
         )
-        return entry, self.extend(entry, now_ms)
+        return entry, self.extend(entry, entry.time_ms)  # a clock that was set back must not stop us at our own head
 
     def is_judged(self, entry_id: bytes) -> bool:
         """Whether an entry was judged, void ones included."""
@@ -162,6 +165,10 @@ class Ledger:
         position, final = self.positions.get(entry_id), self.finals.get(author)
         return position is not None and final is not None and position <= self.positions.get(final.last, 0)
 
+    def is_waiting(self, author: bytes) -> bool:
+        """Whether entries of this author are not judged yet, so that the state does not know all it did."""
+        return author in self._waiting
+
     def waiting(self) -> list[Entry]:
         """Accepted entries that are not judged yet, those of one author in feed order."""
         return [entry for queue in self._waiting.values() for entry in queue]
@@ -179,6 +186,10 @@ class Ledger:
         for author in list(self._waiting):
             self._judge_ready([author])
 
+    def is_missing(self, entry_id: bytes) -> bool:
+        """Whether it is one of `missing_refs`."""
+        return entry_id in self._blocked_on and entry_id not in self._pending
+
     def missing_refs(self) -> set[bytes]:
         """Ids that waiting entries refer to and nobody has delivered yet."""
         return self._blocked_on.keys() - self._pending
@@ -195,6 +206,11 @@ class Ledger:
         head = self.heads.get(author)
         self.stale |= frozen_from != before and head is not None and head.seq >= changed_from
 
+    def _is_proven(self, author: bytes, seq: int) -> bool:
+        """Whether a fork of this author is known, there or below."""
+        proof = self.forks.get(author)
+        return proof is not None and proof.seq <= seq
+
     def _is_frozen(self, entry: Entry) -> bool:
         frozen_from = self.state.frozen_from.get(entry.author)
         return frozen_from is not None and entry.seq >= frozen_from
@@ -206,6 +222,7 @@ class Ledger:
         self.heads[author] = entry
         self.trees[author].append(entry.id)
         self.positions[entry.id] = len(self.positions) + 1
+        self.state.aside.discard(entry.id)
         if author in self._waiting or (entry.refs and not all(map(self.is_judged, entry.refs))):
             self._wait(entry)
             return self._judge_ready([author])

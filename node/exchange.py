@@ -226,7 +226,7 @@ class Exchange:
         ledger, sought = turn.ledger, self.missing.sought.pop(entry.id, None)
         proof = ledger.forks.get(entry.author)
         if proof is not None and entry.seq >= proof.seq:
-            if entry.id in ledger.missing_refs():
+            if ledger.is_missing(entry.id):
                 turn.put_aside(entry)
             if sought is not None:
                 self._seek(turn, peer, entry.prev)
@@ -234,9 +234,7 @@ class Exchange:
             old.append(entry)
 
     def _freeze(self, turn: Turn, peer: bytes, proof: ForkProof) -> None:
-        known = turn.ledger.forks.get(proof.author)
-        if known is None or proof.seq < known.seq:
-            turn.ledger.freeze(proof)
+        if turn.ledger.freeze(proof):
             self._on_fork(turn, peer, proof)
 
     def _on_fork(self, turn: Turn, peer: bytes, proof: ForkProof) -> None:

@@ -164,3 +164,35 @@ def test_a_proof_that_arrives_again_is_not_told_again(scene: Scene) -> None:
     scene.take(BOB, [root, one, other])
     assert scene.node.ledger.forks[BOB.public] == ForkProof(one, other)
     assert scene.take(CAROL, [one, other]) == []
+
+
+# --- forks of what is final ---------------------------------------------------------------------------------------
+
+
+def final_then_forked(scene: Scene) -> tuple[list[Entry], list[Entry]]:
+    """Bob's feed, all of it final, and another end of it that Carol brings."""
+    root, one, two = feed(BOB, 3)
+    branch = feed(BOB, 2, root, "or not")
+    scene.take(BOB, [root, one, two])
+    scene.node.ledger.admit(BOB.public, 3)
+    scene.node.ledger.finalize(BOB.public, 3, two.id)
+    assert scene.take(CAROL, branch[1:])[0] == PersistFork(BOB.public)
+    return [root, one, two], branch
+
+
+def test_a_fork_of_what_is_final_is_told_once(scene: Scene) -> None:
+    """Its author is not frozen at its head: peers that all hold it so must not echo the proof for ever."""
+    (_, _, two), branch = final_then_forked(scene)
+    assert scene.take(CAROL, branch[1:]) == []
+    assert scene.take(BOB, [two, branch[1]]) == [], "nor as a proof"
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["below our head", "at our head"])
+def test_who_refers_to_the_branch_that_is_not_final_does_not_wait_for_ever(scene: Scene, place: int) -> None:
+    (_, one, _), branch = final_then_forked(scene)
+    scene.handle(ForksFound(CAROL.public, (ForkProof(one, branch[0]),)))
+    honest = referring_to(DAVE, branch[place].id)
+    scene.take(CAROL, [honest])
+    assert not scene.node.ledger.is_judged(honest.id)
+    assert PersistAside((branch[place],)) in scene.take(CAROL, branch)
+    assert scene.node.ledger.is_judged(honest.id)
