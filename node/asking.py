@@ -127,7 +127,7 @@ class Asks:
         if wanted is not None:
             self._release(author, wanted)
             self._idle.discard(author)
-            self._claims.subtract(wanted.sources)
+            self._claims.subtract(wanted.sources.keys())
 
     def take_drained(self) -> list[bytes]:
         """Peers that had more to claim, and have delivered all that was noted: there is room for the rest."""

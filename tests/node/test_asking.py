@@ -166,3 +166,14 @@ def test_a_thousand_claims_of_one_feed_take_no_more_memory_than_a_few(asks: Asks
     for number in range(1000):
         asks.claim(digest(str(number)), ONE, 9)
     assert len(asks.wanted[ONE].sources) == asking.SOURCES_MAX
+
+
+def test_what_was_claimed_of_a_feed_that_is_dropped_makes_room(asks: Asks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the feed was said to be: else one fork would let its author claim without end."""
+    monkeypatch.setattr(asking, "CLAIMS_PER_PEER_MAX", 2)
+    asks.claim(BOB, ONE, 10**6)
+    asks.claim(BOB, TWO, 0)
+    asks.drop(ONE)
+    asks.claim(BOB, THREE, 9)
+    asks.claim(BOB, digest("one too many"), 9)
+    assert asks.wanted.keys() == {TWO, THREE}
