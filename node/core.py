@@ -139,7 +139,7 @@ class Node:
     def may_sign(self) -> bool:
         """Whether this node sells and buys now. If not it only listens, learns and serves entries: here is the one
         gate before everything that signs."""
-        return self.own_feed.signing is Signing.ALLOWED
+        return self.own_feed.signing is Signing.ALLOWED and self.identity.key not in self.ledger.forks
 
     def handle(self, event: Event, now_ms: int) -> list[Action]:
         """Take one event; return the actions it asks for, durable ones first. Never raises for what a stranger sent."""
@@ -233,7 +233,7 @@ class Node:
     def _on_tree(self, turn: Turn, event: TreeRead) -> None:
         if self.checkpoints.on_tree(turn, event):
             self.provider.on_final(turn)
-        if event.author == self.identity.key:
+        if event.author == self.identity.key and self.may_sign:
             self.finality.on_tree(turn, event)
 
     def _on_timer(self, turn: Turn, event: TimerFired) -> None:

@@ -84,7 +84,7 @@ class OwnFeed:
             if self.signing is not Signing.FORKED:
                 turn.notify("own feed forked", remedy=REMEDIES[Signing.FORKED])
             self.signing = Signing.FORKED
-        elif self.signing is Signing.UNCONFIRMED and self.ticks >= ANSWERED_TICKS and not self._lags(turn):
+        elif self.signing is Signing.UNCONFIRMED and self.ticks >= ANSWERED_TICKS and self._knows_all(turn):
             self.signing = Signing.ALLOWED
             return True
         return False
@@ -106,6 +106,10 @@ class OwnFeed:
         """Whether we lack entries of our own."""
         head = turn.ledger.heads.get(turn.identity.key)
         return self.newest is not None and (head is None or head.seq < self.newest.seq)
+
+    def _knows_all(self, turn: Turn) -> bool:
+        """Whether what we have signed is here, and judged: else the state would let us lease or owe it once more."""
+        return not self._lags(turn) and not turn.ledger.is_waiting(turn.identity.key)
 
     def _tail(self, turn: Turn) -> Want:
         head = turn.ledger.heads.get(turn.identity.key)

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import pytest
 
+from ledger.checkpoint import sign
+from ledger.feed import ForkProof
 from ledger.ledger import Ledger
+from ledger.merkle import root_of
 from node.actions import Notify, Persist, PersistFork, Publish, Send
-from node.events import JobCancelled, JobSubmitted, PeerConnected, Started
+from node.events import JobCancelled, JobSubmitted, PeerConnected, Started, TreeRead
 from node.own_feed import ANSWERED_TICKS, Signing
-from protocol.direct import Entries, HeadIs, WantHead
-from protocol.envelope import Entry
+from protocol.direct import Checkpoint, Entries, HeadIs, WantHead
+from protocol.envelope import Entry, seal
 from tests.builders import digest, job
-from tests.node.peers_scene import ALICE, BOB, CAROL, GENESIS, NOW_MS, Scene, feed, want
+from tests.node.peers_scene import ALICE, BOB, CAROL, GENESIS, NETWORK, NOW_MS, Scene, feed, want
 
 OURS = feed(ALICE, 6)
 
@@ -181,3 +184,51 @@ def test_another_node_with_our_key_is_found_out() -> None:
     assert records(scene)
     twin = feed(ALICE, 3)
     assert stops(scene, scene.take(BOB, twin))
+
+
+def test_it_waits_until_all_that_it_has_signed_is_judged() -> None:
+    """Else its own leases and debts might be signed once more."""
+    (awaited,) = feed(BOB, 1)
+    later = seal(
+        ALICE,
+        network=NETWORK,
+        kind="note",
+        seq=2,
+        prev=OURS[1].id,
+        time_ms=NOW_MS,
+        refs=(awaited.id,),
+        body={},
+    )
+    scene = restored(*OURS[:2])
+    scene.receive(BOB, shows(later))
+    scene.take(BOB, [later])
+    scene.tick(ANSWERED_TICKS + 5)
+    assert not records(scene)
+    scene.take(CAROL, [awaited])
+    assert records(scene)
+
+
+def test_it_signs_no_checkpoint_either_though_one_of_its_own_is_brought() -> None:
+    scene = restored(*OURS[:2])
+    ids = [each.id for each in OURS[:2]]
+    scene.receive(CAROL, Checkpoint(note=sign(ALICE, NETWORK, 2, root_of(ids)).encoded()))
+    actions = scene.handle(TreeRead(ALICE.public, 2, root_of(ids), ids[-1], {0: ()}))
+    assert not any(isinstance(action, Publish) for action in actions)
+    assert scene.node.finality.current is None
+
+
+def test_who_hears_of_its_own_fork_signs_nothing_in_that_very_turn() -> None:
+    scene = Scene()
+    assert records(scene)
+    ours = scene.node.ledger.heads[ALICE.public]
+    (other,) = feed(ALICE, 1, text="or not")
+    scene.node.ledger.freeze(ForkProof(ours, other))
+    assert not scene.node.may_sign
+
+
+def test_a_clock_that_was_set_back_does_not_stop_it_at_its_own_head() -> None:
+    scene = Scene()
+    ahead_ms = NOW_MS + 3_600_000
+    scene.node.handle(JobSubmitted(job(bids_close_at_ms=ahead_ms + 1000)), ahead_ms)
+    assert records(scene)
+    assert scene.node.ledger.heads[ALICE.public].time_ms == ahead_ms
