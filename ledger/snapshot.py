@@ -268,8 +268,9 @@ def fold(genesis: Genesis, store: Store) -> Ledger:
 
 
 def save(ledger: Ledger, store: Store) -> None:
-    """Keep a snapshot of this ledger, whose entries are all stored, for the next `load`."""
-    if not ledger.stale:
+    """Keep a snapshot of this ledger for the next `load`: unless it is stale, or the store lacks some of its entries,
+    after a commit that failed."""
+    if not ledger.stale and ledger.count == store.position:
         store.save_snapshot(ledger.count, write(ledger))
 
 

@@ -26,7 +26,7 @@ from node.api.ledger_views import PAGE_ENTRIES, find_job
 from node.api.resources import Peer
 from node.archives import Keeper, OnBytes, open_file, reread, unseen, write_file
 from node.auditing import audit
-from node.config import Home, load_genesis, load_keypair
+from node.config import Home, load_config, load_dsn, load_genesis, load_keypair
 from node.importing import Import
 from node.matching.instance import INSTANCE_MAX_BYTES
 from node.matching.instance import read as read_instance
@@ -175,7 +175,7 @@ def open_home(home: Home) -> Iterator[Offline]:
     """A stopped node's ledger, locked meanwhile. Raises LocalError, also where a node runs on it."""
     genesis = load_genesis(home.genesis_path)
     keypair = load_keypair(home, genesis)
-    store = open_store(home.ledger_path, genesis.network_id())
+    store = open_store(home.ledger_path, genesis.network_id(), load_dsn(home, load_config(home).ledger))
     try:
         yield Offline(genesis, store, BlobStore(home.blobs_path, BLOB_MAX_BYTES), load(genesis, store), keypair)
     finally:

@@ -372,6 +372,7 @@ class Runtime:
 
     async def _send(self, peer: bytes, data: bytes) -> None:
         if peer == self.keypair.public:
+            self._heard_bytes += len(data)
             self._emit(ev.MessageReceived(peer, data))
         else:
             await self._link.send(peer, data)

@@ -24,6 +24,7 @@ from node.api.server import serve
 from node.config import ApiConfig, Config, Home, LinkConfig, create_home, write_private
 from node.energy.source import EnergyConfig
 from node.link import MessageArrived
+from node.offline import open_home
 from node.runtime import Runtime
 from protocol.direct import Ready, encode_direct
 from protocol.envelope import Entry
@@ -142,6 +143,20 @@ async def test_nothing_is_said_of_what_could_not_be_stored_and_the_node_stops(
     SqliteStore(home.ledger_path, NETWORK.network_id()).close()  # its lock is free
 
 
+async def test_no_snapshot_is_kept_of_what_could_not_be_stored(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does trying to hide why the node stopped."""
+    runtime, core, _ = made(home)
+    monkeypatch.setattr(module, "SNAPSHOT_ENTRIES_MIN", 1)
+    monkeypatch.setattr(runtime.store, "append", refuse)
+    core.ledger.extend(note(), note().time_ms)
+    core.script[ev.Started] = [persist()]
+    with pytest.raises(LocalError, match="the disk is full"):
+        await runtime.run(serve)
+    store = SqliteStore(home.ledger_path, NETWORK.network_id())
+    assert store.snapshot() is None
+    store.close()
+
+
 async def test_whoever_submitted_what_could_not_be_stored_is_told(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime, core, said = made(home)
     monkeypatch.setattr(runtime.store, "append", refuse)
@@ -202,6 +217,9 @@ async def test_a_node_runs_on_postgresql(home: Home, postgres_server: postgres.S
     again = Runtime(home)
     assert [raw for _, raw in again.store.replay()] == [note().raw]
     again.store.close()
+    with open_home(home) as stopped:
+        assert [raw for _, raw in stopped.store.replay()] == [note().raw]
+    assert not home.ledger_path.exists()
 
 
 async def test_the_first_event_is_started_whatever_came_in_before(home: Home) -> None:
@@ -218,6 +236,7 @@ async def test_what_is_sent_to_oneself_comes_back(home: Home) -> None:
     async with running(runtime):
         await core.until(ev.MessageReceived(runtime.keypair.public, encode_direct(MESSAGE)))
     assert said == []
+    assert runtime._heard_bytes == 0, "it has room in the queue like any other"
 
 
 async def test_a_timeout_fires_and_a_timer_fires_never_early(home: Home) -> None:
