@@ -59,8 +59,9 @@ class Credit:
     def acknowledge(self, turn: Turn, creditor: bytes) -> None:
         """Sign what we have settled, as far as the creditor lets us owe it."""
         while promise := self.terms.driver.settle(turn.state, turn.identity.key, creditor):
-            if turn.record(promise.iou, promise.refs, tell=(creditor,)) is None:
-                return
+            entry = turn.record(promise.iou, promise.refs, tell=(creditor,))
+            if entry is None or not turn.ledger.is_judged(entry.id):
+                return  # it changed nothing, or not yet: the same promise would be found again, for ever
 
     def reconcile(self, turn: Turn) -> None:
         """Bring every limit in line with the configuration, and acknowledge what still waits for it."""

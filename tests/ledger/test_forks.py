@@ -289,3 +289,18 @@ def test_a_frozen_authors_entries_are_taken_up_to_where_a_quorum_cosigned_them()
         ledger.extend(three, NOW_MS)
     assert ledger.finalize(A.public, 2, two.id)
     assert ledger.stale
+
+
+def test_what_was_kept_aside_and_comes_to_stand_in_its_feed_is_aside_no_more() -> None:
+    """Else what is final would count as forked where it had been kept aside, and nowhere else."""
+    root, one = feed(A, 2)
+    other = entry(A, seq=1, prev=root.id, kind="twin")
+    ledger = Ledger(genesis())
+    ledger.extend(root, NOW_MS)
+    ledger.freeze(ForkProof(one, other))
+    ledger.extend(entry(B, refs=(one.id,)), NOW_MS)
+    ledger.put_aside(one)
+    ledger.admit(A.public, 2)
+    ledger.extend(one, NOW_MS)
+    assert ledger.state.aside == set()
+    assert ledger.state.is_forked(one.id), "as long as it is not final here"

@@ -14,6 +14,7 @@ from node.devnet.sites import DEMO_SITES
 from node.events import DebtPaid, Timer, TimerFired, TimerKind
 from node.sim.world import World
 from protocol.credit import UNIT
+from tests.builders import digest
 
 from .worlds import LEAD, WIND, assert_all_is_well, assert_settled, is_closed, job, record_of, world
 
@@ -96,6 +97,21 @@ def test_the_reconcile_pass_acknowledges_what_no_event_has_and_only_once() -> No
         actions = node.handle(TimerFired(Timer(TimerKind.RECONCILE)), demo.now_ms)
         signed += [e.kind for action in actions if isinstance(action, Persist) for e in action.entries]
     assert signed == ["iou"] * 3
+
+
+def test_an_iou_that_is_not_judged_yet_is_not_signed_again() -> None:
+    """Behind an own entry that waits for what nobody has: the account does not show what was signed."""
+    demo = lending(AMPLE)
+    job_id = demo.submit(LEAD, job(demo))
+    node = demo.node(LEAD)
+    node.credit = Credit()  # an event path that acknowledges nothing
+    demo.run_until(is_closed(demo, job_id), within_ms=90_000)
+    node.credit = Credit(Terms(DRIVERS["mutual-credit"], AMPLE))
+    keypair = node.identity.keypair
+    node.ledger.append(keypair, "note", {}, (digest("nobody has it"),), demo.now_ms)
+    actions = node.handle(TimerFired(Timer(TimerKind.RECONCILE)), demo.now_ms)
+    signed = [e.kind for action in actions if isinstance(action, Persist) for e in action.entries]
+    assert 0 < len(signed) <= len(accounts(demo))
 
 
 def test_what_was_paid_makes_room_again() -> None:
