@@ -7,6 +7,8 @@ author shows two histories: we say so, and ask for the entry in which the other 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -22,6 +24,7 @@ from protocol.identity import peer_id
 
 AHEAD_MAX = 1024  # checkpoints that wait for their feeds; the oldest are dropped, and come again
 CONTRADICTED_MAX = 1024  # feeds whose other history was asked for; guess, not measured
+ASKS_MAX = 8  # for what is final of a frozen author, without progress: we may hold the branch that is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Checkpoints:
     final: dict[bytes, Heard] = field(default_factory=dict)
     ahead: dict[bytes, Heard] = field(default_factory=dict)
     contradicted: set[tuple[bytes, int]] = field(default_factory=set)
+    asks: Counter[bytes] = field(default_factory=Counter)  # by frozen author in `ahead`, since its feed last grew
 
     def on_heard(self, turn: Turn, peer: bytes, data: bytes) -> None:
         """Gossip, or a direct answer. The peer is innocent of what it forwards; what is false is dropped."""
@@ -89,10 +93,27 @@ class Checkpoints:
         elif author not in turn.ledger.forks or heard.is_final:
             turn.do(Send(heard.source, Want(ranges=((author, own_size),))))
 
+    def on_tick(self, turn: Turn, connected: Collection[bytes]) -> None:
+        """A frozen author's feed is nobody's news any more, and its checkpoints are gossip no more: ask somebody for
+        what may be final of one, and for the entries of those that are known to be."""
+        ledger, chance = turn.ledger, turn.identity.chance
+        if not turn.identity.genesis.witnesses or not ledger.forks or not connected:
+            return
+        peers = sorted(connected)
+        turn.do(Send(chance.choice(peers), WantCheckpoint(author=chance.choice(sorted(ledger.forks)))))
+        self.asks = Counter({author: asked for author, asked in self.asks.items() if author in self.ahead})
+        for author in ledger.forks.keys() & self.ahead.keys():
+            head = ledger.heads.get(author)
+            own_size = 0 if head is None else head.seq + 1
+            if self.ahead[author].is_final and own_size < self.ahead[author].size and self.asks[author] < ASKS_MAX:
+                self.asks[author] += 1
+                turn.do(Send(chance.choice(peers), Want(ranges=((author, own_size),))))
+
     def watch(self, turn: Turn) -> None:
         """After every event: a feed has grown, perhaps up to a checkpoint that waits for it."""
         for entry in turn.accepted if self.ahead else ():
             heard = self.ahead.get(entry.author)
+            self.asks.pop(entry.author, None)
             if heard is not None and entry.seq + 1 == heard.size:
                 turn.do(ReadTree(entry.author, heard.size))
 

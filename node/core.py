@@ -243,6 +243,8 @@ class Node:
     def _on_tick(self, turn: Turn, timer: Timer) -> None:
         self.own_feed.on_timer(turn)
         self.exchange.on_timer(turn)
+        if self.exchange.compares:
+            self.checkpoints.on_tick(turn, self.peers.connected)
 
     def _on_refolded(self, turn: Turn, event: Refolded) -> None:
         """Go on with the fresh ledger; what was begun on the word of a forked author ends."""

@@ -74,6 +74,11 @@ class Exchange:
     pages: dict[bytes, Page] = field(default_factory=dict)  # by peer
     verifying: Counter[bytes] = field(default_factory=Counter)  # by peer
 
+    @property
+    def compares(self) -> bool:
+        """Whether this tick compares with somebody."""
+        return self.asks.tick % COMPARE_EVERY_TICKS == 0
+
     def on_started(self, turn: Turn) -> None:
         turn.do(SetTimeout(Timer(TimerKind.SYNC), TICK_MS))
 
@@ -94,7 +99,7 @@ class Exchange:
         self.asks.on_tick()
         self.verifying.clear()  # a message that was dropped never comes back
         connected = self.peers.connected
-        if connected and self.asks.tick % COMPARE_EVERY_TICKS == 0:
+        if connected and self.compares:
             peer = turn.identity.chance.choice(sorted(connected))
             self._summarise(turn, peer)
             if peer in self.cursors:

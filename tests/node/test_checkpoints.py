@@ -7,10 +7,21 @@ from collections.abc import Sequence
 import pytest
 
 from ledger.checkpoint import Note, SignatureLine, cosign, parse_note, sign
+from ledger.feed import ForkProof
 from ledger.merkle import root_of
 from node.actions import Action, Notify, PersistCheckpoint, Publish, ReadTree, Send
-from node.checkpoints import AHEAD_MAX
-from node.events import EntriesVerified, GossipReceived, MessageReceived, TreeRead
+from node.checkpoints import AHEAD_MAX, ASKS_MAX
+from node.events import (
+    EntriesVerified,
+    GossipReceived,
+    MessageReceived,
+    PeerConnected,
+    Timer,
+    TimerFired,
+    TimerKind,
+    TreeRead,
+)
+from node.exchange import COMPARE_EVERY_TICKS
 from node.sim.world import World, keypair_of
 from protocol.direct import Checkpoint, Want, WantCheckpoint, encode_direct
 from protocol.envelope import Entry
@@ -138,6 +149,41 @@ def test_lines_of_unknown_keys_are_not_kept() -> None:
     (kept,) = of(PersistCheckpoint, scene.hears(stuffed.encoded()))
     assert isinstance(kept, PersistCheckpoint)
     assert parse_note(kept.note) == scene.note(4)
+
+
+def frozen_with_final_ahead() -> Scene:
+    """The author has forked at 2, and a quorum cosigned five entries, of which we have two."""
+    scene = Scene()
+    scene.has(2)
+    twin = entry(AUTHOR, network=scene.network, seq=2, prev=scene.feed[1].id, time_ms=scene.world.now_ms, kind="twin")
+    scene.node.ledger.freeze(ForkProof(scene.feed[2], twin))
+    scene.hears(scene.note(5, witnesses=3).encoded())
+    scene.node.handle(PeerConnected(STRANGER), scene.world.now_ms)
+    return scene
+
+
+def asked_at_ticks(scene: Scene, ticks: int) -> list[object]:
+    """What is asked for meanwhile of the author's feed, and for its checkpoints."""
+    tick = TimerFired(Timer(TimerKind.SYNC))
+    actions = [action for _ in range(ticks) for action in scene.node.handle(tick, scene.world.now_ms)]
+    return [a.message for a in actions if isinstance(a, Send) and isinstance(a.message, Want | WantCheckpoint)]
+
+
+def test_what_is_final_of_a_frozen_author_is_asked_for_again_until_it_is_here() -> None:
+    scene = frozen_with_final_ahead()
+    lost = WantCheckpoint(author=AUTHOR.public)
+    assert asked_at_ticks(scene, COMPARE_EVERY_TICKS) == [lost, Want(ranges=((AUTHOR.public, 2),))]
+    scene.has(4)
+    assert asked_at_ticks(scene, COMPARE_EVERY_TICKS) == [lost, Want(ranges=((AUTHOR.public, 4),))]
+    scene.after(scene.has(5))
+    assert scene.final_size == 5
+    assert asked_at_ticks(scene, COMPARE_EVERY_TICKS) == [lost], "a larger one may be final"
+
+
+def test_what_nobody_has_for_our_branch_is_not_asked_for_without_end() -> None:
+    scene = frozen_with_final_ahead()
+    wants = [a for a in asked_at_ticks(scene, COMPARE_EVERY_TICKS * 3 * ASKS_MAX) if isinstance(a, Want)]
+    assert len(wants) <= ASKS_MAX
 
 
 @pytest.mark.parametrize("witnesses", [0, 3])
