@@ -64,6 +64,11 @@ class Ledger:
         """Entries accepted, kept aside ones not among them."""
         return len(self.positions)
 
+    def size(self, author: bytes) -> int:
+        """Entries in this author's feed."""
+        head = self.heads.get(author)
+        return 0 if head is None else head.seq + 1
+
     def extend(self, entry: Entry, now_ms: int) -> list[Entry]:
         """Accept the next entry of a feed; the caller has verified its signature. Returns the entries that could now
         be judged, void ones too: this one, unless it waits, and those that waited for it.

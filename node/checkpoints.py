@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ledger.checkpoint import Note, cosigners, open_note, parse_note, quorum, trim
+from ledger.checkpoint import Note, is_final, open_note, parse_note, trim
 from ledger.ledger import Ledger
 from ledger.store import Store
 from node.actions import PersistCheckpoint, Publish, ReadTree, Send
@@ -81,11 +81,10 @@ class Checkpoints:
 
     def _consider(self, turn: Turn, heard: Heard) -> None:
         """Read the root to hold it against, or wait for the feed."""
-        author, head = heard.author, turn.ledger.heads.get(heard.author)
+        author, own_size = heard.author, turn.ledger.size(heard.author)
         if author not in self.ahead and len(self.ahead) >= AHEAD_MAX:
             self.ahead.pop(next(iter(self.ahead)))
         self.ahead[author] = heard
-        own_size = 0 if head is None else head.seq + 1
         if heard.is_final:
             turn.ledger.admit(author, heard.size)
         if heard.size <= own_size:
@@ -103,8 +102,7 @@ class Checkpoints:
         turn.do(Send(chance.choice(peers), WantCheckpoint(author=chance.choice(sorted(ledger.forks)))))
         self.asks = Counter({author: asked for author, asked in self.asks.items() if author in self.ahead})
         for author in ledger.forks.keys() & self.ahead.keys():
-            head = ledger.heads.get(author)
-            own_size = 0 if head is None else head.seq + 1
+            own_size = ledger.size(author)
             if self.ahead[author].is_final and own_size < self.ahead[author].size and self.asks[author] < ASKS_MAX:
                 self.asks[author] += 1
                 turn.do(Send(chance.choice(peers), Want(ranges=((author, own_size),))))
@@ -188,6 +186,5 @@ def read_note(data: bytes, network: bytes, witnesses: tuple[bytes, ...]) -> tupl
     signatures.
     """
     note, author = open_note(data, network)
-    found = cosigners(note, network, witnesses)
-    is_final = bool(witnesses) and len(found) >= quorum(len(witnesses))
-    return author, trim(note, network, author, witnesses), is_final
+    final = is_final(note, network, witnesses)
+    return author, trim(note, network, author, witnesses), final

@@ -152,7 +152,7 @@ class Exchange:
         if found.have:
             turn.do(SendEntries(peer, found.have[:HEADS_MAX]))
         for author in found.prove[:PROOFS_MAX]:
-            turn.do(Send(peer, _proof(turn.ledger.forks[author])))
+            turn.do(Send(peer, told(turn.ledger.forks[author])))
         if found.show is not None:
             turn.do(Send(peer, found.show))
         self._ask(turn)
@@ -249,7 +249,7 @@ class Exchange:
         turn.do(PersistFork(proof.author))
         turn.notify("fork", author=peer_id(proof.author), seq=proof.seq)
         for each in sorted(self.peers.connected):
-            turn.do(Send(each, _proof(proof)))
+            turn.do(Send(each, told(proof)))
         if turn.identity.genesis.witnesses:  # its author signs no more checkpoints, and one of old may make deals final
             turn.do(Send(peer, WantCheckpoint(author=proof.author)))
         if not proof.is_exact:
@@ -316,7 +316,8 @@ def decode_cursors(kept: Mapping[bytes, bytes]) -> dict[bytes, Cursor]:
     return {peer: Cursor.decode(cursor) for peer, cursor in kept.items()}
 
 
-def _proof(proof: ForkProof) -> Entries:
+def told(proof: ForkProof) -> Entries:
+    """A fork's proof as it travels."""
     return Entries(entries=(proof.a.raw, proof.b.raw), more=False)
 
 

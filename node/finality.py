@@ -157,8 +157,7 @@ class Finality:
 
 
 def _own_size(turn: Turn) -> int:
-    head = turn.ledger.heads.get(turn.identity.key)
-    return 0 if head is None else head.seq + 1
+    return turn.ledger.size(turn.identity.key)
 
 
 # --- the witness ----------------------------------------------------------------------------------------------------

@@ -71,8 +71,7 @@ class Import:
         """Write what is still held back."""
         self._flush()
         for (author, size), raw in self._notes.items():
-            head = self.ledger.heads.get(author)
-            if head is None or head.seq + 1 < size:
+            if self.ledger.size(author) < size:
                 continue
             note, _ = open_note(raw, self.ledger.network)
             # Of a forked author the home may hold the other branch; what was not written cannot be asked.
@@ -88,15 +87,19 @@ class Import:
 
     def _take_entry(self, entry: Entry) -> None:
         ledger = self.ledger
-        if entry.id in ledger.positions or entry.id in ledger.state.aside:
+        if entry.id in ledger.positions:
             self.counts["known"] += 1
             return
+        was_aside = entry.id in ledger.state.aside  # it may be final, and come to stand in its feed
         open_parsed(entry, ledger.network)
         try:
             ledger.extend(entry, self.now_ms)
         except Fork as fork:
             self._on_fork(fork.proof)
         except Ignore:
+            if was_aside:
+                self.counts["known"] += 1
+                return
             self._compare(entry)
         else:
             self.counts["added"] += 1

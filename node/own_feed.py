@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from ledger.feed import ForkProof
 from node.actions import Send
+from node.exchange import told
 from node.peers import Peers
 from node.turn import Turn
-from protocol.direct import Entries, HeadIs, Want, WantHead
+from protocol.direct import HeadIs, Want, WantHead
 from protocol.envelope import Entry, open_entry
 from protocol.errors import Reject
 from protocol.identity import peer_id
@@ -60,8 +61,7 @@ class OwnFeed:
         head = turn.ledger.heads.get(peer)
         turn.do(Send(peer, HeadIs(entry=None if head is None else head.raw)))
         if peer in turn.ledger.forks:
-            proof = turn.ledger.forks[peer]
-            turn.do(Send(peer, Entries(entries=(proof.a.raw, proof.b.raw), more=False)))
+            turn.do(Send(peer, told(turn.ledger.forks[peer])))
 
     def on_head_is(self, turn: Turn, peer: bytes, message: HeadIs) -> None:
         """A peer shows our newest entry that it holds. Only what we have signed counts."""
@@ -100,7 +100,7 @@ class OwnFeed:
 
     def _report(self, turn: Turn, proof: ForkProof) -> None:
         """The proof takes the way that every proof takes."""
-        turn.do(Send(turn.identity.key, Entries(entries=(proof.a.raw, proof.b.raw), more=False)))
+        turn.do(Send(turn.identity.key, told(proof)))
 
     def _lags(self, turn: Turn) -> bool:
         """Whether we lack entries of our own."""
@@ -112,8 +112,7 @@ class OwnFeed:
         return not self._lags(turn) and not turn.ledger.is_waiting(turn.identity.key)
 
     def _tail(self, turn: Turn) -> Want:
-        head = turn.ledger.heads.get(turn.identity.key)
-        return Want(ranges=((turn.identity.key, 0 if head is None else head.seq + 1),))
+        return Want(ranges=((turn.identity.key, turn.ledger.size(turn.identity.key)),))
 
 
 REMEDIES = {

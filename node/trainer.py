@@ -21,6 +21,7 @@ from node.actions import (
     FinishModel,
     Match,
     PrepareModel,
+    Refold,
     StartShard,
     StepOuter,
     StopShard,
@@ -33,6 +34,7 @@ from node.events import (
     ModelFinished,
     ModelReady,
     OuterStepped,
+    Refolded,
     RoundTrained,
     ShardFailed,
     ShardId,
@@ -312,5 +314,7 @@ def failure_of(action: Action, reason: str) -> Event | None:
             return ShardFailed(shard, reason)
         case Match(job) | PrepareModel(job) | StepOuter(job) | FinishModel(job):
             return LeadFailed(job, reason)
+        case Refold():
+            return Refolded(None, reason)
         case _:
             return None

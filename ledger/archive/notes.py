@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ledger.checkpoint import AUTHOR, COSIGNATURE, Note, cosigners, key_id, open_note, witness_name
+from ledger.checkpoint import Note, cosigners, open_note, trim
 from ledger.merkle import CompactRange
 from ledger.store import Store
 from protocol.genesis import Genesis
@@ -15,12 +15,8 @@ IDS_PER_PAGE = 1024
 def known_lines(note: Note, author: bytes, genesis: Genesis) -> Note:
     """The note without lines of keys that are neither the author's nor a witness's. Raises Reject where a witness's is
     false."""
-    network, origin = genesis.network_id(), note.checkpoint.origin
-    known = {(origin, key_id(origin, AUTHOR, author))}
-    for witness in cosigners(note, network, genesis.witnesses):
-        name = witness_name(network, witness)
-        known.add((name, key_id(name, COSIGNATURE, witness)))
-    return Note(note.checkpoint, tuple(line for line in note.lines if line.key in known))
+    cosigners(note, genesis.network_id(), genesis.witnesses)
+    return trim(note, genesis.network_id(), author, genesis.witnesses)
 
 
 def notes_of_store(store: Store, genesis: Genesis) -> list[bytes]:

@@ -7,11 +7,16 @@ from pathlib import Path
 
 from ledger.feed import ForkProof
 from ledger.store import open_store
-from node.config import Home
+from node.config import Config, Home, render
+from node.energy.source import EnergyConfig
 from node.training.blobs import BlobStore
 from protocol.envelope import Entry
 from protocol.genesis import Genesis
 from tests.builders import digest
+
+SITE = EnergyConfig(
+    device_id="meter", zone="NO-NO5", latitude=60.4, longitude=5.3, carrier="hydro", capacity_w=400, own_g_per_kwh=24
+)
 
 
 def stopped_home(
@@ -27,6 +32,7 @@ def stopped_home(
     home = Home(path)
     path.mkdir(mode=0o700)
     home.genesis_path.write_text(genesis.model_dump_json())
+    home.config_path.write_text(render(Config(label="stopped", energy=SITE)))
     home.key_path.touch(mode=0o600)
     home.key_path.write_text(digest(f"key {key}").hex() + "\n")
     store = open_store(home.ledger_path, genesis.network_id())

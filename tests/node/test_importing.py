@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.archive import Part, frames
+from ledger.archive import Kind, Part, frames
 from ledger.archive.check import verify
 from ledger.archive.write import parts_of_store
+from ledger.feed import ForkProof
 from ledger.ledger import Ledger, replay
 from ledger.snapshot import fold
 from ledger.store.sqlite import SqliteStore
 from node.importing import Import
 from protocol.envelope import Entry
-from tests.builders import History, keypair
+from tests.builders import NOW_MS, History, entry, feed, keypair
 from tests.ledger.facts import facts
 from tests.ledger.histories import honest_history
 from tests.ledger.test_forks import Peer, effects, other_branch
@@ -90,9 +91,26 @@ def test_a_home_that_was_lied_to_comes_to_the_same_as_one_that_saw_both_historie
     assert {author: proof.seq for author, proof in work.found.items()} == {cheat.public: seq}
     both = Peer()
     for _ in range(2):
-        for entry in [*history.entries, *lie]:
-            both.hear(entry)
+        for heard in [*history.entries, *lie]:
+            both.hear(heard)
     assert effects(fold(history.ledger.genesis, store)) == effects(both.fold())
     assert effects(exported(history, store)) == effects(both.fold())
     again = imported(history, store, history.parts())
     assert (again.found, again.counts["added"], again.counts["aside"]) == ({}, 0, 0)
+
+
+def test_what_the_home_keeps_aside_is_taken_into_its_feed_where_it_is_final() -> None:
+    history = History()
+    cheat, honest = keypair(0), keypair(1)
+    root, one = feed(cheat, 2)
+    twin = entry(cheat, seq=1, prev=root.id, kind="twin")
+    store = home_of(history, [root, entry(honest, refs=(one.id,))])
+    store.add_fork(ForkProof(one, twin))
+    store.add_aside([one])
+    ledger = fold(history.ledger.genesis, store)
+    ledger.admit(cheat.public, 2)  # a quorum has cosigned it, the archive says
+    work = Import(ledger, store, b"", NOW_MS, dry=False)
+    work.take(Part(Kind.ENTRY, one.raw))
+    work.finish()
+    assert store.feed(cheat.public, 0, 9) == [root.raw, one.raw]
+    assert (work.counts["added"], store.asides()) == (1, [])

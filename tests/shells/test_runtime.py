@@ -285,6 +285,21 @@ async def test_an_action_that_fails_is_logged_and_answered_and_the_loop_goes_on(
     assert "StopShard failed" in caplog.text
 
 
+async def test_a_fold_that_fails_is_answered_so_that_the_next_may_be_asked_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, core, _ = made(home)
+
+    def fail(*_: Any) -> NoReturn:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(module, "read_event", fail)
+    core.script[ev.JobCancelled] = [ac.Refold()]
+    async with running(runtime):
+        await runtime.submit(ev.JobCancelled(b""))
+        await core.until(ev.Refolded(None, "a fault of this program: RuntimeError"))
+
+
 async def test_addresses_are_kept_in_order_and_a_disk_that_refuses_them_costs_only_them(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
