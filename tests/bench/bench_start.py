@@ -12,12 +12,14 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
 from ledger import snapshot
 from ledger.ledger import Ledger
 from ledger.store.sqlite import SqliteStore
 from node.client import Client
 from node.config import Home
+from node.daemon import calm_collector
 from protocol.envelope import Entry
 from protocol.errors import Unreachable
 from tests.bench import histories
@@ -48,9 +50,10 @@ def figures() -> Iterator[Figure]:
 
 
 def _build(home: Home) -> tuple[float, float]:
-    """Fill the home's ledger and keep a snapshot, as an orderly end does; microseconds of an append, first and last."""
-    genesis = histories.genesis()
-    ledger = Ledger(genesis)
+    """Fill the home's ledger and keep a snapshot, as an orderly end does; microseconds of an append, first and last, in
+    the median batch."""
+    calm_collector()  # as the daemon does
+    ledger = Ledger(histories.genesis())
     store = SqliteStore(home.ledger_path, ledger.network)
     spent_s: list[float] = []
     entries = histories.feeds(ENTRIES, AUTHORS, ledger.network)
@@ -59,7 +62,8 @@ def _build(home: Home) -> tuple[float, float]:
     snapshot.save(ledger, store)
     store.close()
     batches = PROBE // BATCH
-    return tuple(sum(part) / (batches * BATCH) * 1e6 for part in (spent_s[:batches], spent_s[-batches - 1 : -1]))  # type: ignore[return-value]
+    first, last = spent_s[:batches], spent_s[-batches - 1 : -1]
+    return median(first) / BATCH * 1e6, median(last) / BATCH * 1e6
 
 
 def _append(batch: list[Entry], ledger: Ledger, store: SqliteStore) -> float:
