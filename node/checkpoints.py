@@ -166,14 +166,12 @@ def publish(turn: Turn, note: Note) -> None:
 
 
 def restore(ledger: Ledger, store: Store) -> Checkpoints:
-    """What was kept before the last end, whose signatures were verified then; the ledger learns what is final."""
+    """What was kept before the last end, whose signatures were verified then; `snapshot.load` has told the ledger what
+    of it is final."""
     restored = Checkpoints()
     for stored in store.checkpoints():
-        last = store.ids(stored.author, stored.size - 1, 1)
-        if not last:
+        if stored.size > ledger.size(stored.author):
             continue  # it outlived a power cut that took its entries: they come again, and so does it
-        if stored.final:
-            ledger.finalize(stored.author, stored.size, last[0])
         restored.remember(Heard(stored.author, parse_note(stored.note.encode()), stored.final, stored.author))
     return restored
 
