@@ -144,6 +144,7 @@ class Offline:
 
     def compact(self) -> dict[str, Any]:
         """Write the snapshot of the fold, let go of recorded matchings that no award names, give free pages back."""
+        bytes_before = self.store.size_bytes()
         save(self.ledger, self.store)
         named = {body.instance_sha256 for job in self.ledger.state.jobs.values() for body in job.awards.values()}
         pruned = 0
@@ -152,7 +153,8 @@ class Offline:
                 self.blobs.remove(sha256)
                 pruned += 1
         self.store.compact()
-        return {"entries": self.ledger.count, "matchings_pruned": pruned}
+        sizes = {"bytes_before": bytes_before, "bytes": self.store.size_bytes()}
+        return {"entries": self.ledger.count, "matchings_pruned": pruned, **sizes}
 
     def _is_matching(self, sha256: bytes) -> bool:
         content = self.blobs.read(sha256, INSTANCE_MAX_BYTES)

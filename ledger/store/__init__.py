@@ -137,6 +137,10 @@ class Store(Protocol):
         hand, its checksum with it, is found by whoever verifies them."""
         ...
 
+    def size_bytes(self) -> int:
+        """What it takes on the disk, what is to be given back included."""
+        ...
+
     def compact(self) -> None:
         """Give back the space of what was replaced. Takes as much space again, and holds everybody up meanwhile."""
         ...

@@ -32,6 +32,9 @@ class PostgresStore(SqlStore):
 
     of_id = f"{ENTRY} entry WHERE id = ?"
     of_feed = f"{ENTRY} entry WHERE author = ? AND seq >= ? AND seq < ? ORDER BY seq"
+    bytes_on_disk = """SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = current_schema() AND c.relkind = 'r'"""
     newest_seq = "SELECT coalesce(max(seq), -1) FROM entry WHERE author = ?"
 
     def __init__(self, dsn: str, network: bytes, chance: Chance = os.urandom) -> None:

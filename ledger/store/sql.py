@@ -64,6 +64,7 @@ class SqlStore(ABC):
     of_id: ClassVar[str]  # entries by id key
     of_feed: ClassVar[str]  # entries by author, from a seq and below another, in order
     newest_seq: ClassVar[str]  # of an author
+    bytes_on_disk: ClassVar[str]
 
     @abstractmethod
     def _execute(self, query: str, parameters: Row = ()) -> list[Row]:
@@ -171,6 +172,10 @@ class SqlStore(ABC):
     def _newest_seq(self, author: int) -> int:
         known = self._newest.get(author)
         found: int = self._execute(self.newest_seq, (author,))[0][0] if known is None else known
+        return found
+
+    def size_bytes(self) -> int:
+        found: int = self._turned(self.bytes_on_disk)[0][0]
         return found
 
     def page(self, after: int, limit: int) -> list[tuple[int, bytes]]:

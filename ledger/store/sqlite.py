@@ -43,6 +43,7 @@ class SqliteStore(SqlStore):
     of_id = f"{PARTS} {ENTRY} part CROSS JOIN entry ON position >> 14 = n AND id = ?"
     of_feed = f"""{PARTS} {ENTRY} part CROSS JOIN entry
         ON position >> 14 = n AND author = ? AND seq >= ? AND seq < ? ORDER BY seq"""
+    bytes_on_disk = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
     newest_seq = f"{PARTS} SELECT max((SELECT max(seq) FROM entry WHERE position >> 14 = n AND author = ?)) FROM part"
 
     def __init__(self, path: Path | str, network: bytes, chance: Chance = os.urandom) -> None:

@@ -84,17 +84,16 @@ def compact(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     from node.offline import open_home
 
     place = stopped_home(home, "compacting")
-    before = place.ledger_path.stat().st_size
     with progress("compacting", None, quiet=as_json), open_home(place) as own:
-        found = own.compact()
-    facts: dict[str, Any] = {**found, "bytes_before": before, "bytes": place.ledger_path.stat().st_size}
+        facts: dict[str, Any] = own.compact()
     if as_json:
         print_json(facts)
-    else:
-        print(
-            f"{place.ledger_path}: {facts['bytes_before']} bytes before, {facts['bytes']} now; a snapshot of"
-            f" {facts['entries']} entries; {facts['matchings_pruned']} recorded matchings that no award names are gone"
-        )
+        return
+    where = place.ledger_path if place.ledger_path.exists() else "the database"
+    print(
+        f"{where}: {facts['bytes_before']} bytes before, {facts['bytes']} now; a snapshot of {facts['entries']} entries;"
+        f" {facts['matchings_pruned']} recorded matchings that no award names are gone"
+    )
 
 
 def _now_ms(own: Offline) -> int:

@@ -14,6 +14,8 @@ from node.config import Home, load_genesis
 from node.devnet.network import POLL_S, STOP_TIMEOUT_S, Processes, make
 from protocol.errors import LocalError, Refused
 
+NODE_WORDS = frozenset({"node.daemon", "up", "witness"})  # in the command lines of nodes, however they were started
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -96,13 +98,14 @@ def _end(directory: Path) -> int:
 
 
 def _running(directory: Path) -> list[int]:
-    """The nodes whose homes are in `directory`, by their command lines: one that is still starting has not said its
-    number yet, and one that has ended may wait for years to be reaped."""
+    """The nodes whose homes are in `directory`, those that were started by hand too, by their command lines: one that
+    is still starting has not said its number yet, and one that has ended may wait for years to be reaped."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().decode(errors="surrogateescape").split("\0")
-            if "node.daemon" in words and any(Path(word).parent == directory for word in words):
+            homes = (Path(word.removeprefix("--home=")) for word in words)
+            if not NODE_WORDS.isdisjoint(words) and any(home.parent == directory for home in homes):
                 found.append(int(path.parent.name))
     return found
 

@@ -34,5 +34,12 @@ def test_a_payment_is_given_in_credits_over_all_time(heliotrope: Heliotrope, cre
     assert heliotrope("credit", "paid", DEBTOR.public.hex(), "0.001").code == 2
 
 
+@pytest.mark.parametrize("total", ["nan", "inf", "-inf", "1e300", "0.0000001"])
+def test_a_sum_that_cannot_be_booked_is_refused(heliotrope: Heliotrope, creditor: Running, total: str) -> None:
+    said = heliotrope("credit", "paid", DEBTOR.public.hex(), "--", total)
+    assert said.code == 2
+    assert "HEL-CREDIT-003" in said.err
+
+
 def test_without_accounts_it_says_so(heliotrope: Heliotrope, node: Running) -> None:
     assert "no accounts" in heliotrope("credit", "list").out

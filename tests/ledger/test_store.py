@@ -171,6 +171,12 @@ def test_many_threads_may_call_anything_at_once(store: Store) -> None:
     assert store.cursors() == {author.public: feed(author, 20)[-1].id for author in authors}
 
 
+def test_a_store_that_grows_says_so(store: Store) -> None:
+    before = store.size_bytes()
+    store.save_snapshot(0, [random.Random(0).randbytes(2**20)])
+    assert 0 <= before < 2**20 <= store.size_bytes()
+
+
 # --- forks and asides -------------------------------------------------------------------------------------------------
 
 

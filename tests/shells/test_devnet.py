@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,21 @@ def test_a_devnet_is_removed_even_if_its_making_broke_off(tmp_path: Path) -> Non
     assert down(tmp_path / "net") == 0
     assert not (tmp_path / "net").exists()
     assert down(tmp_path / "net") == 0
+
+
+@pytest.mark.parametrize("form", ["--home={}", "{}"])
+def test_a_node_that_was_started_by_hand_is_ended_too(tmp_path: Path, form: str) -> None:
+    home = make(tmp_path / "net", 1, SEED)[0].home.path
+    words = ("witness", "--home") if form == "{}" else ("witness",)
+    code = "import time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, *words, form.format(home)], stdout=subprocess.PIPE) as stand_in:
+        assert stand_in.stdout is not None
+        stand_in.stdout.readline()
+        ended = threading.Thread(target=stand_in.wait)  # as a shell reaps what it has started
+        ended.start()
+        assert down(tmp_path / "net") == 1
+        ended.join()
+    assert stand_in.returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("foreign", ["letters", "node"])
