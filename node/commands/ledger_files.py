@@ -91,8 +91,8 @@ def compact(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
         return
     where = place.ledger_path if place.ledger_path.exists() else "the database"
     print(
-        f"{where}: {facts['bytes_before']} bytes before, {facts['bytes']} now; a snapshot of {facts['entries']} entries;"
-        f" {facts['matchings_pruned']} recorded matchings that no award names are gone"
+        f"{where}: {facts['bytes_before']} bytes before, {facts['bytes']} now; a snapshot of {facts['entries']}"
+        f" entries; {facts['matchings_pruned']} recorded matchings that no award names are gone"
     )
 
 

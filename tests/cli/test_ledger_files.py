@@ -10,9 +10,10 @@ import pytest
 
 from ledger.feed import prove_fork
 from ledger.store import open_store
-from node.config import Home
+from node.config import Home, write_private
 from node.training.blobs import BlobStore
 from protocol.envelope import seal
+from tests import postgres
 from tests.builders import History, digest, entry, feed, keypair
 from tests.cli.conftest import Heliotrope, Running
 from tests.cli.homes import stopped_home, stored
@@ -325,3 +326,15 @@ def test_what_is_no_entry_is_not_found(heliotrope: Heliotrope, home: Home) -> No
     assert heliotrope("ledger", "prove", "z" * 64).code == 2
     assert heliotrope("ledger", "prove", digest("nothing").hex()).code == 2
     assert entry().id.hex() not in heliotrope("ledger", "show").out
+
+
+def test_a_ledger_in_postgresql_is_compacted(
+    heliotrope: Heliotrope, home: Home, postgres_server: postgres.Server
+) -> None:
+    home.ledger_path.unlink()
+    home.config_path.write_text(home.config_path.read_text().replace('store = "sqlite"', 'store = "postgres"'))
+    write_private(home.dsn_path, postgres_server.database())
+    facts = heliotrope("ledger", "compact", "--json").json
+    assert facts["entries"] == 0
+    assert facts["bytes"] > 0
+    assert heliotrope("ledger", "compact").out.startswith("the database: ")
