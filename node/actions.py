@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from node.events import ShardId, Timer
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.demand import Candidate, Demand
 from protocol.direct import Ticket
 from protocol.envelope import Entry
 from protocol.messages import Blob, Body, TrainingSpec

@@ -15,9 +15,9 @@ from itertools import accumulate
 
 from ledger.audit import violations
 from ledger.state import JobRecord, State
-from node.matching.greedy import match
-from node.matching.instance import MATCHER, read
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.match import match
+from node.matching.bids.record import MATCHER, read
 from node.placing import AWARD_PLACEMENTS_MAX
 from node.question import candidate_of_bid, demand_of_job
 from protocol.errors import VerificationFailed

@@ -16,7 +16,7 @@ from typing import Any
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from node.energy.source import Forecast, Reading
-from node.matching.plan import Plan
+from node.matching.bids.plan import Plan
 from protocol.envelope import Entry
 from protocol.messages import Blob, Job
 

@@ -28,8 +28,8 @@ from node.archives import Keeper, OnBytes, open_file, reread, unseen, write_file
 from node.auditing import audit
 from node.config import Home, load_config, load_dsn, load_genesis, load_keypair
 from node.importing import Import
-from node.matching.instance import INSTANCE_MAX_BYTES
-from node.matching.instance import read as read_instance
+from node.matching.bids.record import INSTANCE_MAX_BYTES
+from node.matching.bids.record import read as read_instance
 from node.training.blobs import BlobStore
 from protocol.errors import LocalError, Reject, VerificationFailed
 from protocol.genesis import Genesis

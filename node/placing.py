@@ -16,8 +16,8 @@ from node.events import (
     Timer,
     TimerKind,
 )
-from node.matching.instance import MATCHER
-from node.matching.plan import Plan
+from node.matching.bids.plan import Plan
+from node.matching.bids.record import MATCHER
 from node.peers import Peers
 from node.question import question, window
 from node.run import Member, Phase, Run

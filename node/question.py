@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from ledger.state import BidRecord, State
 from node.actions import Match
-from node.matching.baselines import compare
-from node.matching.explain import summary
-from node.matching.greedy import match
-from node.matching.instance import record
-from node.matching.plan import Plan
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.baselines import compare
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.explain import summary
+from node.matching.bids.match import match
+from node.matching.bids.plan import Plan
+from node.matching.bids.record import record
 from node.peers import Peers
 from node.run import Phase, Run
 from node.turn import Turn

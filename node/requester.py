@@ -30,7 +30,7 @@ from node.events import (
     Timer,
     TimerKind,
 )
-from node.matching.explain import table
+from node.matching.bids.explain import table
 from node.peers import Peers
 from node.run import Member, Phase, Run
 from node.settling import Outcome, closure, is_settled, settlement

@@ -29,7 +29,7 @@ from protocol.codec import VALUE_MAX_BYTES, encode
 from protocol.envelope import Head
 from protocol.errors import VerificationFailed
 
-MATCHING_MAX_BYTES = 4 * 1024 * 1024  # as `node.matching.instance` bounds it
+MATCHING_MAX_BYTES = 4 * 1024 * 1024  # as `node.matching.bids.record` bounds it
 EXPORT_AGAIN = "Do not rely on this file. Ask its source, or another peer, for a fresh export."
 
 

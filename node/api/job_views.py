@@ -21,9 +21,9 @@ from node.api.resources import (
 from node.api.views import lowest_assurance, market, peer
 from node.carbon import job_account
 from node.core import Node
-from node.matching.explain import table
-from node.matching.plan import Plan
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.explain import table
+from node.matching.bids.plan import Plan
 from node.provider import is_confirmed
 from node.question import candidate_of_advert, demand_of_job
 from node.run import Run
@@ -99,7 +99,7 @@ def question(node: Node, job: Job, now_ms: int) -> tuple[tuple[Candidate, ...], 
 
 
 def dry_run(job: Job, plan: Plan, totals: dict[str, object]) -> DryRun:
-    """A plan and its comparison with the baselines, as `node.matching.explain.summary` makes it."""
+    """A plan and its comparison with the baselines, as `node.matching.bids.explain.summary` makes it."""
     return DryRun(
         feasible=bool(plan.placements),
         candidates=len(plan.choices),

@@ -163,7 +163,7 @@ class OfferList(Strict):
 
 
 class Matching(Strict):
-    """One run of the matching: `table` as of `node.matching.explain.table`, `summary` as of its `summary`."""
+    """One run of the matching: `table` as of `node.matching.bids.explain.table`, `summary` as of its `summary`."""
 
     table: tuple[dict[str, Any], ...]
     summary: dict[str, Any]

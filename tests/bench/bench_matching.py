@@ -6,9 +6,9 @@ import random
 import time
 from collections.abc import Iterator
 
-from node.matching.baselines import at_random, compare
-from node.matching.greedy import match
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.baselines import at_random, compare
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.match import match
 from tests.bench.figures import Figure
 
 CANDIDATES = 1_000

@@ -16,7 +16,7 @@ from ledger.checkpoint import SignatureLine, cosign, parse_note, sign
 from ledger.feed import ForkProof
 from ledger.merkle import root_of
 from ledger.store.sqlite import SqliteStore
-from node.matching.instance import INSTANCE_MAX_BYTES
+from node.matching.bids.record import INSTANCE_MAX_BYTES
 from protocol.envelope import parse
 from protocol.errors import VerificationFailed
 from tests.builders import History, digest, entry, keypair

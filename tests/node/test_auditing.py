@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from node.auditing import AwardAudit, JobAudit, audit, recorded_matchings
-from node.matching.greedy import match
-from node.matching.instance import read, record
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.match import match
+from node.matching.bids.record import read, record
 from tests.builders import FIRST_SLOT, SLOT_MS, digest, keypair
 from tests.matched import OWNER, PROVIDERS, Matched, bidding, matched
 

@@ -19,7 +19,7 @@ from node.events import (
     TimerFired,
     TimerKind,
 )
-from node.matching.plan import Plan
+from node.matching.bids.plan import Plan
 from node.placing import REFUSALS_MAX, RETRY_MS
 from node.question import answer, window
 from node.run import Member, Phase, Run

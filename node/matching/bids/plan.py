@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from node.matching.problem import Candidate, Demand, Window
-from node.matching.refusal import Refusal
-from node.matching.relax import Relaxation
+from node.matching.bids.demand import Candidate, Demand, Window
+from node.matching.bids.refusal import Refusal
+from node.matching.bids.relax import Relaxation
 from protocol import messages
 
 

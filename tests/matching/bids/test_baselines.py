@@ -7,9 +7,9 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.matching.baselines import at_random, cheapest_first, compare, grid_average, start_now
-from node.matching.greedy import match
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.baselines import at_random, cheapest_first, compare, grid_average, start_now
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.match import match
 
 from .builders import FIRST_SLOT, candidate, candidate_lists, demand, demands
 

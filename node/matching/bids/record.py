@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.demand import Candidate, Demand
 from protocol.adverts import first_fault
 from protocol.codec import decode, encode
 from protocol.errors import LocalError, Reject, VerificationFailed

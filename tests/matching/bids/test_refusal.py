@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from node.matching.problem import Candidate
-from node.matching.refusal import Reason, refusal, sift
+from node.matching.bids.demand import Candidate
+from node.matching.bids.refusal import Reason, refusal, sift
 
 from .builders import FIRST_SLOT, candidate, demand, digest
 

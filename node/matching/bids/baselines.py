@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from node.matching.gang import Gang, cheapest, gangs, greenest, total_price_microcredits
-from node.matching.plan import Plan, Verdict, assign
-from node.matching.problem import Candidate, Demand, Window
-from node.matching.refusal import sift
+from node.matching.bids.demand import Candidate, Demand, Window
+from node.matching.bids.gang import Gang, cheapest, gangs, greenest, total_price_microcredits
+from node.matching.bids.plan import Plan, Verdict, assign
+from node.matching.bids.refusal import sift
 from protocol.units import J_PER_KWH, UG_PER_G, ceil_div
 
 

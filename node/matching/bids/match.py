@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from node.matching.gang import Gang, gangs, greenest, total_carbon_ug
-from node.matching.plan import Choice, Plan, Verdict, assign
-from node.matching.problem import Candidate, Demand, Window
-from node.matching.refusal import Sifted, sift
-from node.matching.relax import relaxation
+from node.matching.bids.demand import Candidate, Demand, Window
+from node.matching.bids.gang import Gang, gangs, greenest, total_carbon_ug
+from node.matching.bids.plan import Choice, Plan, Verdict, assign
+from node.matching.bids.refusal import Sifted, sift
+from node.matching.bids.relax import relaxation
 
 
 def match(candidates: Sequence[Candidate], demand: Demand) -> Plan:

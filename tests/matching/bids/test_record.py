@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.matching.greedy import match
-from node.matching.instance import CANDIDATES_MAX, INSTANCE_MAX_BYTES, MATCHER, read, record
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.match import match
+from node.matching.bids.record import CANDIDATES_MAX, INSTANCE_MAX_BYTES, MATCHER, read, record
 from protocol.codec import decode, encode
 from protocol.errors import LocalError, VerificationFailed
 

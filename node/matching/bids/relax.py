@@ -14,9 +14,9 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from node.matching.gang import fits
-from node.matching.problem import Candidate, Demand, windows
-from node.matching.refusal import format_price, sift
+from node.matching.bids.demand import Candidate, Demand, windows
+from node.matching.bids.gang import fits
+from node.matching.bids.refusal import format_price, sift
 from protocol.messages import ARRAY_MAX, INTEGER_MAX
 from protocol.units import MS_PER_HOUR
 

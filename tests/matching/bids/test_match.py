@@ -11,10 +11,10 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.matching.greedy import match
-from node.matching.plan import Plan, Verdict
-from node.matching.problem import Candidate, Demand
-from node.matching.refusal import refusal
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.match import match
+from node.matching.bids.plan import Plan, Verdict
+from node.matching.bids.refusal import refusal
 
 from .builders import FIRST_SLOT, candidate, candidate_lists, demand, demands, digest, peer_carbon_ug
 

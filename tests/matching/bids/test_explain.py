@@ -6,10 +6,10 @@ import json
 
 from hypothesis import given, settings
 
-from node.matching.baselines import compare
-from node.matching.explain import summary, table
-from node.matching.greedy import match
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.baselines import compare
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.explain import summary, table
+from node.matching.bids.match import match
 
 from .builders import FIRST_SLOT, candidate, candidate_lists, demand, demands
 

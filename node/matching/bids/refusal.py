@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from node.matching.problem import Candidate, Demand, Window, shards_left, windows
+from node.matching.bids.demand import Candidate, Demand, Window, shards_left, windows
 from protocol.messages import INTEGER_MAX
 from protocol.units import MICROCREDITS_PER_CREDIT
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from node.matching.problem import Candidate, Demand
+from node.matching.bids.demand import Candidate, Demand
 
 HOUR_MS = 3_600_000
 FIRST_SLOT = 100

@@ -10,8 +10,8 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-from node.matching.problem import Candidate, Demand, Window
-from node.matching.refusal import sift
+from node.matching.bids.demand import Candidate, Demand, Window
+from node.matching.bids.refusal import sift
 
 Gang = tuple[Window, ...]
 Order = Callable[[Window], tuple[int | bytes, ...]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.matching.baselines import Baselines
-from node.matching.plan import Choice, Plan, Verdict
-from node.matching.problem import Window
+from node.matching.bids.baselines import Baselines
+from node.matching.bids.demand import Window
+from node.matching.bids.plan import Choice, Plan, Verdict
 from protocol.units import format_carbon, format_clock, format_credits, format_energy
 
 

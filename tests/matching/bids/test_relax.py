@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from node.matching.gang import fits
-from node.matching.problem import Candidate, Demand
-from node.matching.relax import relaxation
+from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.gang import fits
+from node.matching.bids.relax import relaxation
 
 from .builders import candidate, candidate_lists, demand, demands, digest
 
