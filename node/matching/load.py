@@ -1,0 +1,103 @@
+"""What is placed: units and energy taken on every peer in every slot, the carbon of it, and what one more shard costs.
+
+A peer's surplus is shared by all shards on it, so a shard costs what it adds: the cost of a cell (a peer in a slot)
+rises piecewise linearly with its energy, and the next shard never costs less than the one before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from node.matching.problem import Integers, Problem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placement:
+    """Where the shards of one job are: `shards` of it on each of `peers` in each of `slots`; a cell stands there once,
+    cells are in the order of slot and peer."""
+
+    slots: Integers
+    peers: Integers
+    shards: Integers
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Placement) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("slots", "peers", "shards")
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Costs:
+    """What one job's shards cost in its own slots on its own peers: `carbon` [ranks, slots, suited] of the first,
+    second, … shard in a cell, never falling with rank; `room` [slots, suited], how many fit."""
+
+    carbon: Integers
+    room: Integers
+
+
+class Load:
+    """A plan under construction: the placement of each job that has one, and the sums over all of them."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        shape = problem.peers.free.shape
+        self.energy: Integers = np.zeros(shape, np.int64)
+        self.free: Integers = problem.peers.free.copy()
+        self.placements: dict[int, Placement] = {}
+        self.carbon = 0
+
+    @property
+    def declined(self) -> list[int]:
+        """The jobs without a placement."""
+        return [index for index in range(len(self.problem.jobs)) if index not in self.placements]
+
+    @property
+    def objective(self) -> int:
+        """Carbon, and the penalty of every declined job."""
+        jobs = self.problem.jobs
+        return self.carbon + sum(self.problem.declined(jobs[index]) for index in self.declined)
+
+    def add(self, index: int, placement: Placement) -> None:
+        """Place a job that is not placed. The caller answers for its limits: the placement came from `pricing`."""
+        self.placements[index] = placement
+        self._change(index, placement, 1)
+
+    def remove(self, index: int) -> Placement:
+        """Take a job's placement away and return it."""
+        placement = self.placements.pop(index)
+        self._change(index, placement, -1)
+        return placement
+
+    def costs(self, index: int) -> Costs:
+        """What each shard of this job would add now."""
+        job, suited = self.problem.jobs[index], self.problem.suited[index]
+        cells = (slice(job.first_slot, job.deadline_slot), suited.peers)
+        peers = self.problem.peers
+        room = self.free[cells] // job.units
+        ranks = max(1, min(job.per_peer, job.at_most, int(room.max(initial=0))))
+        spare = peers.surplus[cells] - self.energy[cells]
+        premium = self.problem.premium[cells]
+        floor = peers.own[cells] * suited.energy + suited.embodied
+        carbon = np.empty((ranks, *room.shape), np.int64)
+        before = np.maximum(0, -spare)
+        for rank in range(ranks):
+            after = np.maximum(0, (rank + 1) * suited.energy - spare)
+            carbon[rank] = floor + premium * (after - before)
+            before = after
+        return Costs(carbon, room)
+
+    def _change(self, index: int, placement: Placement, sign: int) -> None:
+        job, suited = self.problem.jobs[index], self.problem.suited[index]
+        at = np.searchsorted(suited.peers, placement.peers)
+        cells = (placement.slots, placement.peers)
+        energy = placement.shards * suited.energy[at]
+        grid_before = np.maximum(0, self.energy[cells] - self.problem.peers.surplus[cells])
+        self.energy[cells] += sign * energy
+        grid_after = np.maximum(0, self.energy[cells] - self.problem.peers.surplus[cells])
+        self.free[cells] -= sign * placement.shards * job.units
+        fixed = self.problem.peers.own[cells] * energy + placement.shards * suited.embodied[at]
+        self.carbon += int((sign * fixed + self.problem.premium[cells] * (grid_after - grid_before)).sum())

@@ -1,0 +1,145 @@
+"""The problem of many jobs on many peers: arrays per peer and slot, jobs, and who is suited to whom.
+
+Everything is a 64-bit integer. Arrays over slots and peers have the shape [slots, peers], so that one slot of all peers
+lies together. Carbon is counted in one unit throughout, which the instance chooses (milligrams in a file); energy in
+another, so that one unit of energy at 1 g/kWh is one unit of carbon (watt-hours and milligrams).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from node.matching.filters import suited
+
+Integers = NDArray[np.int64]
+Mode = Literal["open", "closed", "hybrid"]
+
+# Costs stay below this with everything that is added to them, so that no sum of 64-bit integers wraps around.
+CARBON_MAX = 2**53
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peers:
+    """All peers, one per row; arrays over slots are [slots, peers]. `zone` is a row of `Problem.zones`."""
+
+    ids: tuple[str, ...]
+    zone: Integers
+    units: Integers
+    memory_gb: Integers  # per unit, like rate, power, price and embodied carbon
+    rate: Integers
+    idle_w: Integers
+    peak_w: Integers
+    pue_permille: Integers
+    price: Integers  # per unit and slot
+    reputation: Integers
+    bandwidth_mbps: Integers
+    attested: Integers  # 0 or 1
+    tenant: Integers  # whose private peers; 0: open to all
+    embodied: Integers  # carbon of the making of one unit, per slot
+    device: tuple[str, ...]
+    free: Integers  # units, per slot
+    surplus: Integers  # energy, per slot
+    own: Integers  # carbon of one unit of energy from the peer's own surplus, per slot; never above `grid`
+    grid: Integers  # carbon of one unit of energy from the grid, per slot
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a job asks for. A placement has 0 or `at_least`..`at_most` shards in each slot of [first_slot,
+    deadline_slot), and `work` shard-slots in all.
+
+    `block`: the shards start together, and each stays for work / at_most consecutive slots where it started.
+    """
+
+    id: str
+    tenant: int
+    mode: Mode
+    at_least: int
+    at_most: int
+    work: int
+    units: int  # per shard
+    memory_gb: int  # per unit, like rate and price
+    rate: int
+    first_slot: int
+    deadline_slot: int  # the last slot + 1
+    price_max: int
+    reputation: int
+    bandwidth_mbps: int
+    attested: bool
+    per_peer: int  # most shards on one peer in one slot
+    per_zone: int = 0  # most shards in one zone in one slot; 0: no limit
+    same_zone: bool = False  # all shards of all slots in one zone
+    block: bool = False
+    checkpoint_gb: int = 0
+    carbon_max: int = 0  # of the whole job, as it adds to what was placed before it; 0: no cap
+    budget: int = 0  # of the whole job, in units of price; 0: no cap
+    latency_max_ms: int = 0  # between any two zones that it runs in in one slot; 0: any
+    link_min_mbps: int = 0  # likewise
+
+    @property
+    def rigid(self) -> bool:
+        """Whether every slot that is used has the same number of shards."""
+        return self.at_least == self.at_most
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Suited:
+    """The peers that may take shards of one job, in rising order, with what one shard costs there in one slot."""
+
+    peers: Integers
+    energy: Integers
+    embodied: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Peers and jobs. `penalty`: carbon that one declined shard-slot counts as; `slot_s`: how long a slot is.
+
+    `move_wh_per_gb` None: moving a shard costs nothing. `latency_ms` and `link_mbps` are [zones, zones], symmetric.
+    """
+
+    slots: int
+    slot_s: int
+    penalty: int
+    zones: tuple[str, ...]
+    peers: Peers
+    jobs: tuple[Job, ...]
+    move_wh_per_gb: int | None = None
+    latency_ms: Integers | None = None
+    link_mbps: Integers | None = None
+
+    @functools.cached_property
+    def premium(self) -> Integers:
+        """What the grid's energy emits above the peer's own, per unit of energy: [slots, peers], never negative."""
+        return self.peers.grid - self.peers.own
+
+    @functools.cached_property
+    def suited(self) -> Sequence[Suited]:
+        """Who may take the shards of each job, in the order of `jobs`."""
+        return [self._suited(job) for job in self.jobs]
+
+    def declined(self, job: Job) -> int:
+        """Carbon that declining this job counts as."""
+        return self.penalty * job.work
+
+    def _suited(self, job: Job) -> Suited:
+        peers = suited(self.peers, job)
+        return Suited(peers, self._energy(job, peers), self.peers.embodied[peers] * job.units)
+
+    def _energy(self, job: Job, peers: Integers) -> Integers:
+        """Watt-hours of one shard in one slot, rounded up.
+
+        Power rises linearly from idle to peak with the share of the unit's rate that the job asks for: all shards of a
+        job run at its pace, and a faster unit is capped. (The formula of `ledger.energy.shard_energy_j`.)
+        """
+        of = self.peers
+        rate = of.rate[peers]
+        idle_w = of.idle_w[peers]
+        power_w_times_rate = idle_w * rate + (of.peak_w[peers] - idle_w) * job.rate
+        return -(-(job.units * power_w_times_rate * of.pue_permille[peers] * self.slot_s) // (rate * 1000 * 3600))
