@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from node.commands import credit, devnet, job, ledger, node
+from node.commands import credit, devnet, job, ledger, match, node
 from node.commands.options import Unsuccessful
 from protocol.errors import LocalError, NoMatch, Refused, Unreachable, VerificationFailed
 
@@ -29,7 +29,7 @@ app = App(
     version=_version,
     help_format="plaintext",  # markdown would cost a tenth of a second at every --help
 )
-for command in (node.init, node.up, node.witness, node.status, node.peers, devnet.demo):
+for command in (node.init, node.up, node.witness, node.status, node.peers, match.match, devnet.demo):
     app.command(command)
 for noun in (job.app, ledger.app, credit.app, devnet.app):
     app.command(noun)

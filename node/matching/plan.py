@@ -62,6 +62,8 @@ def _placement(problem: Problem, index: int, slots: dict[str, Any], peers: dict[
             _refuse(line, 4, f"slot {quoted(text)} is not in [{job.first_slot}, {job.deadline_slot})")
         if type(on) is not dict:
             raise malformed(line, f"slots.{text}", 2, f"{quoted(on)} is not an object of shards by peer")
+        if not on:
+            _refuse(line, 8, f"0 shards in slot {text}: a slot without any is left out")
         for peer, shards in on.items():
             if peer not in peers:
                 _refuse(line, 5, f"peer {quoted(peer)} is unknown")
@@ -70,12 +72,12 @@ def _placement(problem: Problem, index: int, slots: dict[str, Any], peers: dict[
             cells.append((window[text], peers[peer], shards))
     cells.sort()
     placement = Placement(*np.array(cells, np.int64).reshape(-1, 3).T.copy())
-    _check_shape(problem, job, placement, line)
-    suited = problem.suited[index].peers
-    if len(unsuited := np.setdiff1d(placement.peers, suited)):
+    # First, since what is not suited has no bound on its price.
+    if len(unsuited := np.setdiff1d(placement.peers, problem.suited[index].peers)):
         peer = int(unsuited[0])
         reason = Filter(int(first_filters(problem.peers, job)[peer])).name.lower()
         _refuse(line, 6, f"{problem.peers.ids[peer]} is not for this job: {reason}")
+    _check_shape(problem, job, placement, line)
     return placement
 
 
@@ -87,10 +89,11 @@ def _check_shape(problem: Problem, job: Job, placement: Placement, line: int) ->
         count = int(placement.shards[here].sum())
         if not job.at_least <= count <= job.at_most:
             _refuse(line, 8, f"{count} shards in slot {slot}, not {job.at_least} to {job.at_most}")
-        in_zone = np.bincount(zones[here], placement.shards[here]).astype(np.int64)
-        if job.per_zone and in_zone.max() > job.per_zone:
-            _refuse(line, 9, f"{in_zone.max()} shards in one zone in slot {slot}, at most {job.per_zone}")
-        _check_between(problem, job, np.unique(zones[here]), line)
+        used = np.unique(zones[here])
+        in_zone = max(int(placement.shards[here & (zones == zone)].sum()) for zone in used)
+        if job.per_zone and in_zone > job.per_zone:
+            _refuse(line, 9, f"{in_zone} shards in one zone in slot {slot}, at most {job.per_zone}")
+        _check_between(problem, job, used, line)
     if job.same_zone and len(np.unique(zones)) > 1:
         _refuse(line, 10, f"{len(np.unique(zones))} zones, and the job asks for one")
     work = int(placement.shards.sum())

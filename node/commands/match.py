@@ -1,0 +1,97 @@
+"""`match`: the engine on a file, without a node: an instance in, a plan out, or a plan recounted."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from node.commands.options import JsonOption, print_json
+from protocol.errors import NoMatch
+
+if TYPE_CHECKING:
+    from node.matching.load import Load
+
+
+def match(
+    instance: Annotated[Path, Parameter(help="Peers, their forecasts and jobs: JSON lines, see matching/FORMAT.md.")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Write the plan to this file.")] = None,
+    check: Annotated[
+        Path | None, Parameter(help="Make no plan, but recount this one. Exit code 5 if it breaks a limit.")
+    ] = None,
+    surplus: Annotated[
+        Literal["s50", "s20"], Parameter(help="Plan with the median forecast of surplus, or its 20 % quantile.")
+    ] = "s50",
+    as_json: JsonOption = False,
+) -> None:
+    """Place the jobs of a file where they emit least. Exit code 4 if there are jobs and none could be placed."""
+    from node.commands import show_match
+    from node.matching.greedy import greedy
+    from node.matching.instance import read
+    from node.matching.plan import plan_lines, read_plan
+
+    began = time.monotonic()
+    with _lines(instance) as lines:
+        problem = read(lines, surplus)
+    was_read = time.monotonic()
+    if check is None:
+        load = greedy(problem, range(len(problem.jobs)))
+    else:
+        with _lines(check) as lines:
+            load = read_plan(problem, lines)
+    planned = time.monotonic()
+    plan = "".join(line + "\n" for line in plan_lines(load)).encode()
+    if out is not None:
+        out.write_bytes(plan)
+    facts = _facts(load) | {
+        "instance": str(instance),
+        "surplus": surplus,
+        "plan_sha256": hashlib.sha256(plan).hexdigest(),
+        "seconds": {"reading": round(was_read - began, 3), "planning": round(planned - was_read, 3)},
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        show_match.facts(facts)
+    if problem.jobs and not load.placements:
+        raise NoMatch(
+            "HEL-MATCH-005",
+            f"none of the {len(problem.jobs)} jobs of {instance} could be placed",
+            "Ask for less, accept more peers, or give the jobs more time.",
+        )
+
+
+@contextmanager
+def _lines(path: Path) -> Iterator[Iterator[bytes]]:
+    """The lines of a stranger's file, none held that is longer than a reader takes; a refusal says which file it is."""
+    from node.matching.lines import LINE_MAX_BYTES, Malformed
+
+    with path.open("rb") as file:
+        try:
+            yield iter(lambda: file.readline(LINE_MAX_BYTES + 1), b"")
+        except Malformed as error:
+            raise Malformed(error.code, f"{path}: {error.cause}", error.remedy) from None
+
+
+def _facts(load: Load) -> dict[str, Any]:
+    problem = load.problem
+    return {
+        "peers": len(problem.peers.ids),
+        "zones": len(problem.zones),
+        "slots": problem.slots,
+        "jobs": len(problem.jobs),
+        "declined_jobs": len(load.declined),
+        "shard_slots": sum(job.work for job in problem.jobs),
+        "declined_shard_slots": sum(problem.jobs[index].work for index in load.declined),
+        "carbon_mg": load.carbon,
+        "objective_mg": load.objective,
+        "energy_wh": int(load.energy.sum()),
+        "declined": [problem.jobs[index].id for index in load.declined],
+    }

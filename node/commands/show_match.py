@@ -1,0 +1,31 @@
+"""A matching of a file, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from node.commands.show import rows
+from protocol.units import format_carbon
+
+DECLINED_SHOWN = 10
+
+
+def facts(matched: Mapping[str, Any]) -> None:
+    """What was read, what was placed, what it emits and how long it took."""
+    declined = matched["declined"]
+    named = ", ".join(declined[:DECLINED_SHOWN]) + (", …" if len(declined) > DECLINED_SHOWN else "")
+    seconds = matched["seconds"]
+    lines = [
+        ("peers", f"{matched['peers']:,} in {matched['zones']} zones, {matched['slots']} slots"),
+        ("jobs", f"{matched['jobs']:,} of {matched['shard_slots']:,} shard-slots"),
+        (
+            "declined",
+            f"{len(declined):,} of {matched['declined_shard_slots']:,} shard-slots" + (f": {named}" if named else ""),
+        ),
+        ("carbon", f"{format_carbon(matched['carbon_mg'] * 1000)} CO2e planned with {matched['surplus']}"),
+        ("objective", f"{matched['objective_mg']} mg with the penalties of what is declined"),
+        ("time", f"{seconds['reading']:.3f} s reading, {seconds['planning']:.3f} s planning"),
+        ("plan", f"SHA-256 {matched['plan_sha256']}"),
+    ]
+    rows(("", ""), lines)
