@@ -2,13 +2,13 @@
 # PYTHON=python3.12 chooses the interpreter; PIP_EXTRA_INDEX_URL and pip's other settings are honoured.
 
 .DEFAULT_GOAL := help
-.PHONY: bench check clean demo format fuzz help lock setup setup-dev test
+.PHONY: bench check clean demo determinism format fuzz help lock setup setup-dev test
 
 # With `exec` no shell stands between make and the command: Ctrl-C reaches both, and make waits until it has cleaned up.
 RUN := @exec .venv/bin/
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Create .venv with what the demo needs
 	@deploy/bootstrap.sh report train
@@ -24,6 +24,9 @@ test: setup-dev ## Run the tests [ARGS='-k ledger']
 
 fuzz: setup-dev ## Feed made-up bytes to all that reads strangers' [TARGET=decoder SECONDS=600]
 	$(RUN)python -m tests.fuzz --seconds=$(or $(SECONDS),60) $(TARGET)
+
+determinism: setup-dev ## Compare plans under every Python here, with the oldest NumPy and the locked one
+	$(RUN)python -m tests.matching.versions
 
 check: setup-dev ## Check format, lint and types
 	@.venv/bin/python -m ruff format --check

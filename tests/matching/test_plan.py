@@ -164,7 +164,7 @@ def test_one_slot() -> None:
 
 
 def test_zero_surplus_runs_on_the_grid() -> None:
-    nothing = {"s50": [0] * 4, "s20": [0] * 4}
+    nothing: Row = {"s50": [0] * 4, "s20": [0] * 4}
     load = planned(instance([peer(0, **nothing), peer(1, **nothing)], [job()]))
     # 50 W + 350 W × 60/80, at a PUE of 1.2, for an hour: 375 Wh; at 100 g/kWh, and 5 g for the making.
     assert load.carbon == 4 * (375 * 100 + 5000)
@@ -219,7 +219,7 @@ def test_generated_instances_are_the_referees_format(tmp_path: Path) -> None:
 
 
 def referee(made: Path, out: Path, surplus: str) -> dict[str, Any]:
-    command = [sys.executable, BENCH / "recount.py", made, out, f"--surplus={surplus}"]
+    command = [sys.executable, str(BENCH / "recount.py"), str(made), str(out), f"--surplus={surplus}"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     counted: dict[str, Any] = json.loads(finished.stdout)
     return counted
