@@ -24,7 +24,7 @@ def facts(matched: Mapping[str, Any]) -> None:
             f"{len(declined):,} of {matched['declined_shard_slots']:,} shard-slots" + (f": {named}" if named else ""),
         ),
         ("carbon", f"{format_carbon(matched['carbon_mg'] * 1000)} CO2e planned with {matched['surplus']}"),
-        ("objective", f"{matched['objective_mg']} mg with the penalties of what is declined"),
+        ("objective", f"{matched['objective_mg']:,} mg with the penalties of what is declined"),
         ("time", f"{seconds['reading']:.3f} s reading, {seconds['planning']:.3f} s planning"),
         ("plan", f"SHA-256 {matched['plan_sha256']}"),
     ]

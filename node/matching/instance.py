@@ -21,7 +21,8 @@ Surplus = Literal["s50", "s20"]
 
 SUMS_MAX = 2**62  # of energy's numerator, of penalties and of prices: 64-bit integers end at twice this
 KEYS_MAX = 2**60  # of cost, rank and peer in one integer, as `pricing` sorts them
-CELLS_MAX = 2**26  # shard-slots of a job times its slots: what `pricing` keeps of its dynamic program, 4 bytes each
+CELLS_MAX = 2**26  # of a job's dynamic program in `pricing`, 8 bytes each
+COSTS_MAX = 2**28  # of the shards of a job that might run somewhere, 8 bytes each: a thousand times what files had
 
 # `op` is not kept: nothing here asks who operates a peer.
 _SCALARS = tuple(name for name, field in FIELDS["peer"].items() if isinstance(field, Whole) and name != "op")
@@ -230,7 +231,8 @@ class _Sums:
     much again while it waits; with the worst intensity there may be, c = 2 × e × INTENSITY_MAX + emb mg. Then
     n × peak_w × rate × pue_m × slot_s, of which the energy of a shard is a quotient, stays up to SUMS_MAX; the carbon
     of all peers in all slots, n × c each, and of all moves, below CARBON_MAX; the dearest shard times the ranks and
-    peers, below KEYS_MAX; all penalties together, and a job's price, up to SUMS_MAX.
+    peers, below KEYS_MAX; all penalties together, and a job's price, up to SUMS_MAX. CELLS_MAX and COSTS_MAX keep a
+    small file from asking for all memory.
     """
 
     def __init__(self, reader: _Reader) -> None:
@@ -254,9 +256,9 @@ class _Sums:
         self._check("n")
 
     def job(self, row: dict[str, Any], work: int) -> None:
-        window = row["dl"] - row["arr"]
-        if work * window > CELLS_MAX:
-            self._refuse("H", f"{work} shard-slots in {window} slots make {work * window} cells", CELLS_MAX)
+        width = max(row["dl"] - row["arr"], row["kmax"] - row["kmin"] + 1)
+        if work * width > CELLS_MAX:
+            self._refuse("H", f"{work} shard-slots by {width} slots or counts are {work * width} cells", CELLS_MAX)
         if work * row["g"] * row["price"] > SUMS_MAX:
             self._refuse("price", f"K × H × g × price is {work * row['g'] * row['price']}", SUMS_MAX)
         self.penalty += work * self.reader.meta["penalty_mg"]
@@ -271,10 +273,12 @@ class _Sums:
     def _check(self, field: str) -> None:
         if self.carbon >= CARBON_MAX:
             self._refuse(field, f"with this line a plan might come to {self.carbon} mg", CARBON_MAX)
-        ranks = min(self.ranks, max(1, self.units))
-        keys = (self.dearest + self.dearest_move) * ranks * max(1, self.reader.meta["n_peers"])
+        shards = min(self.ranks, max(1, self.units)) * max(1, self.reader.meta["n_peers"])
+        keys = (self.dearest + self.dearest_move) * shards
         if keys >= KEYS_MAX:
             self._refuse(field, f"with this line cost × ranks × peers might come to {keys}", KEYS_MAX)
+        if (cells := shards * self.reader.meta["slots"]) > COSTS_MAX:
+            self._refuse(field, f"with this line ranks × peers × slots might come to {cells}", COSTS_MAX)
 
     def _refuse(self, field: str, complaint: str, bound: int) -> NoReturn:
         self.reader.refuse(19, field, f"{complaint}, over {bound}")

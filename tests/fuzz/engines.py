@@ -49,7 +49,7 @@ def coverage(load: Callable[[], Target], folders: Sequence[Path], limits: Limits
     first folder; the input that fails goes beside it."""
     import atheris
 
-    with atheris.instrument_imports(include=["ledger", "protocol"]):
+    with atheris.instrument_imports(include=["ledger", "node.matching", "protocol"]):
         target = load()
     options = [f"-runs={limits.runs or -1}", f"-seed={limits.seed}", f"-max_total_time={limits.seconds}"]
     options += [

@@ -10,6 +10,11 @@ from ledger.archive import check, frames, lines
 from ledger.checkpoint import cosigners, open_note, parse_note
 from ledger.proof import build, verify
 from ledger.witness import Status, answer, parse_request
+from node.matching.greedy import greedy
+from node.matching.instance import read
+from node.matching.lines import Malformed
+from node.matching.plan import plan_lines, read_plan
+from node.matching.problem import CARBON_MAX
 from protocol import adverts
 from protocol.adverts import open_advert
 from protocol.codec import BYTES_PER_VALUE, VALUE_MAX_BYTES, decode, encode
@@ -25,6 +30,9 @@ from tests.builders import NOW_MS, History, genesis, keypair, whole_history
 from tests.ledger.notes import NETWORK, TIME_S, WITNESSED, WITNESSES, Memory, cosigned, request
 from tests.ledger.test_proof import FEED, IDS
 from tests.ledger.test_proof import checkpoint as note_over_feed
+from tests.matching.instances import generated, job, peer, zone
+from tests.matching.instances import instance as small_instance
+from tests.matching.instances import lines as lines_of
 from tests.protocol.test_direct import MESSAGES
 from tests.protocol.test_gossip import HEAD
 from tests.protocol.test_gossip import REAL as ADVERT
@@ -34,6 +42,9 @@ from tests.vectors.encodings import ACCEPTED, REFUSED
 NETWORK_OF_GOSSIP = genesis().network_id()
 CORPUS = Path(__file__).parent / "corpus"  # hexadecimal, one input a line
 TOPICS = Topics.of(NETWORK_OF_GOSSIP)
+PLANNED = greedy(
+    read(lines_of(small_instance([peer(0), peer(1), peer(2, zone=1)], [job(0), job(1)], [zone(0), zone(1)]))), [1, 0]
+)
 
 
 def decoder(raw: bytes) -> None:
@@ -143,8 +154,40 @@ def judged(topic: str, raw: bytes) -> bool:
     return True
 
 
+def instance(raw: bytes) -> None:
+    """What is refused names a line within the file; what is read can be planned, written and recounted, and no sum
+    wraps around."""
+    rows = raw.splitlines(keepends=True)
+    try:
+        problem = read(rows)
+    except Malformed as refusal:
+        line = int(refusal.cause.removeprefix("line ").split(",")[0].split(":")[0])
+        if not (1 <= line <= max(1, len(rows)) and refusal.cause.isprintable()):
+            raise AssertionError from refusal
+        return
+    if sum(job.work * (job.at_most + problem.slots) for job in problem.jobs) < 10_000:
+        load = greedy(problem, range(len(problem.jobs)))
+        again = read_plan(problem, plan_lines(load))
+        assert (again.carbon, again.placements) == (load.carbon, load.placements)
+        assert 0 <= load.carbon < CARBON_MAX
+        assert load.free.min(initial=0) >= 0
+
+
+def plan(raw: bytes) -> None:
+    """What is taken as a plan of a small instance has one spelling."""
+    try:
+        load = read_plan(PLANNED.problem, raw.splitlines(keepends=True))
+    except (Malformed, VerificationFailed) as refusal:
+        if not refusal.cause.isprintable():
+            raise AssertionError from refusal
+        return
+    written = [*plan_lines(load)]
+    assert [*plan_lines(read_plan(load.problem, written))] == written
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    each.__name__: each for each in (decoder, envelope, checkpoint, witness, proof, direct, gossip, archive, ticket)
+    each.__name__: each
+    for each in (decoder, envelope, checkpoint, witness, proof, direct, gossip, archive, ticket, instance, plan)
 }
 
 
@@ -177,6 +220,12 @@ def _good(name: str) -> Iterator[bytes]:
             yield b"".join(lines.write(check.split(io.BytesIO(whole))))
     elif name == "ticket":
         yield HEADER.encode()
+    elif name == "instance":
+        yield b"\n".join(lines_of(generated(1, 3, 2, 4)))
+        yield b"\n".join(lines_of(small_instance([peer(0), peer(1)], [job(0), job(1, carbon_max_mg=10**6)])))
+        yield b"\n".join(lines_of(small_instance(zones=[zone(0, latency_ms=[0])], move_wh_per_gb=5)))
+    elif name == "plan":
+        yield "\n".join(plan_lines(PLANNED)).encode()
     elif name == "gossip":
         yield ADVERT
         yield encode_announcement([HEAD])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import node.matching
+from node.matching.fields import FIELDS
 from node.matching.instance import KEYS_MAX, read
 from node.matching.lines import LINE_MAX_BYTES, Malformed
 from node.matching.problem import CARBON_MAX
@@ -122,7 +125,8 @@ INCONSISTENT = {
     "energy beyond 64 bits": (change(5, rate=2**31, peak_w=2**20), 5, "rate", 19),
     "price beyond 64 bits": (change(6, g=2**16, price=2**40, K=2**10, kmin=2**10, kmax=2**10), 6, "price", 19),
     "penalties beyond 64 bits": (change(1, penalty_mg=2**53, slots=4), 7, "H", 19),
-    "work beyond memory": (change(6, K=2**20, kmin=1, kmax=2**20, H=10_000), 6, "H", 19),
+    "work beyond memory": (change(6, K=2**20, kmin=2**20, kmax=2**20, H=10_000), 6, "H", 19),
+    "counts beyond memory": (change(6, K=2**14, kmin=1, kmax=2**14), 6, "H", 19),
 }
 
 
@@ -193,6 +197,14 @@ def test_refuse_costs_that_do_not_fit_into_one_sorting_key() -> None:
     assert problem(instance(many, [job()])).jobs
 
 
+def test_refuse_more_shards_that_might_run_somewhere_than_memory_holds() -> None:
+    rows = instance(
+        [peer(0, 1000, n=2**16, idle_w=0, peak_w=0, emb=0)], [job(0, 1000, kmin=1, kmax=2**16, mpp=2**16)], slots=1000
+    )
+    many = rows[0] | {"n_peers": 2**10}
+    assert refusal([many, *rows[1:]]).startswith("line 4, field mpp: check 19: with this line ranks × peers × slots ")
+
+
 def test_refuse_moves_that_add_up_to_too_much() -> None:
     rows = instance([peer()], [job(ckpt_gb=2**20)], move_wh_per_gb=2**20)
     assert refusal(rows).startswith("line 4, field ckpt_gb: check 19: ")
@@ -253,3 +265,9 @@ def test_an_infeasible_job_is_well_formed() -> None:
     """It is declined and explained: too short a window, too many shards, a memory that nobody has."""
     asked = [job(0, H=9), job(1, K=500, kmin=500, kmax=500), job(2, vram=1000), job(3, mpz=1, same_zone=1)]
     assert len(problem(instance([peer()], asked)).jobs) == 4
+
+
+def test_the_description_names_every_field_and_check() -> None:
+    text = (Path(node.matching.__file__).parent / "FORMAT.md").read_text()
+    assert [name for fields in FIELDS.values() for name in fields if f"`{name}`" not in text] == []
+    assert all(f"{check}. " in text for check in range(1, 20))

@@ -1,0 +1,87 @@
+"""`heliotrope match`: an instance in, a plan out; no node is asked."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Heliotrope
+from tests.matching.instances import Row, generated, instance, job, lines, peer
+
+
+def written(path: Path, rows: list[Row]) -> Path:
+    path.write_bytes(b"\n".join(lines(rows)) + b"\n")
+    return path
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    return written(tmp_path / "instance.jsonl", generated(1, 60, 25))
+
+
+def test_a_plan_is_written_and_can_be_recounted(heliotrope: Heliotrope, made: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.jsonl"
+    said = heliotrope("match", made, "--out", plan, "--json")
+    assert said.code == 0
+    assert said.json["plan_sha256"] == hashlib.sha256(plan.read_bytes()).hexdigest()
+    assert len(plan.read_text().splitlines()) == said.json["jobs"] - len(said.json["declined"])
+    again = heliotrope("match", made, "--check", plan, "--json")
+    assert again.code == 0
+    same = ("plan_sha256", "carbon_mg", "objective_mg", "energy_wh", "declined")
+    assert {name: again.json[name] for name in same} == {name: said.json[name] for name in same}
+
+
+def test_people_are_told_the_same(heliotrope: Heliotrope, made: Path) -> None:
+    said = heliotrope("match", made)
+    facts = heliotrope("match", made, "--json").json
+    assert said.code == 0
+    assert f"plan       SHA-256 {facts['plan_sha256']}" in said.out
+    assert f"objective  {facts['objective_mg']:,} mg" in said.out
+    assert "peers      60 in 10 zones, 24 slots" in said.out
+    assert all(name in said.out for name in facts["declined"][:10])
+
+
+def test_the_forecast_can_be_chosen(heliotrope: Heliotrope, made: Path) -> None:
+    cautious, median = (heliotrope("match", made, f"--surplus={name}", "--json").json for name in ("s20", "s50"))
+    assert cautious["carbon_mg"] > median["carbon_mg"]
+
+
+def test_nothing_placed_ends_with_4_and_an_empty_plan(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.jsonl"
+    nobody = written(tmp_path / "instance.jsonl", instance([peer()], [job(vram=1000)]))
+    said = heliotrope("match", nobody, "--out", plan)
+    assert said.code == 4
+    assert "none of the 1 jobs" in said.err
+    assert plan.read_bytes() == b""
+
+
+def test_no_jobs_are_no_failure(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    assert heliotrope("match", written(tmp_path / "instance.jsonl", instance([peer()]))).code == 0
+
+
+def test_a_bad_instance_is_named_with_line_and_field(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    bad = written(tmp_path / "instance.jsonl", instance([peer(avail=[1, 2, 3, 2])]))
+    said = heliotrope("match", bad, "--out", tmp_path / "plan.jsonl")
+    assert said.code == 2
+    assert said.err.startswith(f"heliotrope: {bad}: line 3, field avail: check 9: 3 are free of the n of 2")
+    assert "remedy: " in said.err
+    assert not (tmp_path / "plan.jsonl").exists()
+
+
+def test_a_plan_that_breaks_a_limit_ends_with_5(heliotrope: Heliotrope, made: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.jsonl"
+    plan.write_text('{"job":"j0","slots":{}}\n')
+    said = heliotrope("match", made, "--check", plan)
+    assert said.code == 5
+    assert "line 1: check 11" in said.err
+
+
+def test_a_line_without_end_is_not_read_whole(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    endless = tmp_path / "instance.jsonl"
+    with endless.open("wb") as file:
+        file.truncate(2**30)
+    said = heliotrope("match", endless)
+    assert said.code == 2
+    assert "line 1: check 1: longer than 1048576 bytes" in said.err
