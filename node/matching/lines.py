@@ -38,7 +38,7 @@ def objects(lines: Iterable[bytes | str]) -> Iterator[tuple[int, dict[str, Any]]
         try:
             # Not left to json: it would guess at other encodings and let halves of characters through.
             text = line.decode() if isinstance(line, bytes) else line
-            value = json.loads(text, parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_without_repeats)
+            value = _DECODER.decode(text)
         except (ValueError, RecursionError) as error:
             raise malformed(number, "", 1, f"not a line of JSON with integers only: {error}") from None
         if not isinstance(value, dict):
@@ -64,3 +64,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         raise ValueError("a name is given twice in one object")
     return value
+
+
+_DECODER = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_without_repeats)
