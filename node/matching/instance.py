@@ -22,7 +22,7 @@ from node.matching.problem import CARBON_MAX, Integers, Job, Peers, Problem
 Surplus = Literal["s50", "s20"]
 
 SUMS_MAX = 2**62  # of energy's numerator, of penalties and of prices: 64-bit integers end at twice this
-KEYS_MAX = 2**60  # of cost, rank and peer in one integer, as `pricing` sorts them
+KEYS_MAX = 2**60  # of cost, rank and peer in one integer, as `pricing` sorts them, and of a job's costs: its NEVER
 CELLS_MAX = 2**26  # of a job's dynamic program in `pricing`, 8 bytes each
 COSTS_MAX = 2**28  # of the shards of a job that might run somewhere, 8 bytes each: a thousand times what files had
 
@@ -232,8 +232,8 @@ class _Sums:
     One unit draws at most e = ceil(peak_w × pue_m × slot_s / 3,600,000) Wh in a slot, and a shard that moves there as
     much again while it waits; with the worst intensity there may be, c = 2 × e × INTENSITY_MAX + emb mg. Then
     n × peak_w × rate × pue_m × slot_s, of which the energy of a shard is a quotient, stays up to SUMS_MAX; the carbon
-    of all peers in all slots, n × c each, and of all moves, below CARBON_MAX; the dearest shard times the ranks and
-    peers, below KEYS_MAX; all penalties together, and a job's price, up to SUMS_MAX. CELLS_MAX and COSTS_MAX keep a
+    of all peers in all slots, n × c each, and of all moves, below CARBON_MAX; the dearest shard times the shard-slots of
+    a job, or times the ranks and peers, below KEYS_MAX; all penalties together, and a job's price, up to SUMS_MAX. CELLS_MAX and COSTS_MAX keep a
     small file from asking for all memory.
     """
 
@@ -244,6 +244,7 @@ class _Sums:
         self.dearest_move = 0
         self.units = 0
         self.ranks = 1
+        self.work = 1
         self.penalty = 0
 
     def peer(self, row: dict[str, Any]) -> None:
@@ -270,15 +271,16 @@ class _Sums:
         self.carbon += move * work
         self.dearest_move = max(self.dearest_move, move)
         self.ranks = max(self.ranks, min(row["mpp"], row["kmax"]))
+        self.work = max(self.work, work)
         self._check("ckpt_gb" if move else "mpp")
 
     def _check(self, field: str) -> None:
         if self.carbon >= CARBON_MAX:
             self._refuse(field, f"with this line a plan might come to {self.carbon} mg", CARBON_MAX)
         shards = min(self.ranks, max(1, self.units)) * max(1, self.reader.meta["n_peers"])
-        keys = (self.dearest + self.dearest_move) * shards
+        keys = (self.dearest + self.dearest_move) * max(shards, self.work)
         if keys >= KEYS_MAX:
-            self._refuse(field, f"with this line cost × ranks × peers might come to {keys}", KEYS_MAX)
+            self._refuse(field, f"with this line a shard's cost × ranks × peers, or × work, may be {keys}", KEYS_MAX)
         if (cells := shards * self.reader.meta["slots"]) > COSTS_MAX:
             self._refuse(field, f"with this line ranks × peers × slots might come to {cells}", COSTS_MAX)
 
