@@ -1,8 +1,8 @@
 """Instances: the problem of many jobs in a file of JSON lines (FORMAT.md), read whole, and refused where it is wrong.
 
-What is refused carries line, field, number of the check, value and bound. Checks 1 to 5 are `lines`' and `fields`', the
-others are here. A job that nobody can run is well formed: it is declined and explained, not refused. Peers are kept
-column by column, so that a hundred thousand of them need little more memory than the arrays that they become.
+What is refused carries line, field, number of the check, value and bound. Checks 1 to 5 are `lines`' and `fields`', 19
+is `sums`', the others are here. A job that nobody can run is well formed: it is declined and explained, not refused.
+Peers are kept column by column, so that a hundred thousand of them need little more memory than their arrays.
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from node.matching.fields import FIELDS, INTENSITY_MAX, ZONES_MAX, Series, Whole, complaint
+from node.matching.fields import FIELDS, ZONES_MAX, Series, Whole, complaint
 from node.matching.lines import malformed, objects, quoted
-from node.matching.problem import CARBON_MAX, Integers, Job, Peers, Problem
+from node.matching.problem import Integers, Job, Peers, Problem
+from node.matching.sums import Sums
 
 Surplus = Literal["s50", "s20"]
-
-SUMS_MAX = 2**62  # of energy's numerator, of penalties and of prices: 64-bit integers end at twice this
-KEYS_MAX = 2**60  # of cost, rank and peer in one integer, as `pricing` sorts them, and of a job's costs: its NEVER
-CELLS_MAX = 2**26  # of a job's dynamic program in `pricing`, 8 bytes each
-COSTS_MAX = 2**28  # of the shards of a job that might run somewhere, 8 bytes each: a thousand times what files had
 
 # `op` is not kept: nothing here asks who operates a peer.
 _SCALARS = tuple(name for name, field in FIELDS["peer"].items() if isinstance(field, Whole) and name != "op")
@@ -52,7 +48,6 @@ class _Reader:
         self.columns = {name: array("q") for name in (*_SCALARS, "avail", surplus)}
         self.devices: list[str] = []
         self.surplus = surplus
-        self.sums = _Sums(self)
 
     def refuse(self, check: int, field: str, complaint: str, line: int = 0) -> NoReturn:
         raise malformed(line or self.line, field, check, complaint)
@@ -71,6 +66,7 @@ class _Reader:
 
     def _meta(self, row: dict[str, Any]) -> None:
         self.meta = row
+        self.sums = Sums(row)
 
     def _zone(self, row: dict[str, Any]) -> None:
         if row["id"] in self.zones:
@@ -88,7 +84,8 @@ class _Reader:
         if any(map(operator.gt, row["s20"], row["s50"])):
             slot, low, median = next(each for each in zip(count(), row["s20"], row["s50"]) if each[1] > each[2])
             self.refuse(10, "s20", f"{low} in slot {slot} is above the s50 of {median}: a 20 % quantile is not")
-        self.sums.peer(row)
+        if found := self.sums.peer(row):
+            self.refuse(19, *found)
         for name, column in self.columns.items():
             if name in _SERIES:
                 column.extend(row[name])
@@ -111,7 +108,8 @@ class _Reader:
             self.refuse(14, "H", f"no number of slots with {row['kmin']} to {row['kmax']} shards makes {work}")
         if row["pool"] == "closed" and not row["tenant"]:
             self.refuse(15, "tenant", "0 owns no peers, and the pool is closed")
-        self.sums.job(row, work)
+        if found := self.sums.job(row, work):
+            self.refuse(19, *found)
         self.asks.append(
             Job(
                 id=row["id"],
@@ -224,65 +222,3 @@ class _Reader:
             own=np.minimum(column("cig"), grid),
             grid=grid,
         )
-
-
-class _Sums:
-    """Check 19: whatever is placed, no sum of 64-bit integers wraps around.
-
-    One unit draws at most e = ceil(peak_w × pue_m × slot_s / 3,600,000) Wh in a slot, and a shard that moves there as
-    much again while it waits; with the worst intensity there may be, c = 2 × e × INTENSITY_MAX + emb mg. Then
-    n × peak_w × rate × pue_m × slot_s, of which the energy of a shard is a quotient, stays up to SUMS_MAX; the carbon
-    of all peers in all slots, n × c each, and of all moves, below CARBON_MAX; the dearest shard times the shard-slots of
-    a job, or times the ranks and peers, below KEYS_MAX; all penalties together, and a job's price, up to SUMS_MAX. CELLS_MAX and COSTS_MAX keep a
-    small file from asking for all memory.
-    """
-
-    def __init__(self, reader: _Reader) -> None:
-        self.reader = reader
-        self.carbon = 0
-        self.dearest = 0  # carbon of one shard that takes all of a peer
-        self.dearest_move = 0
-        self.units = 0
-        self.ranks = 1
-        self.work = 1
-        self.penalty = 0
-
-    def peer(self, row: dict[str, Any]) -> None:
-        meta, units = self.reader.meta, row["n"]
-        power = row["peak_w"] * row["pue_m"] * meta["slot_s"]
-        if units * row["rate"] * power > SUMS_MAX:
-            self._refuse("rate", f"n × peak_w × rate × pue_m × slot_s is {units * row['rate'] * power}", SUMS_MAX)
-        carbon = units * (2 * -(-power // 3_600_000) * INTENSITY_MAX + row["emb"])
-        self.carbon += carbon * meta["slots"]
-        self.dearest = max(self.dearest, carbon)
-        self.units = max(self.units, units)
-        self._check("n")
-
-    def job(self, row: dict[str, Any], work: int) -> None:
-        width = max(row["dl"] - row["arr"], row["kmax"] - row["kmin"] + 1)
-        if work * width > CELLS_MAX:
-            self._refuse("H", f"{work} shard-slots by {width} slots or counts are {work * width} cells", CELLS_MAX)
-        if work * row["g"] * row["price"] > SUMS_MAX:
-            self._refuse("price", f"K × H × g × price is {work * row['g'] * row['price']}", SUMS_MAX)
-        self.penalty += work * self.reader.meta["penalty_mg"]
-        if self.penalty > SUMS_MAX:
-            self._refuse("H", f"with this job all penalties are {self.penalty} mg", SUMS_MAX)
-        move = row["ckpt_gb"] * self.reader.meta.get("move_wh_per_gb", 0) * INTENSITY_MAX
-        self.carbon += move * work
-        self.dearest_move = max(self.dearest_move, move)
-        self.ranks = max(self.ranks, min(row["mpp"], row["kmax"]))
-        self.work = max(self.work, work)
-        self._check("ckpt_gb" if move else "mpp")
-
-    def _check(self, field: str) -> None:
-        if self.carbon >= CARBON_MAX:
-            self._refuse(field, f"with this line a plan might come to {self.carbon} mg", CARBON_MAX)
-        shards = min(self.ranks, max(1, self.units)) * max(1, self.reader.meta["n_peers"])
-        keys = (self.dearest + self.dearest_move) * max(shards, self.work)
-        if keys >= KEYS_MAX:
-            self._refuse(field, f"with this line a shard's cost × ranks × peers, or × work, may be {keys}", KEYS_MAX)
-        if (cells := shards * self.reader.meta["slots"]) > COSTS_MAX:
-            self._refuse(field, f"with this line ranks × peers × slots might come to {cells}", COSTS_MAX)
-
-    def _refuse(self, field: str, complaint: str, bound: int) -> NoReturn:
-        self.reader.refuse(19, field, f"{complaint}, over {bound}")

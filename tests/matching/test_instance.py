@@ -12,9 +12,10 @@ import pytest
 
 import node.matching
 from node.matching.fields import FIELDS
-from node.matching.instance import KEYS_MAX, read
+from node.matching.instance import read
 from node.matching.lines import LINE_MAX_BYTES, Malformed
 from node.matching.problem import CARBON_MAX
+from node.matching.sums import KEYS_MAX
 
 from .instances import Row, generated, instance, job, lines, peer, problem, zone
 
