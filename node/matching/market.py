@@ -1,0 +1,75 @@
+"""What one job is priced on: what its shards cost on each of its peers in each of its slots, and what ties them.
+
+Rows are the job's suited peers, slots count from its first slot.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from node.matching.load import Costs
+from node.matching.problem import Integers, Job
+
+# More than any sum of costs, and still far from where 64 bits end: eight of it can be added up.
+NEVER = 2**60
+
+
+class Found(NamedTuple):
+    """Shards that make a whole job, one element each, and the sum of what they cost."""
+
+    cost: int
+    slots: Integers
+    rows: Integers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Market:
+    """`zones` [rows]; `price` [rows] of one shard in one slot.
+
+    `together`: sets of rows whose zones may be used in one slot, each a rising array; None: all may.
+    `arrivals` [slots, rows]: what it costs when a shard arrives, NEVER where it cannot; None: moving is free.
+    """
+
+    job: Job
+    costs: Costs
+    zones: Integers
+    price: Integers
+    together: tuple[Integers, ...] | None = None
+    arrivals: Integers | None = None
+
+    def at(self, carbon: Integers, arrivals: Integers | None) -> Market:
+        """The same market at other costs."""
+        return dataclasses.replace(self, costs=Costs(carbon, self.costs.room), arrivals=arrivals)
+
+    def only(self, rows: Integers) -> Market:
+        """The market of some rows, in rising order."""
+        return dataclasses.replace(
+            self,
+            costs=Costs(self.costs.carbon[:, :, rows], self.costs.room[:, rows]),
+            zones=self.zones[rows],
+            price=self.price[rows],
+            together=None if self.together is None else tuple(_within(group, rows) for group in self.together),
+            arrivals=None if self.arrivals is None else self.arrivals[:, rows],
+        )
+
+
+def _within(group: Integers, rows: Integers) -> Integers:
+    """Where the members of `group` stand in `rows`."""
+    return np.flatnonzero(np.isin(rows, group))
+
+
+def affordable(job: Job, costs: Costs) -> Costs:
+    """The costs, without room for shards so dear that the sum over a job would not fit into 64 bits.
+
+    Costs are between -2^53 and 2^63 and do not fall with the rank. A shard above NEVER / work is as good as none: in
+    micrograms, with a million shard-slots, that is a tonne for each.
+    """
+    most = NEVER // max(1, job.work)
+    if not costs.carbon.size or int(costs.carbon[-1].max()) <= most:
+        return costs
+    fits = (np.arange(len(costs.carbon))[:, None, None] < costs.room) & (costs.carbon <= most)
+    return Costs(np.where(fits, costs.carbon, 0), fits.sum(axis=0))
