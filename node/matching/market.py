@@ -12,10 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from node.matching.load import Costs
-from node.matching.problem import Integers, Job
-
-# More than any sum of costs, and still far from where 64 bits end: eight of it can be added up.
-NEVER = 2**60
+from node.matching.moves import arriving
+from node.matching.problem import NEVER, Integers, Job
 
 
 class Found(NamedTuple):
@@ -55,6 +53,38 @@ class Market:
             together=None if self.together is None else tuple(_within(group, rows) for group in self.together),
             arrivals=None if self.arrivals is None else self.arrivals[:, rows],
         )
+
+    def keeps_zones(self, gang: Integers) -> bool:
+        """Whether shards may run so, `gang` [rows], in one slot, as far as zones are concerned."""
+        used = np.flatnonzero(gang)
+        if self.together is not None and not any(np.isin(used, group).all() for group in self.together):
+            return False
+        most = int(np.bincount(self.zones[used], gang[used]).max(initial=0))
+        return not self.job.per_zone or most <= self.job.per_zone
+
+    def cost(self, slots: Integers, gangs: Integers) -> int:
+        """What it costs that `gangs` [used slots, rows] run, with the arrivals; NEVER where that is not possible."""
+        if (gangs > np.minimum(self.costs.room[slots], len(self.costs.carbon))).any():
+            return NEVER
+        ranks = np.arange(len(self.costs.carbon))[:, None, None]
+        running = int(np.where(ranks < gangs, self.costs.carbon[:, slots], 0).sum())
+        moving = 0 if self.arrivals is None else arriving(gangs, self.arrivals[slots])
+        return min(NEVER, running + moving)
+
+
+def gangs_of(found: Found, rows: Integers) -> tuple[Integers, Integers]:
+    """(used slots, shards on each of `rows` in each of them)."""
+    used, at = np.unique(found.slots, return_inverse=True)
+    gangs = np.zeros((len(used), len(rows)), np.int64)
+    np.add.at(gangs, (at, np.searchsorted(rows, found.rows)), 1)
+    return used, gangs
+
+
+def shards_of(cost: int, slots: Integers, gangs: Integers, rows: Integers) -> Found:
+    """The inverse of `gangs_of`."""
+    at, inside = np.nonzero(gangs)
+    times = gangs[at, inside]
+    return Found(cost, np.repeat(slots[at], times), np.repeat(rows[inside], times))
 
 
 def _within(group: Integers, rows: Integers) -> Integers:

@@ -1,4 +1,8 @@
-"""One job at given costs: the cheapest placement there is."""
+"""One job at given costs: the cheapest placement there is, within all of its limits.
+
+`market` is the question; `ranking` answers it for one slot, `schedule` for all; `moving` adds moves, `budget` a budget,
+`zones` says which zones go together.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from node.matching.budget import within_budget
 from node.matching.load import Costs, Placement
-from node.matching.market import NEVER, Found, Market, affordable
-from node.matching.problem import Integers, Problem
+from node.matching.market import Found, Market, affordable
+from node.matching.moves import arrivals
+from node.matching.moving import cheapest_moving
+from node.matching.problem import NEVER, Integers, Problem
 from node.matching.schedule import cheapest_schedule
+from node.matching.zones import together
 
 
 class Priced(NamedTuple):
@@ -20,15 +28,40 @@ class Priced(NamedTuple):
 
 
 def cheapest(problem: Problem, index: int, costs: Costs) -> Priced | None:
-    """The placement of this job with the least sum of costs, or None if there is none."""
-    job, suited = problem.jobs[index], problem.suited[index]
-    market = Market(job, affordable(job, costs), problem.peers.zone[suited.peers], problem.peers.price[suited.peers] * job.units)
-    found = _in_one_zone(market) if job.same_zone else cheapest_schedule(market)
-    if found is None:
+    """The placement of this job with the least sum of costs, or None if there is none.
+
+    Costs may be any numbers that do not fall with the rank, also below zero; see `market.affordable` for the range. The
+    result is exact, but for jobs whose moves cost something (`moving`), with a budget (`budget`) or with very many sets
+    of near zones (`zones`): these get a placement that keeps all limits and that may cost more than the least.
+    """
+    job, suited, of = problem.jobs[index], problem.suited[index], problem.peers
+    zones = of.zone[suited.peers]
+    market = Market(
+        job=job,
+        costs=affordable(job, costs),
+        zones=zones,
+        price=of.price[suited.peers] * job.units,
+        together=together(problem, job, zones),
+        arrivals=arrivals(problem, index),
+    )
+    found = _in_one_zone(market) if job.same_zone else _solve(market)
+    if found is None or (job.carbon_max and found.cost > job.carbon_max):
         return None
-    peers = len(problem.peers.ids)
-    cells, shards = np.unique((found.slots + job.first_slot) * peers + suited.peers[found.rows], return_counts=True)
-    return Priced(found.cost, Placement(*np.divmod(cells, peers), shards))
+    cells = (found.slots + job.first_slot) * len(of.ids) + suited.peers[found.rows]
+    cells, shards = np.unique(cells, return_counts=True)
+    return Priced(found.cost, Placement(*np.divmod(cells, len(of.ids)), shards))
+
+
+def _solve(market: Market) -> Found | None:
+    if market.job.budget:
+        return within_budget(market, _moving)
+    return _moving(market)
+
+
+def _moving(market: Market) -> Found | None:
+    if market.arrivals is None:
+        return cheapest_schedule(market)
+    return cheapest_moving(market, market.arrivals)
 
 
 def _in_one_zone(market: Market) -> Found | None:
@@ -45,7 +78,7 @@ def _in_one_zone(market: Market) -> Found | None:
         bound = int(bounds[at])
         if bound >= NEVER or (best is not None and (bound, at) > best):
             continue
-        inside = cheapest_schedule(market.only(groups[at]))
+        inside = _solve(market.only(groups[at]))
         if inside is not None and (best is None or (inside.cost, at) < best):
             best = inside.cost, at
             found = Found(inside.cost, inside.slots, groups[at][inside.rows])

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from node.matching.load import Costs
-from node.matching.market import NEVER, Market
-from node.matching.problem import Integers
+from node.matching.market import Market
+from node.matching.problem import NEVER, Integers
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from node.matching.load import Costs
-from node.matching.market import NEVER, Found, Market
-from node.matching.problem import Integers, Job
+from node.matching.market import Found, Market
+from node.matching.problem import NEVER, Integers, Job
 from node.matching.ranking import rank
 
 # Beyond so many steps in plain Python the program over whole arrays is faster.

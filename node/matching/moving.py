@@ -1,0 +1,212 @@
+"""One job whose moves cost something: which gang runs in which slot.
+
+A gang is how many shards run on which peer in one slot. Of a pool of gangs the best sequence is found exactly, by a
+dynamic program over the last gang and the shard-slots done. The pool has the gangs of the placement that is cheapest
+when moving is free, and those that are cheapest where they stay for some slots. Then every slot's gang is chosen anew
+for its neighbours, exactly, and what that finds joins the pool, until nothing improves. Where there are few gangs at
+all the pool has every one of them, and the result is exact; else it never costs more than the placement that is
+cheapest when moving is free, with its moves paid.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from node.matching.load import Costs
+from node.matching.market import Found, Market, gangs_of, shards_of
+from node.matching.problem import NEVER, Integers
+from node.matching.ranking import rank
+from node.matching.schedule import cheapest_schedule, windows
+
+# The program takes time with the square of the pool.
+POOL_MAX = 32
+ROUNDS_MAX = 4
+
+
+class _Sequence:
+    """Which gang runs when, and what that costs with its arrivals: `gangs` [used slots, rows]."""
+
+    __slots__ = ("cost", "gangs", "slots")
+
+    def __init__(self, market: Market, slots: Integers, gangs: Integers) -> None:
+        self.slots, self.gangs, self.cost = slots, gangs, market.cost(slots, gangs)
+
+
+def cheapest_moving(market: Market, arrivals: Integers) -> Found | None:
+    """Shards that make the whole job at a low sum of costs and arrivals, or None if none were found. `arrivals` is the
+    market's own."""
+    free = cheapest_schedule(market)
+    if free is None:
+        return None
+    every = _every_gang(market)
+    rows = np.arange(len(market.zones)) if every is not None else _candidates(market, arrivals, free)
+    small, arrivals = market.only(rows), arrivals[:, rows]
+    best = _Sequence(small, *gangs_of(free, rows))
+    if best.cost > free.cost:
+        found = _search(small, arrivals, best) if every is None else _sequence(small, arrivals, every)
+        best = _better(best, found)
+    if best.cost >= NEVER:
+        return None
+    return shards_of(best.cost, best.slots, best.gangs, rows)
+
+
+def _search(market: Market, arrivals: Integers, best: _Sequence) -> _Sequence:
+    pool = _distinct([*best.gangs, *_staying(market, best)])
+    for _ in range(ROUNDS_MAX):
+        before = best.cost
+        best = _better(best, _swept(market, arrivals, best))
+        found = _sequence(market, arrivals, pool)
+        if found is not None:
+            best = _better(best, _swept(market, arrivals, found))
+        if best.cost >= before:
+            break
+        pool = _distinct([*best.gangs, *pool])
+    return best
+
+
+def _better(one: _Sequence, other: _Sequence | None) -> _Sequence:
+    return one if other is None or one.cost <= other.cost else other
+
+
+def _candidates(market: Market, arrivals: Integers, free: Found) -> Integers:
+    """The rows that can be the best newcomers of some slot, with arrival or without, and those that stay cheaply."""
+    room = np.where(arrivals < NEVER, market.costs.room, 0)
+    carbon = market.costs.carbon + np.where(arrivals < NEVER, arrivals, 0)
+    markets = [market, Market(market.job, Costs(carbon, room), market.zones, market.price, market.together)]
+    markets += [windows(market, length) for length in _lengths(market)]
+    rows = [free.rows]
+    for each in markets:
+        ranked = rank(each)
+        for slot, sums in enumerate(ranked.sums):
+            if count := int((sums < NEVER).sum()):
+                rows.append(ranked.rows(slot, count))
+    return np.unique(np.concatenate(rows))
+
+
+def _lengths(market: Market) -> list[int]:
+    """For how many slots a gang may stay: some powers of two, and as long as the job is with all its shards."""
+    slots = market.costs.room.shape[0]
+    whole = -(-market.job.work // market.job.at_most)
+    return sorted({length for length in (2, 4, 8, 16, whole) if 1 < length <= min(slots, max(whole, 2))})
+
+
+def _staying(market: Market, best: _Sequence) -> list[Integers]:
+    """Gangs that are cheapest over some slots in a row, the cheapest stays first."""
+    sizes = sorted({market.job.at_least, market.job.at_most, *best.gangs.sum(axis=1).tolist()})
+    found = []
+    for length in reversed(_lengths(market)):
+        ranked = rank(windows(market, length))
+        for size in sizes:
+            if size > ranked.sums.shape[1]:
+                continue
+            each = ranked.sums[:, size - 1]
+            starts = [start for start in np.argsort(each, kind="stable").tolist() if each[start] < NEVER]
+            found += [
+                np.bincount(ranked.rows(start, size), minlength=len(market.zones)) for start in starts[: POOL_MAX // 4]
+            ]
+    return found
+
+
+def _distinct(gangs: list[Integers]) -> Integers:
+    """[gangs, rows]: the first POOL_MAX that differ."""
+    return np.array(list({gang.tobytes(): gang for gang in gangs}.values())[:POOL_MAX])
+
+
+def _every_gang(market: Market) -> Integers | None:
+    """All gangs that keep the limits of peer and zone, or None if there may be more than POOL_MAX."""
+    job = market.job
+    most = np.minimum(market.costs.room.max(axis=0), len(market.costs.carbon)).tolist()
+    if math.prod(count + 1 for count in most) > 8 * POOL_MAX:
+        return None
+    every = map(np.array, itertools.product(*(range(count + 1) for count in most)))
+    gangs = [gang for gang in every if job.at_least <= gang.sum() <= job.at_most and market.keeps_zones(gang)]
+    return np.array(gangs) if 0 < len(gangs) <= POOL_MAX else None
+
+
+def _sequence(market: Market, arrivals: Integers, pool: Integers) -> _Sequence | None:
+    """The cheapest sequence of gangs of the pool, exactly."""
+    slots, size = len(arrivals), len(pool)
+    sizes = pool.sum(axis=1)
+    unit = math.gcd(market.job.work, *sizes.tolist())
+    work, steps = market.job.work // unit, (sizes // unit).tolist()
+    runs = np.array([_runs(market, gang) for gang in pool])
+    moves = np.stack([_moves(arrivals, pool, gang) for gang in pool], axis=2)  # [slots, from, to]
+    done = np.full((size, work + 1), NEVER)  # the least cost by the last gang and what is done
+    came = np.full((slots, size, work + 1), -2, np.int16)  # from which gang; -1: it is the first; -2: not in this slot
+    for slot in range(slots):
+        reached = np.full_like(done, NEVER)
+        for to, step in enumerate(steps):
+            if runs[to, slot] >= NEVER or step > work:
+                continue
+            totals = done[:, : work + 1 - step] + moves[slot, :, to, None]
+            origin = totals.argmin(axis=0)
+            total = totals.min(axis=0)
+            total[0], origin[0] = 0, -1
+            reached[to, step:] = np.minimum(NEVER, total + runs[to, slot])
+            came[slot, to, step:] = origin
+        better = reached < done
+        came[slot][~better] = -2
+        done = np.where(better, reached, done)
+    last = int(done[:, work].argmin())
+    if done[last, work] >= NEVER:
+        return None
+    left, used = work, []
+    for slot in reversed(range(slots)):
+        origin_of = int(came[slot, last, left])
+        if origin_of == -2:
+            continue
+        used.append((slot, last))
+        left -= steps[last]
+        if origin_of == -1:
+            break
+        last = origin_of
+    used.reverse()
+    return _Sequence(market, np.array([slot for slot, _ in used]), pool[[gang for _, gang in used]])
+
+
+def _runs(market: Market, gang: Integers) -> Integers:
+    """What a gang costs in each slot without arrivals, NEVER where it does not fit."""
+    rows = np.flatnonzero(gang)
+    ranks = np.arange(len(market.costs.carbon))[:, None, None]
+    cost = np.where(ranks < gang[rows], market.costs.carbon[:, :, rows], 0).sum(axis=(0, 2))
+    fits = (gang[rows] <= market.costs.room[:, rows]).all(axis=1) & (gang[rows] <= len(ranks)).all()
+    return np.where(fits, cost, NEVER)
+
+
+def _moves(arrivals: Integers, pool: Integers, gang: Integers) -> Integers:
+    """What it costs when `gang` follows each of the pool, [slots, pool]; NEVER where a shard cannot arrive."""
+    rows = np.flatnonzero(gang)
+    count = np.maximum(0, gang[rows] - pool[:, rows])
+    each = arrivals[:, rows]
+    forbidden = (each >= NEVER).astype(np.int64) @ count.T
+    return np.where(forbidden > 0, NEVER, np.where(each < NEVER, each, 0) @ count.T)
+
+
+def _swept(market: Market, arrivals: Integers, start: _Sequence) -> _Sequence:
+    """Every slot's gang chosen anew for its neighbours, again and again while that helps; counts stay."""
+    # So dear that one forbidden arrival outweighs all else, where that fits into 64 bits.
+    peak = int(np.abs(market.costs.carbon).max()) + int(np.where(arrivals < NEVER, arrivals, 0).max())
+    dear = min(NEVER // (4 * market.job.work), 4 * market.job.work * (peak + 1))
+    each = np.where(arrivals < NEVER, arrivals, dear)
+    ranks = np.arange(len(market.costs.carbon))[:, None]
+    best = start
+    for _ in range(ROUNDS_MAX):
+        gangs = best.gangs.copy()
+        for at, slot in enumerate(best.slots.tolist()):
+            carbon = market.costs.carbon[:, slot].copy()
+            if at:
+                carbon += np.where(ranks >= gangs[at - 1], each[slot], 0)
+            if at + 1 < len(gangs):
+                carbon -= np.where(ranks < gangs[at + 1], each[best.slots[at + 1]], 0)
+            costs = Costs(carbon[:, None], market.costs.room[slot : slot + 1])
+            one_slot = Market(market.job, costs, market.zones, market.price, market.together)
+            rows = rank(one_slot).rows(0, int(gangs[at].sum()))
+            gangs[at] = np.bincount(rows, minlength=len(market.zones))
+        found = _Sequence(market, best.slots, gangs)
+        if found.cost >= best.cost:
+            break
+        best = found
+    return best
