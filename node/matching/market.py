@@ -95,10 +95,10 @@ def _within(group: Integers, rows: Integers) -> Integers:
 def affordable(job: Job, costs: Costs) -> Costs:
     """The costs, without room for shards so dear that the sum over a job would not fit into 64 bits.
 
-    Costs are between -2^53 and 2^63 and do not fall with the rank. A shard above NEVER / work is as good as none: in
-    micrograms, with a million shard-slots, that is a tonne for each.
+    Costs may be any 64-bit integers above -NEVER / work that do not fall with the rank. A shard that costs NEVER / work
+    or more is as good as none: in micrograms, with a million shard-slots, that is a tonne for each.
     """
-    most = NEVER // max(1, job.work)
+    most = (NEVER - 1) // max(1, job.work)
     if not costs.carbon.size or int(costs.carbon[-1].max()) <= most:
         return costs
     fits = (np.arange(len(costs.carbon))[:, None, None] < costs.room) & (costs.carbon <= most)

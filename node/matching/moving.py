@@ -145,7 +145,7 @@ def _sequence(market: Market, arrivals: Integers, pool: Integers) -> _Sequence |
             origin = totals.argmin(axis=0)
             total = totals.min(axis=0)
             total[0], origin[0] = 0, -1
-            reached[to, step:] = np.minimum(NEVER, total + runs[to, slot])
+            reached[to, step:] = np.where(total < NEVER, np.minimum(NEVER, total + runs[to, slot]), NEVER)
             came[slot, to, step:] = origin
         better = reached < done
         came[slot][~better] = -2

@@ -179,7 +179,7 @@ def _core(job: Job, reduced: Integers, counts: Integers, tolerance: int) -> tupl
 def _dense(job: Job, table: Integers, counts: Integers, most: Integers) -> list[int] | None:
     """The program over all choices: `done[w]` is the least cost of w shard-slots in the slots so far."""
     work, slots, pad = job.work, len(table), int(counts[-1])
-    trail = np.full((slots + 1, pad + work + 1), NEVER)
+    trail = np.full((slots + 1, pad + work + 1), 2 * NEVER)  # and still not possible when costs below zero are added
     trail[0, pad] = 0
     window = np.lib.stride_tricks.sliding_window_view
     later = [*np.cumsum(most[::-1])[::-1].tolist(), 0]  # shard-slots that the slots from here on can still do
@@ -194,7 +194,7 @@ def _dense(job: Job, table: Integers, counts: Integers, most: Integers) -> list[
         adds = table[slot, size - job.at_least + 1 : 0 : -1]
         done = trail[slot + 1, pad + low :]
         np.minimum(done, (befores + adds[:, None]).min(axis=0), out=done)
-        np.minimum(done, NEVER, out=done)
+        done[done >= NEVER] = 2 * NEVER
     if trail[slots, pad + work] >= NEVER:
         return None
     left, chosen = pad + work, [0] * slots
