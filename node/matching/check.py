@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from node.matching.load import Placement
 from node.matching.problem import Job, Problem
@@ -80,12 +81,8 @@ def _shape(job: Job, cells: _Cells) -> Iterator[str]:
     work = sum(shards for _, _, shards in _each(cells))
     if work != job.work:
         yield f"{work} shard-slots, the job has {job.work}"
-    if job.block:
-        slots = list(cells)
-        if slots != list(range(slots[0], slots[0] + len(slots))) or any(
-            cells[slot] != cells[slots[0]] for slot in slots
-        ):
-            yield "a block that does not keep its peers for slots in a row"
+    if job.block and any(slot != before + 1 or cells[slot] != cells[before] for before, slot in pairwise(cells)):
+        yield "a block that does not keep its peers for slots in a row"
 
 
 def _peers(problem: Problem, job: Job, cells: _Cells) -> Iterator[str]:
@@ -93,7 +90,7 @@ def _peers(problem: Problem, job: Job, cells: _Cells) -> Iterator[str]:
     of = problem.peers
     wanted = (
         ("GB", of.memory_gb, job.memory_gb),
-        ("tokens/s", of.rate, job.rate),
+        ("rate", of.rate, job.rate),
         ("units", of.units, job.units),
         ("reputation", of.reputation, job.reputation),
         ("Mbit/s", of.bandwidth_mbps, job.bandwidth_mbps),

@@ -10,8 +10,10 @@ cheapest when moving is free, with its moves paid.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -22,7 +24,11 @@ from node.matching.ranking import rank
 from node.matching.schedule import cheapest_schedule, windows
 
 # The program takes time with the square of the pool.
-POOL_MAX = 32
+POOL_MAX = 48
+STARTS_MAX = 4
+
+# Rows looked at in a slot beyond those that a gang needs.
+SPARE = 4
 ROUNDS_MAX = 4
 
 
@@ -41,12 +47,11 @@ def cheapest_moving(market: Market, arrivals: Integers) -> Found | None:
     free = cheapest_schedule(market)
     if free is None:
         return None
-    every = _every_gang(market)
-    rows = np.arange(len(market.zones)) if every is not None else _candidates(market, arrivals, free)
+    rows = np.arange(len(market.zones)) if _few(market) else _candidates(market, arrivals, free)
     small, arrivals = market.only(rows), arrivals[:, rows]
     best = _Sequence(small, *gangs_of(free, rows))
     if best.cost > free.cost:
-        found = _search(small, arrivals, best) if every is None else _sequence(small, arrivals, every)
+        found = _sequence(small, arrivals, _every_gang(small)) if _few(small) else _search(small, arrivals, best)
         best = _better(best, found)
     if best.cost >= NEVER:
         return None
@@ -78,36 +83,38 @@ def _candidates(market: Market, arrivals: Integers, free: Found) -> Integers:
     markets = [market, Market(market.job, Costs(carbon, room), market.zones, market.price, market.together)]
     markets += [windows(market, length) for length in _lengths(market)]
     rows = [free.rows]
+    wide = dataclasses.replace(market.job, at_most=market.job.at_most + SPARE)
     for each in markets:
-        ranked = rank(each)
+        ranked = rank(dataclasses.replace(each, job=wide))
         for slot, sums in enumerate(ranked.sums):
             if count := int((sums < NEVER).sum()):
                 rows.append(ranked.rows(slot, count))
     return np.unique(np.concatenate(rows))
 
 
-def _lengths(market: Market) -> list[int]:
-    """For how many slots a gang may stay: some powers of two, and as long as the job is with all its shards."""
-    slots = market.costs.room.shape[0]
-    whole = -(-market.job.work // market.job.at_most)
-    return sorted({length for length in (2, 4, 8, 16, whole) if 1 < length <= min(slots, max(whole, 2))})
+def _lengths(market: Market) -> range:
+    """For how many slots in a row a gang may stay."""
+    return range(1, min(market.costs.room.shape[0], max(2, -(-market.job.work // market.job.at_most))) + 1)
 
 
 def _staying(market: Market, best: _Sequence) -> list[Integers]:
-    """Gangs that are cheapest over some slots in a row, the cheapest stays first."""
-    sizes = sorted({market.job.at_least, market.job.at_most, *best.gangs.sum(axis=1).tolist()})
-    found = []
+    """Gangs that are cheapest over some slots in a row: for every length and size the best of each, then the second."""
+    common = Counter(best.gangs.sum(axis=1).tolist()).most_common(2)
+    sizes = {market.job.at_least, market.job.at_most, *(size for size, _ in common)}
+    found: list[list[Integers]] = [[] for _ in range(STARTS_MAX)]
     for length in reversed(_lengths(market)):
         ranked = rank(windows(market, length))
-        for size in sizes:
-            if size > ranked.sums.shape[1]:
-                continue
+        for size in sorted(size for size in sizes if size <= ranked.sums.shape[1]):
             each = ranked.sums[:, size - 1]
-            starts = [start for start in np.argsort(each, kind="stable").tolist() if each[start] < NEVER]
-            found += [
-                np.bincount(ranked.rows(start, size), minlength=len(market.zones)) for start in starts[: POOL_MAX // 4]
-            ]
-    return found
+            gangs: dict[bytes, Integers] = {}
+            for start in np.argsort(each, kind="stable").tolist():
+                if each[start] >= NEVER or len(gangs) == STARTS_MAX:
+                    break
+                gang = np.bincount(ranked.rows(start, size), minlength=len(market.zones))
+                gangs.setdefault(gang.tobytes(), gang)
+            for place, gang in enumerate(gangs.values()):
+                found[place].append(gang)
+    return [gang for place in found for gang in place]
 
 
 def _distinct(gangs: list[Integers]) -> Integers:
@@ -115,15 +122,28 @@ def _distinct(gangs: list[Integers]) -> Integers:
     return np.array(list({gang.tobytes(): gang for gang in gangs}.values())[:POOL_MAX])
 
 
-def _every_gang(market: Market) -> Integers | None:
-    """All gangs that keep the limits of peer and zone, or None if there may be more than POOL_MAX."""
-    job = market.job
-    most = np.minimum(market.costs.room.max(axis=0), len(market.costs.carbon)).tolist()
-    if math.prod(count + 1 for count in most) > 8 * POOL_MAX:
-        return None
-    every = map(np.array, itertools.product(*(range(count + 1) for count in most)))
-    gangs = [gang for gang in every if job.at_least <= gang.sum() <= job.at_most and market.keeps_zones(gang)]
-    return np.array(gangs) if 0 < len(gangs) <= POOL_MAX else None
+def _few(market: Market) -> bool:
+    """Whether all gangs fit into a pool."""
+    places = int(_most(market).sum())
+    return sum(math.comb(places, size) for size in range(market.job.at_least, market.job.at_most + 1)) <= POOL_MAX
+
+
+def _most(market: Market) -> Integers:
+    """How many shards may run on each row, in its best slot."""
+    most: Integers = market.costs.room.max(axis=0)
+    return np.minimum(most, len(market.costs.carbon))
+
+
+def _every_gang(market: Market) -> Integers:
+    """All gangs that keep the limits of peer and zone."""
+    rows = np.repeat(np.arange(len(market.zones)), _most(market)).tolist()
+    chosen = {
+        gang
+        for size in range(market.job.at_least, market.job.at_most + 1)
+        for gang in itertools.combinations(rows, size)
+    }
+    gangs = [np.bincount(gang, minlength=len(market.zones)) for gang in sorted(chosen)]
+    return np.array([gang for gang in gangs if market.keeps_zones(gang)])
 
 
 def _sequence(market: Market, arrivals: Integers, pool: Integers) -> _Sequence | None:

@@ -278,14 +278,14 @@ def test_all_limits_together_are_kept_by_every_job_of_a_plan(chance: random.Rand
     placed = 0
     for _ in range(6):
         drawn = [tiny(chance, slots=8, peers=12) for _ in range(8)]
-        limits = {"checkpoint_gb": 10, "latency_max_ms": 50}
         jobs = [
             dataclasses.replace(
                 each.jobs[0],
                 id=f"j{at}",
                 budget=chance.choice((0, 40)),
                 carbon_max=chance.choice((0, 20_000)),
-                **limits,
+                checkpoint_gb=10,
+                latency_max_ms=50,
             )
             for at, each in enumerate(drawn)
         ]
