@@ -34,7 +34,13 @@ def asked(*, of: dict[str, Any] | None = None, tables: dict[str, Any] | None = N
 
 
 def test_a_plan_that_keeps_every_limit_is_not_complained_about() -> None:
-    limits = {"per_zone": 1, "budget": 2_000_000, "carbon_max": 4 * 36_000, "latency_max_ms": 5, "link_min_mbps": 9}
+    limits: dict[str, Any] = {
+        "per_zone": 1,
+        "budget": 2_000_000,
+        "carbon_max": 4 * 36_000,
+        "latency_max_ms": 5,
+        "link_min_mbps": 9,
+    }
     tables = {"latency_ms": np.full((2, 2), 5), "link_mbps": np.full((2, 2), 9), "move_wh_per_gb": 10**6}
     full = asked(tables=tables, checkpoint_gb=1, **limits)
     assert violations(full, {0: GOOD}) == []
