@@ -102,4 +102,4 @@ def affordable(job: Job, costs: Costs) -> Costs:
     if not costs.carbon.size or int(costs.carbon[-1].max()) <= most:
         return costs
     fits = (np.arange(len(costs.carbon))[:, None, None] < costs.room) & (costs.carbon <= most)
-    return Costs(np.where(fits, costs.carbon, 0), fits.sum(axis=0))
+    return Costs(np.minimum(costs.carbon, most), fits.sum(axis=0))

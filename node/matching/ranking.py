@@ -7,6 +7,8 @@ machine.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,11 +61,8 @@ def _rank(costs: Costs, zones: Integers, at_most: int, per_zone: int) -> tuple[I
         return np.zeros((slots, width), np.int64), np.zeros((slots, width), np.int64)
     carbon, values = _codes(costs.carbon, size)
     # One unique integer for each shard: by cost, then rank, then row.
-    if per_zone:
-        keys = _keys(carbon, costs.room, size).transpose(1, 0, 2).reshape(slots, size)
-        keys = _within_zones(keys, zones, width, per_zone)
-    else:
-        keys = _lowest(carbon, costs.room, size, width)
+    lowest = functools.partial(_lowest, carbon, costs.room, size)
+    keys = _within_zones(lowest, zones, size, width, per_zone) if per_zone else lowest(width)
     real = keys < NEVER
     each = keys // size
     if values is not None:
@@ -81,51 +80,46 @@ def _codes(carbon: Integers, size: int) -> tuple[Integers, Integers | None]:
     return codes.reshape(carbon.shape), values
 
 
-def _keys(carbon: Integers, room: Integers, size: int) -> Integers:
-    ranks, _, peers = carbon.shape
-    fits = np.arange(ranks)[:, None, None] < room
-    return np.where(fits, carbon * size + np.arange(ranks * peers).reshape(ranks, 1, peers), NEVER)
-
-
 def _lowest(carbon: Integers, room: Integers, size: int, width: int) -> Integers:
-    """The lowest `width` keys of each slot, rising.
+    """The lowest `width` keys of each slot, rising, NEVER where there are no more.
 
     A peer's first shard comes before its second, so only the peers whose first is among the lowest `width` matter.
     """
     ranks, slots, peers = carbon.shape
-    if peers <= width or ranks == 1:
-        keys = _keys(carbon, room, size).transpose(1, 0, 2).reshape(slots, size)
-    else:
-        first = np.partition(_keys(carbon[:1], room, size)[0], width - 1, axis=1)[:, :width]
-        real = first < NEVER
-        rows = np.where(real, first % size, 0)
-        at = np.arange(slots)[:, None]
-        fits = (np.arange(1, ranks)[:, None, None] < room[at, rows]) & real
-        later = np.arange(1, ranks)[:, None, None] * peers + rows
-        more = np.where(fits, carbon[1:, at, rows] * size + later, NEVER)
-        keys = np.concatenate((first[None], more)).transpose(1, 0, 2).reshape(slots, ranks * width)
-    if keys.shape[1] > width:
-        keys = np.partition(keys, width - 1, axis=1)[:, :width]
-    return np.sort(keys, axis=1)
+    first = carbon[0] * size  # in place from here on: for thousands of peers new arrays cost more than what is done
+    first += np.arange(peers)
+    np.putmask(first, room <= 0, NEVER)
+    if peers > width:
+        first.partition(width - 1, axis=1)
+        first = first[:, :width]
+    if ranks == 1:
+        return np.sort(first, axis=1)
+    real = first < NEVER
+    rows = np.where(real, first % size, 0)
+    at, rank = np.arange(slots)[:, None], np.arange(1, ranks)[:, None, None]
+    later = np.where((rank < room[at, rows]) & real, carbon[1:, at, rows] * size + rank * peers + rows, NEVER)
+    keys = np.concatenate((first[None], later)).transpose(1, 0, 2).reshape(slots, -1)
+    return np.sort(np.partition(keys, width - 1, axis=1)[:, :width], axis=1)
 
 
-def _within_zones(keys: Integers, zones: Integers, width: int, per_zone: int) -> Integers:
+def _within_zones(
+    lowest_keys: Callable[[int], Integers], zones: Integers, size: int, width: int, per_zone: int
+) -> Integers:
     """The lowest `width` keys of each slot, rising, of which no zone has more than `per_zone`.
 
     Looks at the lowest few first, and at more where the zones leave too few of them.
     """
-    slots, size = keys.shape
     seen = min(size, 4 * width)
     while True:
-        lowest = np.sort(np.partition(keys, seen - 1, axis=1)[:, :seen], axis=1)
+        lowest = lowest_keys(seen)
         zone = zones[lowest % size % len(zones)]
         by_zone = np.argsort(zone, axis=1, kind="stable")
         grouped = np.take_along_axis(zone, by_zone, axis=1)
         places = np.arange(seen)
-        starts = np.ones((slots, seen), np.bool_)
+        starts = np.ones(lowest.shape, np.bool_)
         starts[:, 1:] = grouped[:, 1:] != grouped[:, :-1]
         before = places - np.maximum.accumulate(np.where(starts, places, 0), axis=1)
-        passes = np.empty((slots, seen), np.bool_)
+        passes = np.empty(lowest.shape, np.bool_)
         np.put_along_axis(passes, by_zone, before < per_zone, axis=1)
         passed = np.sort(np.where(passes, lowest, NEVER), axis=1)[:, :width]
         if seen == size or ((passed[:, -1] < NEVER) | (lowest[:, -1] == NEVER)).all():
