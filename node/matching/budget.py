@@ -44,7 +44,7 @@ def within_budget(market: Market, solve: Solve) -> Found | None:
     found = solve(market)
     if found is None or _price(market, found) <= job.budget:
         return found
-    bearable = np.flatnonzero(market.price <= min(job.budget, NEVER // job.work))
+    bearable = np.flatnonzero(market.price <= min(job.budget, (NEVER - 1) // job.work))
     market = market.only(bearable)
     thrifty = _thriftiest(market, solve)
     if thrifty is None or thrifty.price > job.budget:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -28,15 +29,38 @@ class Priced(NamedTuple):
 
 
 def cheapest(problem: Problem, index: int, costs: Costs) -> Priced | None:
-    """The placement of this job with the least sum of costs, or None if there is none.
+    """The placement of this job with the least sum of carbon, or None if none keeps all of its limits.
 
-    Costs may be any numbers that do not fall with the rank, also below zero; see `market.affordable` for the range. The
-    result is exact, but for jobs whose moves cost something (`moving`), with a budget (`budget`) or with very many sets
-    of near zones (`zones`): these get a placement that keeps all limits and that may cost more than the least.
+    Costs may be any numbers that do not fall with the rank; see `market.affordable` for their range. The result is
+    exact, but for jobs whose moves cost something (`moving`), with a budget (`budget`) or with very many sets of near
+    zones (`zones`): these get a placement that keeps all limits and that may cost more than the least.
     """
+    priced = _priced(problem, index, _market(problem, index, costs))
+    cap = problem.jobs[index].carbon_max
+    return None if priced is None or (cap and priced.cost > cap) else priced
+
+
+def preferred(problem: Problem, index: int, costs: Costs) -> Priced | None:
+    """Likewise at costs that are no carbon, such as prices: without a cap on carbon, and moves cost nothing, but those
+    that are forbidden are left out."""
+    market = _market(problem, index, costs)
+    if market.arrivals is not None:
+        market = market.at(market.costs.carbon, np.where(market.arrivals < NEVER, 0, NEVER))
+    return _priced(problem, index, market)
+
+
+def unbeaten(problem: Problem, index: int, costs: Costs) -> Priced | None:
+    """What no placement within the job's limits can undercut: the least sum of costs without cap, budget and moves,
+    exactly but for very many sets of near zones. None: the job does not fit at all."""
+    market = _market(problem, index, costs)
+    job = dataclasses.replace(market.job, budget=0)
+    return _priced(problem, index, dataclasses.replace(market, job=job, arrivals=None))
+
+
+def _market(problem: Problem, index: int, costs: Costs) -> Market:
     job, suited, of = problem.jobs[index], problem.suited[index], problem.peers
     zones = of.zone[suited.peers]
-    market = Market(
+    return Market(
         job=job,
         costs=affordable(job, costs),
         zones=zones,
@@ -44,12 +68,16 @@ def cheapest(problem: Problem, index: int, costs: Costs) -> Priced | None:
         together=together(problem, job, zones),
         arrivals=arrivals(problem, index),
     )
-    found = _in_one_zone(market) if job.same_zone else _solve(market)
-    if found is None or (job.carbon_max and found.cost > job.carbon_max):
+
+
+def _priced(problem: Problem, index: int, market: Market) -> Priced | None:
+    found = _in_one_zone(market) if market.job.same_zone else _solve(market)
+    if found is None:
         return None
-    cells = (found.slots + job.first_slot) * len(of.ids) + suited.peers[found.rows]
+    peers = len(problem.peers.ids)
+    cells = (found.slots + market.job.first_slot) * peers + problem.suited[index].peers[found.rows]
     cells, shards = np.unique(cells, return_counts=True)
-    return Priced(found.cost, Placement(*np.divmod(cells, len(of.ids)), shards))
+    return Priced(found.cost, Placement(*np.divmod(cells, peers), shards))
 
 
 def _solve(market: Market) -> Found | None:

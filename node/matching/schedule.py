@@ -39,9 +39,11 @@ def cheapest_schedule(market: Market) -> Found | None:
 
 def _block(market: Market) -> Found | None:
     """The cheapest gang over all starts: a window costs the sum of its slots, and has the room of the tightest."""
-    length = market.job.work // market.job.at_most
-    ranked = rank(windows(market, length)) if market.costs.room.shape[0] >= length else None
-    if ranked is None or ranked.sums.shape[1] < market.job.at_most:
+    length, rest = divmod(market.job.work, market.job.at_most)
+    if rest or market.costs.room.shape[0] < length:
+        return None
+    ranked = rank(windows(market, length))
+    if ranked.sums.shape[1] < market.job.at_most:
         return None
     each = ranked.sums[:, market.job.at_most - 1]
     start = int(each.argmin())

@@ -13,8 +13,9 @@ import pytest
 
 from node.matching.check import violations
 from node.matching.greedy import greedy
-from node.matching.load import Load
+from node.matching.load import Costs, Load
 from node.matching.moves import moves_carbon
+from node.matching.pricing import cheapest, preferred, unbeaten
 from node.matching.problem import Problem
 from node.matching.zones import CLIQUES_MAX, together
 
@@ -294,3 +295,28 @@ def test_all_limits_together_are_kept_by_every_job_of_a_plan(chance: random.Rand
         assert violations(asked, load.placements) == []
         placed += len(load.placements)
     assert placed >= 10
+
+
+def test_no_limit_makes_a_job_cheaper_than_what_is_unbeaten(chance: random.Random) -> None:
+    higher = 0
+    for _ in range(40):
+        asked = with_job(moving(chance), budget=chance.choice((5, 20, 100)), carbon_max=chance.choice((0, 5000)))
+        costs = Load(asked).costs(0)
+        least, priced = unbeaten(asked, 0, costs), found(asked)
+        if priced:
+            assert least
+            assert least.cost <= priced.cost
+            higher += least.cost < priced.cost
+    assert higher >= 2
+
+
+def test_a_preference_knows_no_cap_and_no_cost_of_moves_but_the_forbidden_ones() -> None:
+    rows = [peer("a", free=[1, 0], surplus=[0] * 2, own=[0] * 2, grid=[360] * 2)]
+    rows += [rows[0] | {"ids": "b", "free": [0, 1]}]
+    asked = problem(rows, [job(work=2, deadline_slot=2, checkpoint_gb=1, carbon_max=1)], move_wh_per_gb=5)
+    ones = Costs(np.ones((1, 2, 2), np.int64), Load(asked).costs(0).room)
+    assert cheapest(asked, 0, ones) is None
+    priced = preferred(asked, 0, ones)
+    assert priced
+    assert priced.cost == 2
+    assert preferred(dataclasses.replace(asked, slot_s=7), 0, ones) is None

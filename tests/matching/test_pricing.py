@@ -190,6 +190,9 @@ def test_nothing_fits_without_room_or_slots_or_peers() -> None:
     assert found(problem([peer()], [job(block=True, work=7)])) is None
     assert found(problem([peer()], [job(memory_gb=10**6)])) is None
     assert found(problem([peer()], [job(at_least=2, at_most=2)])) is None
+    for work in (1, 3):  # no multiple of two
+        for block in (False, True):
+            assert found(problem([peer("a"), peer("b")], [job(at_least=2, at_most=2, work=work, block=block)])) is None
 
 
 @pytest.mark.parametrize("block", [False, True])
