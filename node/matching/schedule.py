@@ -87,19 +87,25 @@ def _elastic(job: Job, sums: Integers) -> list[int] | None:
         return None
     counts = np.array([0, *range(least, width + 1)])
     table = np.concatenate((np.zeros((slots, 1), np.int64), sums[:, least - 1 :]), axis=1)
+    chosen = _near_best(job, sums, table, counts)
+    return _dense(job, table, counts, most) if chosen is None else chosen
+
+
+def _near_best(job: Job, sums: Integers, table: Integers, counts: Integers) -> list[int] | None:
+    """The shards of each slot by the choices near each slot's best one; None where these are too many or not enough."""
     reduced = _reduced(job, sums, table, counts)
-    tolerances = iter(()) if reduced is None else _tolerances(reduced)
-    tolerance = next(tolerances, None)
-    while reduced is not None and tolerance is not None:
+    if reduced is None:
+        return None
+    for tolerance in _tolerances(reduced):
         core = _core(job, reduced, counts, tolerance)
+        if core is not None and tolerance < core[0] < NEVER:
+            # No slot of an equally good schedule exceeds the excess of one in hand, so that this search is the last.
+            core = _core(job, reduced, counts, core[0])
         if core is None:
-            break
-        excess, chosen = core
-        if excess <= tolerance:
-            return chosen
-        # With a schedule in hand its excess is enough: no slot of an equally good one exceeds that.
-        tolerance = excess if excess < NEVER else next(tolerances, None)
-    return _dense(job, table, counts, most)
+            return None
+        if core[0] < NEVER:
+            return core[1]
+    return None
 
 
 def _tolerances(reduced: Integers) -> Iterator[int]:
@@ -113,8 +119,9 @@ def _tolerances(reduced: Integers) -> Iterator[int]:
 
 
 def _reduced(job: Job, sums: Integers, table: Integers, counts: Integers) -> Integers | None:
-    """at_least times how far each choice of a slot lies above its best one at the price of the last shard-slot that
-    the work needs; None where that would not fit into 64 bits. Any price is right; this one is near the best."""
+    """at_least times how far each choice of a slot lies above its best one, when a shard-slot is worth what the last
+    one costs that the work needs; None where that would not fit into 64 bits. With any price the program stays exact;
+    with this one few choices lie near the best."""
     least, width = job.at_least, sums.shape[1]
     real = table < NEVER
     peak = int(np.abs(np.where(real, table, 0)).max())
@@ -122,11 +129,7 @@ def _reduced(job: Job, sums: Integers, table: Integers, counts: Integers) -> Int
         return None
     steps = np.where(real[:, 2:], (table[:, 2:] - table[:, 1:-1]) * least, NEVER)
     slopes = np.concatenate((np.repeat(sums[:, least - 1 : least], least, axis=1), steps), axis=1)
-    if slopes.size < job.work:
-        return None
     price = int(np.partition(slopes, job.work - 1, axis=None)[job.work - 1])
-    if price >= NEVER // 2:
-        return None
     above = np.where(real, table * least - price * counts, NEVER)
     return np.where(real, above - above.min(axis=1, keepdims=True), NEVER)
 

@@ -178,6 +178,36 @@ def test_a_budget_of_blocks_is_kept(chance: random.Random) -> None:
     assert bound >= 5
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_budget_goes_with_all_other_limits(chance: random.Random, moves: bool) -> None:
+    bound = 0
+    for _ in range(120):
+        drawn = moving(chance, per_zone=chance.choice((0, 1)), same_zone=False) if moves else tiny(chance)
+        asked = with_job(with_distances(chance, drawn), latency_max_ms=50)
+        limited = with_job(asked, budget=1 + chance.randrange(40))
+        priced, least = found(limited), best(limited)
+        assert (priced is None) == (least is None)
+        if priced and least is not None:
+            assert violations(limited, {0: priced.placement}) == []
+            assert priced.cost >= least
+            bound += priced != found(asked)
+    assert bound >= 5
+
+
+def test_a_budget_of_large_numbers_is_kept_as_one_of_small_ones(chance: random.Random) -> None:
+    """Carbon and prices a thousand million times as high: their products do not fit into 64 bits."""
+    for _ in range(40):
+        asked = with_job(tiny(chance), budget=1 + chance.randrange(40))
+        of = asked.peers
+        large = dataclasses.replace(of, grid=of.grid * 10**9, own=of.own * 10**9, embodied=of.embodied * 10**9)
+        large = dataclasses.replace(large, price=of.price * 10**9)
+        scaled = with_job(asked, budget=asked.jobs[0].budget * 10**9, price_max=10**15)
+        small, priced = found(asked), found(dataclasses.replace(scaled, peers=large))
+        assert (priced is None) == (small is None)
+        if priced and small:
+            assert priced.cost == small.cost * 10**9
+
+
 def test_a_budget_above_all_prices_changes_nothing(chance: random.Random) -> None:
     for _ in range(20):
         asked = tiny(chance)

@@ -124,7 +124,7 @@ def cells_of(placement: Placement) -> dict[tuple[int, int], int]:
     return dict(zip(cells, placement.shards.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("values", [1, 2, 5, 1000, 2**40])
+@pytest.mark.parametrize("values", [1, 2, 5, 1000, 2**40, 2**50])
 def test_every_tie_has_one_answer_whatever_way_it_is_found(chance: random.Random, values: int) -> None:
     fits = 0
     for _ in range(40):
