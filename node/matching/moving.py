@@ -148,42 +148,33 @@ def _every_gang(market: Market) -> Integers:
 
 def _sequence(market: Market, arrivals: Integers, pool: Integers) -> _Sequence | None:
     """The cheapest sequence of gangs of the pool, exactly."""
-    slots, size = len(arrivals), len(pool)
-    sizes = pool.sum(axis=1)
+    slots, sizes = len(arrivals), pool.sum(axis=1)
     unit = math.gcd(market.job.work, *sizes.tolist())
-    work, steps = market.job.work // unit, (sizes // unit).tolist()
-    runs = np.array([_runs(market, gang) for gang in pool])
-    moves = np.stack([_moves(arrivals, pool, gang) for gang in pool], axis=2)  # [slots, from, to]
-    done = np.full((size, work + 1), NEVER)  # the least cost by the last gang and what is done
-    came = np.full((slots, size, work + 1), -2, np.int16)  # from which gang; -1: it is the first; -2: not in this slot
+    work, steps = market.job.work // unit, sizes // unit
+    runs = np.stack([_runs(market, gang) for gang in pool], axis=1)  # [slots, gangs]
+    moves = np.stack([_moves(arrivals, pool, gang) for gang in pool], axis=1)  # [slots, to, from]
+    # The least cost in the slots so far, by the last gang and by what is done.
+    done = np.full((slots + 1, len(pool), work + 1), NEVER)
     for slot in range(slots):
-        reached = np.full_like(done, NEVER)
-        for to, step in enumerate(steps):
-            if runs[to, slot] >= NEVER or step > work:
-                continue
-            totals = done[:, : work + 1 - step] + moves[slot, :, to, None]
-            origin = totals.argmin(axis=0)
-            total = totals.min(axis=0)
-            total[0], origin[0] = 0, -1
-            reached[to, step:] = np.where(total < NEVER, np.minimum(NEVER, total + runs[to, slot]), NEVER)
-            came[slot, to, step:] = origin
-        better = reached < done
-        came[slot][~better] = -2
-        done = np.where(better, reached, done)
-    last = int(done[:, work].argmin())
-    if done[last, work] >= NEVER:
+        done[slot + 1] = done[slot]
+        for step in np.unique(steps[steps <= work]).tolist():
+            to = np.flatnonzero((steps == step) & (runs[slot] < NEVER))
+            before = (done[slot, None, :, : work + 1 - step] + moves[slot, to, :, None]).min(axis=1)
+            before[:, 0] = 0  # the first gang of all
+            after = np.where(before < NEVER, before + runs[slot, to, None], NEVER)
+            done[slot + 1, to, step:] = np.minimum(done[slot, to, step:], after)
+    last, left = int(done[slots, :, work].argmin()), work
+    if done[slots, last, work] >= NEVER:
         return None
-    left, used = work, []
+    used: list[tuple[int, int]] = []
     for slot in reversed(range(slots)):
-        origin_of = int(came[slot, last, left])
-        if origin_of == -2:
+        if done[slot, last, left] == done[slot + 1, last, left]:
             continue
-        used.append((slot, last))
-        left -= steps[last]
-        if origin_of == -1:
+        used.insert(0, (slot, last))
+        left -= int(steps[last])
+        if not left:
             break
-        last = origin_of
-    used.reverse()
+        last = int((done[slot, :, left] + moves[slot, last]).argmin())
     return _Sequence(market, np.array([slot for slot, _ in used]), pool[[gang for _, gang in used]])
 
 
