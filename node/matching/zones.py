@@ -6,7 +6,7 @@ the pivot of Tomita, Tanaka and Takahashi 2006).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 
 import numpy as np
 
@@ -14,13 +14,14 @@ from node.matching.problem import Integers, Job, Problem
 
 # Graphs of 64 zones may have 3^21 maximal cliques; real distances have a few dozen.
 CLIQUES_MAX = 256
+VISITS_MAX = 16 * CLIQUES_MAX
 
 
 def together(problem: Problem, job: Job, zones: Integers) -> tuple[Integers, ...] | None:
     """For each largest set of zones within the job's limits the rows whose zone is in it; None if all zones are.
 
-    `zones` [rows]: the zone of each. Beyond CLIQUES_MAX sets only some are looked at, at least one with each zone: what
-    is found then keeps the limits, and may not be the cheapest.
+    `zones` [rows]: the zone of each. Beyond CLIQUES_MAX sets, or VISITS_MAX steps to them, only some are looked at, at
+    least one with each zone: what is found then keeps the limits, and may not be the cheapest.
     """
     if job.same_zone or not (job.latency_max_ms or job.link_min_mbps):
         return None
@@ -28,7 +29,9 @@ def together(problem: Problem, job: Job, zones: Integers) -> tuple[Integers, ...
     near = within_limits(problem, job)[np.ix_(used, used)]
     if near.all():
         return None
-    neighbours = [sum(1 << int(other) for other in np.flatnonzero(row)) & ~(1 << at) for at, row in enumerate(near)]
+    neighbours = tuple(
+        sum(1 << int(other) for other in np.flatnonzero(row)) & ~(1 << at) for at, row in enumerate(near)
+    )
     return tuple(np.flatnonzero(np.isin(zones, used[members])) for members in _largest(neighbours))
 
 
@@ -43,31 +46,37 @@ def within_limits(problem: Problem, job: Job) -> np.ndarray[tuple[int, int], np.
     return near & near.T | np.eye(len(near), dtype=np.bool_)
 
 
-def _largest(neighbours: list[int]) -> list[list[int]]:
-    """The maximal cliques in rising order, or, beyond CLIQUES_MAX, one for each member, grown from the lowest on."""
-    found = []
-    for clique in _cliques(neighbours, 0, (1 << len(neighbours)) - 1, 0):
-        found.append(clique)
-        if len(found) > CLIQUES_MAX:
-            found = [_grown(neighbours, member) for member in range(len(neighbours))]
-            break
-    return sorted(_members(clique) for clique in set(found))
+@functools.lru_cache(maxsize=1024)  # jobs with the same limits ask again at every pricing
+def _largest(neighbours: tuple[int, ...]) -> tuple[list[int], ...]:
+    """The maximal cliques in rising order; where they are too many, one for each member, grown from the lowest on."""
+    cliques = _cliques(neighbours)
+    if cliques is None:
+        cliques = [_grown(neighbours, member) for member in range(len(neighbours))]
+    return tuple(sorted(_members(clique) for clique in set(cliques)))
 
 
-def _cliques(neighbours: list[int], clique: int, open_to: int, seen: int) -> Iterator[int]:
-    """Every maximal clique that holds `clique`, some of `open_to` and none of `seen`; sets are bits of an integer."""
-    if not open_to and not seen:
-        yield clique
-        return
-    pivot = max(_members(open_to | seen), key=lambda member: (open_to & neighbours[member]).bit_count())
-    for member in _members(open_to & ~neighbours[pivot]):
-        bit = 1 << member
-        yield from _cliques(neighbours, clique | bit, open_to & neighbours[member], seen & neighbours[member])
-        open_to &= ~bit
-        seen |= bit
+def _cliques(neighbours: tuple[int, ...]) -> list[int] | None:
+    """Every maximal clique as the bits of an integer, or None if there are too many to look for."""
+    found: list[int] = []
+    # To visit: a clique, what it may still take, and what would only find again what was found.
+    stack = [(0, (1 << len(neighbours)) - 1, 0)]
+    for _ in range(VISITS_MAX):
+        if not stack:
+            return found if len(found) <= CLIQUES_MAX else None
+        clique, open_to, seen = stack.pop()
+        if not open_to:
+            found += [clique] if not seen else []
+            continue
+        pivot = max(_members(open_to | seen), key=lambda member: (open_to & neighbours[member]).bit_count())
+        for member in _members(open_to & ~neighbours[pivot]):
+            near = neighbours[member]
+            stack.append((clique | 1 << member, open_to & near, seen & near))
+            open_to &= ~(1 << member)
+            seen |= 1 << member
+    return None
 
 
-def _grown(neighbours: list[int], member: int) -> int:
+def _grown(neighbours: tuple[int, ...], member: int) -> int:
     clique, open_to = 1 << member, neighbours[member]
     while open_to:
         lowest = open_to & -open_to
