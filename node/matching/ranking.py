@@ -7,6 +7,7 @@ machine.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,10 +42,11 @@ def rank(market: Market) -> Ranked:
     width = min(market.job.at_most, market.costs.carbon.shape[0] * market.costs.carbon.shape[2])
     shape = (len(market.together), market.costs.carbon.shape[1], width)
     sums, rows = np.full(shape, NEVER), np.zeros(shape, np.int64)
+    whole = dataclasses.replace(market, together=None)
     for at, group in enumerate(market.together):
         if not len(group):
             continue
-        some = market.only(group)
+        some = whole.only(group)
         found, inside = _rank(some.costs, some.zones, market.job.at_most, market.job.per_zone)
         sums[at, :, : found.shape[1]] = found
         rows[at, :, : found.shape[1]] = group[inside]
