@@ -1,4 +1,5 @@
 """What is placed: units and energy taken on every peer in every slot, the carbon of it, and what one more shard costs.
+The carbon of moves is in it; `costs` leaves it to the pricing, since it depends on the job's other slots.
 
 A peer's surplus is shared by all shards on it, so a shard costs what it adds: the cost of a cell (a peer in a slot)
 rises piecewise linearly with its energy, and the next shard never costs less than the one before.
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from node.matching.moves import moves_carbon
 from node.matching.problem import Integers, Problem
 
 
@@ -101,3 +103,4 @@ class Load:
         self.free[cells] -= sign * placement.shards * job.units
         fixed = self.problem.peers.own[cells] * energy + placement.shards * suited.embodied[at]
         self.carbon += int((sign * fixed + self.problem.premium[cells] * (grid_after - grid_before)).sum())
+        self.carbon += sign * moves_carbon(self.problem, index, placement)

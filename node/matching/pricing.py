@@ -1,21 +1,24 @@
-"""One job at given costs: the cheapest placement there is, exactly, by sorting and dynamic programming.
+"""One job at given costs: the cheapest placement there is, within all of its limits.
 
-For one slot the cheapest n shards are the n cheapest that the zone limit lets through, since costs do not fall with the
-rank on a peer. Over slots a dynamic program over the shard-slots that are done chooses how many run when. Ties go to
-the lower rank, the lower peer and the earlier slot: every sort is over unique integers, so that it has one result on
-every machine.
+`market` is the question; `ranking` answers it for one slot, `schedule` for all; `moving` adds moves, `budget` a budget,
+`zones` says which zones go together.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 
+from node.matching.budget import within_budget
 from node.matching.load import Costs, Placement
-from node.matching.problem import Integers, Job, Problem
-
-_NEVER = 2**60  # more than any sum of costs, and still far from where 64 bits end
+from node.matching.market import Found, Market, affordable
+from node.matching.moves import arrivals
+from node.matching.moving import cheapest_moving
+from node.matching.problem import NEVER, Integers, Problem
+from node.matching.schedule import cheapest_schedule
+from node.matching.zones import together
 
 
 class Priced(NamedTuple):
@@ -25,144 +28,100 @@ class Priced(NamedTuple):
     placement: Placement
 
 
-class _Sorted(NamedTuple):
-    """For each slot the shards that may run, cheapest first: their costs [slots, at_most], _NEVER where there are no
-    more; their rows in the suited peers; and how many there are [slots]."""
-
-    costs: Integers
-    rows: Integers
-    counts: Integers
-
-
 def cheapest(problem: Problem, index: int, costs: Costs) -> Priced | None:
-    """The placement of this job with the least sum of costs, or None if there is none."""
-    job, suited = problem.jobs[index], problem.suited[index]
-    zones = problem.peers.zone[suited.peers]
-    groups = [np.flatnonzero(zones == zone) for zone in np.unique(zones)] if job.same_zone else [None]
-    best: tuple[int, Integers, Integers] | None = None
-    for group in groups:
-        if group is None:
-            found = _cheapest(job, costs, zones)
-        else:
-            found = _cheapest(job, Costs(costs.carbon[:, :, group], costs.room[:, group]), zones[group])
-        if found and (best is None or found[0] < best[0]):
-            cost, slots, rows = found
-            best = cost, slots, rows if group is None else group[rows]
-    if best is None:
-        return None
-    cost, slots, rows = best
-    cells, shards = np.unique(
-        (slots + job.first_slot) * len(problem.peers.ids) + suited.peers[rows], return_counts=True
+    """The placement of this job with the least sum of carbon, or None if none keeps all of its limits.
+
+    Costs may be any numbers that do not fall with the rank; see `market.affordable` for their range. The result is
+    exact, but for jobs whose moves cost something (`moving`), with a budget (`budget`) or with very many sets of near
+    zones (`zones`): these get a placement that keeps all limits and that may cost more than the least.
+    """
+    priced = _priced(problem, index, _market(problem, index, costs))
+    cap = problem.jobs[index].carbon_max
+    return None if priced is None or (cap and priced.cost > cap) else priced
+
+
+def preferred(problem: Problem, index: int, costs: Costs) -> Priced | None:
+    """Likewise at costs that are no carbon, such as prices: without a cap on carbon, and moves cost nothing, but those
+    that are forbidden are left out."""
+    market = _market(problem, index, costs)
+    if market.arrivals is not None:
+        market = market.at(market.costs.carbon, np.where(market.arrivals < NEVER, 0, NEVER))
+    return _priced(problem, index, market)
+
+
+def unbeaten(problem: Problem, index: int, costs: Costs) -> Priced | None:
+    """What no placement within the job's limits can undercut: the least sum of costs without cap, budget and moves,
+    exactly but for very many sets of near zones. None: the job does not fit at all."""
+    market = _market(problem, index, costs)
+    job = dataclasses.replace(market.job, budget=0)
+    return _priced(problem, index, dataclasses.replace(market, job=job, arrivals=None))
+
+
+def _market(problem: Problem, index: int, costs: Costs) -> Market:
+    job, suited, of = problem.jobs[index], problem.suited[index], problem.peers
+    zones = of.zone[suited.peers]
+    return Market(
+        job=job,
+        costs=affordable(job, costs),
+        zones=zones,
+        price=of.price[suited.peers] * job.units,
+        together=together(problem, job, zones),
+        arrivals=arrivals(problem, index),
     )
-    return Priced(cost, Placement(*np.divmod(cells, len(problem.peers.ids)), shards))
 
 
-def _cheapest(job: Job, costs: Costs, zones: Integers) -> tuple[int, Integers, Integers] | None:
-    """(cost, slot of each shard, row of each shard); slots count from the job's first."""
-    if job.block:
-        return _block(job, costs, zones)
-    ranked = _sort(job, costs, zones)
-    sums = np.cumsum(ranked.costs, axis=1)
-    found = _rigid(job, sums, ranked.counts) if job.rigid else _elastic(job, sums, ranked.counts)
+def _priced(problem: Problem, index: int, market: Market) -> Priced | None:
+    found = _in_one_zone(market) if market.job.same_zone else _solve(market)
     if found is None:
         return None
-    cost, slots, counts = found
-    rows = np.concatenate([ranked.rows[slot, :count] for slot, count in zip(slots, counts, strict=True)])
-    return cost, np.repeat(np.array(slots), counts), rows
+    peers = len(problem.peers.ids)
+    cells = (found.slots + market.job.first_slot) * peers + problem.suited[index].peers[found.rows]
+    cells, shards = np.unique(cells, return_counts=True)
+    return Priced(found.cost, Placement(*np.divmod(cells, peers), shards))
 
 
-def _sort(job: Job, costs: Costs, zones: Integers) -> _Sorted:
-    """The cheapest `at_most` shards of each slot within the limits of peer and zone."""
-    ranks, slots, peers = costs.carbon.shape
-    size = ranks * peers
-    fits = np.arange(ranks)[:, None, None] < costs.room
-    # One unique integer for each shard: by cost, then rank, then peer.
-    order = np.arange(size).reshape(ranks, 1, peers)
-    keys = np.where(fits, costs.carbon * size + order, _NEVER).transpose(1, 0, 2).reshape(slots, size)
-    if job.per_zone:
-        keys = _within_zones(keys, zones, job.per_zone)
-    if size > job.at_most:
-        keys = np.partition(keys, job.at_most - 1, axis=1)[:, : job.at_most]
-    keys = np.sort(keys, axis=1)
-    real = keys < _NEVER
-    return _Sorted(
-        np.where(real, keys // max(1, size), _NEVER >> 20), keys % max(1, size) % max(1, peers), real.sum(axis=1)
-    )
+def _solve(market: Market) -> Found | None:
+    if market.job.budget:
+        return within_budget(market, _moving)
+    return _moving(market)
 
 
-def _within_zones(keys: Integers, zones: Integers, limit: int) -> Integers:
-    """The keys, _NEVER for all but the `limit` lowest of each zone in each slot."""
-    ranks = keys.shape[1] // len(zones) if len(zones) else 0
-    zone_of = np.tile(zones, ranks)
-    out = np.full_like(keys, _NEVER)
-    for zone in np.unique(zones):
-        columns = np.flatnonzero(zone_of == zone)
-        inside = keys[:, columns]
-        if len(columns) > limit:
-            highest = np.partition(inside, limit - 1, axis=1)[:, limit - 1 : limit]
-            inside = np.where(inside <= highest, inside, _NEVER)
-        out[:, columns] = inside
-    return out
+def _moving(market: Market) -> Found | None:
+    if market.arrivals is None:
+        return cheapest_schedule(market)
+    return cheapest_moving(market, market.arrivals)
 
 
-def _rigid(job: Job, sums: Integers, counts: Integers) -> tuple[int, list[int], list[int]] | None:
-    """Always as many shards: the cheapest slots."""
-    length = job.work // job.at_most
-    possible = np.flatnonzero(counts >= job.at_most)
-    if len(possible) < length:
+def _in_one_zone(market: Market) -> Found | None:
+    """The cheapest over all zones, ties to the first; the zones whose bound shows that they cannot win are left out."""
+    if not len(market.zones):
         return None
-    each = sums[possible, job.at_most - 1]
-    chosen = np.sort(np.argsort(each, kind="stable")[:length])
-    return int(each[chosen].sum()), possible[chosen].tolist(), [job.at_most] * length
-
-
-def _elastic(job: Job, sums: Integers, counts: Integers) -> tuple[int, list[int], list[int]] | None:
-    """`done[w]` is the least cost of w shard-slots in the slots so far; each slot adds none or at_least..at_most."""
-    work, slots = job.work, len(counts)
-    most = [min(job.at_most, int(count)) if count >= job.at_least else 0 for count in counts]
-    later = np.cumsum([0, *reversed(most)])[::-1]  # shard-slots that the slots from here on can still do
-    done = np.full(work + 1, _NEVER)
-    done[0] = 0
-    taken = np.zeros((slots, work + 1), np.int32)
-    for slot, limit in enumerate(most):
-        if not limit:
+    order = np.argsort(market.zones, kind="stable")
+    starts = np.flatnonzero(np.diff(market.zones[order], prepend=-1))
+    groups = np.split(order, starts[1:])
+    bounds = _bounds(market, order, starts)
+    best: tuple[int, int] | None = None
+    found = None
+    for at in np.argsort(bounds, kind="stable").tolist():
+        bound = int(bounds[at])
+        if bound >= NEVER or (best is not None and (bound, at) > best):
             continue
-        adds = sums[slot, job.at_least - 1 : limit]
-        low = max(0, work - int(later[slot + 1]))  # with less than this done, the rest does not fit any more
-        earlier = np.lib.stride_tricks.sliding_window_view(np.concatenate((np.full(limit, _NEVER), done)), len(adds))
-        totals = earlier[low : work + 1] + adds[::-1]
-        choice = totals.argmin(axis=1)
-        total = np.take_along_axis(totals, choice[:, None], axis=1)[:, 0]
-        better = total < done[low:]
-        done[low:] = np.where(better, total, done[low:])
-        taken[slot, low:] = np.where(better, limit - choice, 0)
-    if done[work] >= _NEVER:
-        return None
-    left, chosen = work, []
-    for slot in reversed(range(slots)):
-        count = int(taken[slot, left])
-        if count:
-            chosen.append((slot, count))
-            left -= count
-    chosen.reverse()
-    return int(done[work]), [slot for slot, _ in chosen], [count for _, count in chosen]
+        inside = _solve(market.only(groups[at]))
+        if inside is not None and (best is None or (inside.cost, at) < best):
+            best = inside.cost, at
+            found = Found(inside.cost, inside.slots, groups[at][inside.rows])
+    return found
 
 
-def _block(job: Job, costs: Costs, zones: Integers) -> tuple[int, Integers, Integers] | None:
-    """The cheapest gang over all starts: a window costs the sum of its slots, and has the room of the tightest."""
-    length = job.work // job.at_most
-    if costs.room.shape[0] < length:
-        return None
-    view = np.lib.stride_tricks.sliding_window_view
-    windows = Costs(
-        view(costs.carbon, length, axis=1).sum(axis=3),
-        view(costs.room, length, axis=0).min(axis=2),
-    )
-    ranked = _sort(job, windows, zones)
-    possible = np.flatnonzero(ranked.counts >= job.at_most)
-    if not len(possible):
-        return None
-    each = ranked.costs[possible].sum(axis=1)
-    start = int(possible[each.argmin()])
-    slots = np.repeat(np.arange(start, start + length), job.at_most)
-    return int(each.min()), slots, np.tile(ranked.rows[start, : job.at_most], length)
+def _bounds(market: Market, order: Integers, starts: Integers) -> Integers:
+    """What the job costs at least in each zone: as if all shards of a slot cost as little as its cheapest there; NEVER
+    where there is too little room. Zones are runs of `order` that begin at `starts`."""
+    job, room = market.job, np.minimum(market.costs.room, len(market.costs.carbon))[:, order]
+    least = np.minimum.reduceat(np.where(room > 0, market.costs.carbon[0][:, order], NEVER), starts, axis=1)
+    most = np.minimum(np.add.reduceat(room, starts, axis=1), job.at_most)
+    most[most < job.at_least] = 0
+    by_cost = np.argsort(least, axis=0, kind="stable")
+    least, most = np.take_along_axis(least, by_cost, axis=0), np.take_along_axis(most, by_cost, axis=0)
+    taken = np.clip(job.work - (np.cumsum(most, axis=0) - most), 0, most)
+    cost = (taken * np.where(taken > 0, least, 0)).sum(axis=0)
+    return np.where(taken.sum(axis=0) < job.work, NEVER, cost)

@@ -23,6 +23,9 @@ Mode = Literal["open", "closed", "hybrid"]
 # Costs stay below this with everything that is added to them, so that no sum of 64-bit integers wraps around.
 CARBON_MAX = 2**53
 
+# The cost of what is not possible: more than any sum of costs, and still far from where 64 bits end.
+NEVER = 2**60
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Peers:
