@@ -75,7 +75,7 @@ def test_a_plan_that_breaks_a_limit_ends_with_5(heliotrope: Heliotrope, made: Pa
     plan.write_text('{"job":"j0","slots":{}}\n')
     said = heliotrope("match", made, "--check", plan)
     assert said.code == 5
-    assert "line 1: check 11" in said.err
+    assert "check 7: j0: 0 shard-slots" in said.err
 
 
 def test_a_line_without_end_is_not_read_whole(heliotrope: Heliotrope, tmp_path: Path) -> None:
