@@ -3,13 +3,17 @@ so the difference is due to the preference alone. A baseline's plan comes withou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from node.matching.bids.demand import Candidate, Demand, Window
-from node.matching.bids.gang import Gang, cheapest, gangs, greenest, total_price_microcredits
+import numpy as np
+
+from node.matching.bids.demand import Candidate, Demand, shard_price
+from node.matching.bids.gang import Gang, Pricing, gang
 from node.matching.bids.plan import Plan, Verdict, assign
 from node.matching.bids.refusal import sift
+from node.matching.bids.windows import Starts
+from node.matching.problem import Integers
 from protocol.units import J_PER_KWH, UG_PER_G, ceil_div
 
 
@@ -29,26 +33,26 @@ def compare(candidates: Sequence[Candidate], plan: Plan) -> Baselines:
 
 def cheapest_first(candidates: Sequence[Candidate], demand: Demand) -> Plan:
     """The cheapest gang, as early as it can start: what a market blind to carbon does."""
-    every = gangs(sift(candidates, demand).windows, len(demand.shards), cheapest)
-    return _plan(demand, min(every, key=total_price_microcredits, default=()))
+    found = sift(candidates, demand).starts
+    prices = [shard_price(candidate, demand) for candidate in found.candidates]
+    return _plan(demand, gang(found, found.slots(), _alike(prices)))
 
 
 def start_now(candidates: Sequence[Candidate], demand: Demand) -> Plan:
     """The greenest gang at the earliest start that has one: green in space, blind in time."""
-    every = gangs(sift(candidates, demand).windows, len(demand.shards), greenest)
-    return _plan(demand, every[0] if every else ())
+    found = sift(candidates, demand).starts
+    return _plan(demand, gang(found, found.slots()[:1]))
 
 
 def at_random(candidates: Sequence[Candidate], demand: Demand, below: Callable[[int], int]) -> Plan:
     """Any gang at any start. `below(n)` draws an integer in [0, n), as `random.Random(seed).randrange` does."""
-    windows = sift(candidates, demand).windows
-    lots = {bid: below(2**32) for bid in sorted({window.candidate.bid for window in windows})}
-
-    def by_lot(window: Window) -> tuple[int | bytes, ...]:
-        return lots[window.candidate.bid], window.candidate.bid, window.rank
-
-    every = gangs(windows, len(demand.shards), by_lot)
-    return _plan(demand, every[below(len(every))] if every else ())
+    found = sift(candidates, demand).starts
+    lots = {bid: below(2**32) for bid in sorted(candidate.bid for candidate in found.candidates)}
+    slots = found.slots()
+    if len(slots):
+        at = below(len(slots))
+        slots = slots[at : at + 1]
+    return _plan(demand, gang(found, slots, _alike([lots[candidate.bid] for candidate in found.candidates])))
 
 
 def grid_average(plan: Plan) -> int:
@@ -67,5 +71,15 @@ def grid_average(plan: Plan) -> int:
     return emitted_ug + sum(window.embodied_ug for window in windows)
 
 
-def _plan(demand: Demand, gang: Gang) -> Plan:
-    return Plan(demand, assign(demand, gang) if gang else ())
+def _alike(costs: Sequence[int]) -> Pricing:
+    """Each candidate costs as much whenever it starts, and however many shards it takes."""
+
+    def pricing(found: Starts) -> Iterator[Integers]:
+        for _ in range(int(found.room.max(initial=0))):
+            yield np.broadcast_to(np.array(costs, np.int64), found.room.shape)
+
+    return pricing
+
+
+def _plan(demand: Demand, chosen: Gang) -> Plan:
+    return Plan(demand, assign(demand, chosen) if chosen else ())

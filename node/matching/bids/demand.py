@@ -1,12 +1,11 @@
 """The question: what is offered (Candidate), what is asked (Demand), what a shard would cost where and when (Window).
 
-Nothing here refuses or chooses: the hard filters are in `refusal`, the choice is in `greedy`. Candidate and Demand are
+Nothing here refuses or chooses: the hard filters are in `refusal`, the choice is in `match`. Candidate and Demand are
 checked when they are made, so that a recorded instance from a stranger passes the same checks as our own.
 """
 
 from __future__ import annotations
 
-from itertools import accumulate
 from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -122,22 +121,39 @@ class Window:
         return intensity_g_per_kwh(self.carbon_ug - self.embodied_ug, self.energy_j)
 
 
-def free_runs(candidate: Candidate, demand: Demand) -> list[tuple[int, int]]:
-    """(first slot, shards that fit at once for all of the window) for every start within the demand's time."""
-    low = max(candidate.first_slot, demand.first_slot) - candidate.first_slot
-    high = min(len(candidate.free_units), demand.deadline_slot - candidate.first_slot)
-    room = [min(free, candidate.units) // demand.units_per_shard for free in candidate.free_units[low : max(low, high)]]
-    return [
-        (candidate.first_slot + low + start, min(room[start : start + demand.slots]))
-        for start in range(len(room) - demand.slots + 1)
-    ]
+def windows(candidate: Candidate, demand: Demand, first_slot: int, count: int) -> list[Window]:
+    """The windows of the first `count` shards that start in `first_slot`, all of whose slots the bid covers, by the
+    ledger's own formulas. Whether there is room for them is not asked."""
+    energy_j, making_ug = shard_energy(candidate, demand), shard_embodied_ug(candidate, demand)
+    start = first_slot - candidate.first_slot
+    rows = range(start, start + demand.slots)
+    found = []
+    for rank in range(count):
+        left_j = [max(0, candidate.surplus_j[row] - rank * energy_j) for row in rows]
+        grid = [candidate.grid_g_per_kwh[row] for row in rows]
+        found.append(
+            Window(
+                candidate=candidate,
+                first_slot=first_slot,
+                slots=demand.slots,
+                rank=rank,
+                energy_j=energy_j * demand.slots,
+                surplus_j=sum(min(energy_j, surplus) for surplus in left_j),
+                embodied_ug=making_ug * demand.slots,
+                carbon_ug=sum(
+                    carbon_ug(energy_j, surplus, candidate.own_g_per_kwh, g_per_kwh, making_ug)
+                    for surplus, g_per_kwh in zip(left_j, grid, strict=True)
+                ),
+                price_microcredits=shard_price(candidate, demand),
+            )
+        )
+    return found
 
 
-def windows(candidate: Candidate, demand: Demand) -> list[Window]:
-    """Every window that is free and within the peer limit, whatever it emits. Hard filters are not applied."""
-    slots, units = demand.slots, demand.units_per_shard
-    energy_j = shard_energy_j(
-        units=units,
+def shard_energy(candidate: Candidate, demand: Demand) -> int:
+    """Joules of one shard in one slot."""
+    return shard_energy_j(
+        units=demand.units_per_shard,
         idle_w=candidate.idle_w,
         peak_w=candidate.peak_w,
         unit_rate_tps=candidate.rate_tps,
@@ -145,38 +161,17 @@ def windows(candidate: Candidate, demand: Demand) -> list[Window]:
         pue_permille=candidate.pue_permille,
         duration_ms=demand.slot_ms,
     )
-    making_ug = embodied_ug(units, candidate.embodied_ug_per_unit_hour, demand.slot_ms)
-    price = ceil_div(units * candidate.price_microcredits_per_unit_hour * slots * demand.slot_ms, MS_PER_HOUR)
-    runs = free_runs(candidate, demand)
-    most = max((room for _, room in runs), default=0)
-    found: list[Window] = []
-    for rank in range(min(shards_left(candidate, demand), most)):
-        left_j = [max(0, surplus - rank * energy_j) for surplus in candidate.surplus_j]
-        carbons_ug = (
-            carbon_ug(energy_j, surplus, candidate.own_g_per_kwh, grid, making_ug)
-            for surplus, grid in zip(left_j, candidate.grid_g_per_kwh, strict=True)
-        )
-        # Sums up to each slot, so that a window of any length is one subtraction.
-        covered_j = list(accumulate((min(energy_j, surplus) for surplus in left_j), initial=0))
-        emitted_ug = list(accumulate(carbons_ug, initial=0))
-        for first_slot, room in runs:
-            if room > rank:
-                start = first_slot - candidate.first_slot
-                end = start + slots
-                found.append(
-                    Window(
-                        candidate=candidate,
-                        first_slot=first_slot,
-                        slots=slots,
-                        rank=rank,
-                        energy_j=energy_j * slots,
-                        surplus_j=covered_j[end] - covered_j[start],
-                        embodied_ug=making_ug * slots,
-                        carbon_ug=emitted_ug[end] - emitted_ug[start],
-                        price_microcredits=price,
-                    )
-                )
-    return found
+
+
+def shard_embodied_ug(candidate: Candidate, demand: Demand) -> int:
+    """Micrograms of the making of its hardware that fall to one shard in one slot."""
+    return embodied_ug(demand.units_per_shard, candidate.embodied_ug_per_unit_hour, demand.slot_ms)
+
+
+def shard_price(candidate: Candidate, demand: Demand) -> int:
+    """Microcredits that the candidate asks for one shard in all its slots."""
+    price = candidate.price_microcredits_per_unit_hour
+    return ceil_div(demand.units_per_shard * price * demand.slots * demand.slot_ms, MS_PER_HOUR)
 
 
 def shards_left(candidate: Candidate, demand: Demand) -> int:

@@ -7,12 +7,12 @@ machine can, then price, time and carbon.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from node.matching.bids.demand import Candidate, Demand, Window, shards_left, windows
-from protocol.messages import INTEGER_MAX
+from node.matching.bids.demand import Candidate, Demand, Window, shards_left
+from node.matching.bids.windows import Starts, cost_max, greenest, largest, starts, within_cap
 from protocol.units import MICROCREDITS_PER_CREDIT
 
 
@@ -45,36 +45,43 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Sifted:
-    """What the filters left: every admissible window, and every candidate without one with its refusal."""
+    """What the filters left: where the admitted may start, they in the order of price and bid, and every other
+    candidate with its refusal."""
 
-    windows: tuple[Window, ...]
+    starts: Starts
     refused: tuple[tuple[Candidate, Refusal], ...]
 
 
 def refusal(candidate: Candidate, demand: Demand) -> Refusal | None:
     """Why this candidate can take no shard of this demand, or None when it can."""
-    outcome = _judge(candidate, demand)
-    return outcome if isinstance(outcome, Refusal) else None
+    return next((refused for _, refused in sift([candidate], demand).refused), None)
 
 
 def sift(candidates: Iterable[Candidate], demand: Demand) -> Sifted:
-    """The admissible windows of all candidates, whatever the order of the input.
+    """Who may take shards of the demand and where, whatever the order of the input.
 
     One bid per provider counts, the one with the lowest id: two bids would offer the same units and surplus twice.
     """
-    admitted: list[Window] = []
+    suited: list[Candidate] = []
     refused: list[tuple[Candidate, Refusal]] = []
     ordered = sorted(candidates, key=lambda candidate: (candidate.provider, candidate.bid))
     for _, bids in groupby(ordered, key=lambda candidate: candidate.provider):
         first, *others = bids
-        outcome = _judge(first, demand)
-        if isinstance(outcome, Refusal):
-            refused.append((first, outcome))
+        why = unsuited(first, demand)
+        if why:
+            refused.append((first, why))
         else:
-            admitted += outcome
+            suited.append(first)
         text = f"one bid per provider counts; this one also sent {first.bid.hex()[:12]}"
         refused += [(other, Refusal(Reason.REPEATED, text)) for other in others]
-    return Sifted(tuple(admitted), tuple(refused))
+    suited.sort(key=lambda candidate: (candidate.price_microcredits_per_unit_hour, candidate.bid))
+    free, unfree = _part(starts(suited, demand), lambda found: found.open)
+    refused += [(each, _no_window(each, demand)) for each in unfree.candidates]
+    small, large = _part(free, lambda found: [largest(each, demand) <= cost_max(demand) for each in found.candidates])
+    refused += [(each, _too_large(each, demand)) for each in large.candidates]
+    green, brown = _part(small, lambda found: within_cap(found).open)
+    refused += [(window.candidate, _too_brown(window, demand)) for window in greenest(brown)]
+    return Sifted(within_cap(green), tuple(refused))
 
 
 def unsuited(candidate: Candidate, demand: Demand) -> Refusal | None:
@@ -110,28 +117,31 @@ def format_price(microcredits: int) -> str:
     return f"{microcredits / MICROCREDITS_PER_CREDIT:.6g}"
 
 
-def _judge(candidate: Candidate, demand: Demand) -> Refusal | list[Window]:
-    """The admissible windows, at least one; or the reason why there is none."""
-    refused = unsuited(candidate, demand)
-    if refused:
-        return refused
-    free = windows(candidate, demand)
-    if not free:
-        longest = _longest_run(candidate, demand)
-        units = f" with {demand.units_per_shard} free units" if demand.units_per_shard > 1 else " free"
-        text = f"no window of {demand.slots} consecutive slots{units} before the deadline (longest {longest})"
-        return Refusal(Reason.WINDOW, text, longest, demand.slots)
-    # A bid may hold any integers; one that no award could carry must not stop the requester who chose it.
-    largest = max(max(window.energy_j, window.carbon_ug, window.price_microcredits) for window in free)
-    if largest > INTEGER_MAX:
-        text = f"its energy, carbon or price per shard comes to {largest:.3g}; an entry carries at most 2^53-1"
-        return Refusal(Reason.RANGE, text, largest, INTEGER_MAX)
-    cap = demand.carbon_max_g_per_kwh
-    green = [window for window in free if cap == 0 or window.intensity_g_per_kwh <= cap]
-    if not green:
-        best = min(window.intensity_g_per_kwh for window in free)
-        return Refusal(Reason.CARBON, f"greenest window {best} g/kWh above the cap {cap} g/kWh", best, cap)
-    return green
+def _part(found: Starts, passes: Callable[[Starts], Sequence[bool]]) -> tuple[Starts, Starts]:
+    """The candidates that pass, and the others."""
+    passed = passes(found)
+    return found.only([c for c, ok in enumerate(passed) if ok]), found.only(
+        [c for c, ok in enumerate(passed) if not ok]
+    )
+
+
+def _no_window(candidate: Candidate, demand: Demand) -> Refusal:
+    longest = _longest_run(candidate, demand)
+    units = f" with {demand.units_per_shard} free units" if demand.units_per_shard > 1 else " free"
+    text = f"no window of {demand.slots} consecutive slots{units} before the deadline (longest {longest})"
+    return Refusal(Reason.WINDOW, text, longest, demand.slots)
+
+
+def _too_large(candidate: Candidate, demand: Demand) -> Refusal:
+    """A bid may hold any integers; one that no award could carry must not stop the requester who asked."""
+    most, bound = largest(candidate, demand), cost_max(demand)
+    text = f"its energy, carbon or price per shard may come to {most:.3g}, beyond the {bound:.3g} that can be compared"
+    return Refusal(Reason.RANGE, text, most, bound)
+
+
+def _too_brown(window: Window, demand: Demand) -> Refusal:
+    best, cap = window.intensity_g_per_kwh, demand.carbon_max_g_per_kwh
+    return Refusal(Reason.CARBON, f"greenest window {best} g/kWh above the cap {cap} g/kWh", best, cap)
 
 
 def _pools(demand: Demand) -> set[str]:

@@ -14,9 +14,12 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from node.matching.bids.demand import Candidate, Demand, windows
+import numpy as np
+
+from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.gang import fits
 from node.matching.bids.refusal import format_price, sift
+from node.matching.bids.windows import cost_max, intensities_g_per_kwh, largest, starts
 from protocol.messages import ARRAY_MAX, INTEGER_MAX
 from protocol.units import MS_PER_HOUR
 
@@ -102,9 +105,11 @@ def _with(demand: Demand, axis: _Axis, number: int) -> Demand:
 
 def _axes(candidates: Sequence[Candidate], demand: Demand) -> list[_Axis]:
     """Every axis that some bid gives a value to. Of equal changes the earlier axis is preferred."""
-    uncapped = replace(demand, carbon_max_g_per_kwh=0)
     cap, price_max = demand.carbon_max_g_per_kwh, demand.price_max_microcredits_per_unit_hour
-    intensities = {w.intensity_g_per_kwh for c in candidates for w in windows(c, uncapped)} if cap else set()
+    small = [c for c in candidates if largest(c, demand) <= cost_max(demand)]
+    found = starts(small, demand)
+    tables = enumerate(intensities_g_per_kwh(found)) if cap else ()
+    intensities = {int(value) for rank, table in tables for value in np.unique(table[found.room > rank])}
     prices = {c.price_microcredits_per_unit_hour for c in candidates}
     ends = {c.first_slot + index + 1 for c in candidates for index in range(len(c.free_units))}
     opens_pool = demand.mode == "closed" or (demand.mode == "open" and demand.tenant != "")

@@ -128,7 +128,7 @@ def test_one_bid_per_provider_counts_the_one_with_the_lowest_id() -> None:
     lowest = min(bids, key=lambda bid: bid.bid)
     for order in (bids, bids[::-1]):
         sifted = sift(order, demand())
-        assert {window.candidate.bid for window in sifted.windows} == {lowest.bid}
+        assert {each.bid for each in sifted.starts.candidates} == {lowest.bid}
         assert {refused.reason for _, refused in sifted.refused} == {Reason.REPEATED}
         assert len(sifted.refused) == 2
 
@@ -136,6 +136,6 @@ def test_one_bid_per_provider_counts_the_one_with_the_lowest_id() -> None:
 def test_every_candidate_is_either_admitted_or_refused() -> None:
     many: list[Candidate] = [candidate(f"peer {n}", memory_mb=4096 * (1 + n % 4)) for n in range(20)]
     sifted = sift(many, demand())
-    admitted = {window.candidate.bid for window in sifted.windows}
+    admitted = {each.bid for each in sifted.starts.candidates}
     assert admitted | {refused.bid for refused, _ in sifted.refused} == {each.bid for each in many}
     assert not admitted & {refused.bid for refused, _ in sifted.refused}
