@@ -15,7 +15,7 @@ from ledger.energy import carbon_ug
 from ledger.receipts import amount_due
 from ledger.rules import shown
 from ledger.state import AccountKey, LotStatus, PlacementRecord, PlacementStatus, ReceiptRecord, State
-from ledger.transitions import pool_allows
+from ledger.transitions import PriceGroup, pool_allows, price_group
 from protocol.credit import UNIT
 from protocol.units import MS_PER_HOUR
 
@@ -32,6 +32,7 @@ def violations(state: State) -> list[str]:
         *_matched_beyond_drawn(state),
         *_shards_placed_twice(state),
         *_unsound_awards(state),
+        *_unequal_prices(state),
         *_wrong_job_statuses(state),
         *_wrong_carbon(state),
         *_wrong_amounts(state),
@@ -182,8 +183,21 @@ def _faults_of_placement(p: PlacementRecord) -> Iterator[str]:
             f"slots {placed.first_slot} to {placed.first_slot + placed.slots - 1}"
             f" outside {job.first_slot} to {job.deadline_slot - 1}"
         )
-    if bid.price_microcredits_per_unit_hour > job.price_max_microcredits_per_unit_hour:
-        yield f"price {bid.price_microcredits_per_unit_hour} of at most {job.price_max_microcredits_per_unit_hour}"
+    price, asked = placed.price_microcredits_per_unit_hour, bid.price_microcredits_per_unit_hour
+    if not asked <= price <= job.price_max_microcredits_per_unit_hour:
+        yield f"price {price}, {asked} to {job.price_max_microcredits_per_unit_hour} are allowed"
+
+
+def _unequal_prices(state: State) -> list[str]:
+    """Awards: like is paid alike."""
+    agreed: dict[tuple[bytes, PriceGroup], int] = {}
+    found = []
+    for p in state.placements.values():
+        price = p.placement.price_microcredits_per_unit_hour
+        like = agreed.setdefault((p.award, price_group(p.placement, p.bid)), price)
+        if price != like:
+            found.append(f"award {shown(p.award)}: shard {p.placement.shard}: price {price}, the like of it {like}")
+    return found
 
 
 def _wrong_job_statuses(state: State) -> list[str]:
@@ -209,7 +223,7 @@ def _wrong_carbon(state: State) -> list[str]:
 
 
 def _wrong_amounts(state: State) -> list[str]:
-    """Credit: what is owed is the sum of what was settled, each at the bid's price."""
+    """Credit: what is owed is the sum of what was settled, each at the award's price."""
     owed: Counter[tuple[bytes, bytes]] = Counter()
     for record in state.receipts.values():
         if record.settlement is not None and record.settlement.accepted:

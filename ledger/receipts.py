@@ -1,7 +1,7 @@
 """What was delivered, what it drew, and what is owed for it: receipts and settlements.
 
 A receipt is its provider's statement; whatever in it follows from other numbers is recomputed here by everyone. A
-settlement is the judgement of the job's owner; its amount follows from the bid.
+settlement is the judgement of the job's owner; its amount follows from the award.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _check_claim(state: State, entry: Entry, row: SlotEnergy, attestation_id: by
 
 def process_settlement(state: State, entry: Entry, settlement: Settlement) -> None:
     """1. The receipt is referred to, for a job of the author, and not settled yet.
-    2. The amount is the bid's price for the busy time, or nothing if it is refused.
+    2. The amount is the award's price for the busy time, or nothing if it is refused.
     """
     record = referred(state.receipts, entry, settlement.receipt, 1, "receipt")
     placement = record.lease.placement
@@ -114,8 +114,8 @@ def process_settlement(state: State, entry: Entry, settlement: Settlement) -> No
 
 
 def amount_due(record: ReceiptRecord) -> int:
-    """Microcredits for a receipt: the bid's price for the leased units in the busy time."""
-    price = record.lease.placement.bid.bid.price_microcredits_per_unit_hour
+    """Microcredits for a receipt: the award's price for the leased units in the busy time."""
+    price = record.lease.placement.placement.price_microcredits_per_unit_hour
     return price_of(price, record.lease.lease.units, record.receipt.busy_ms)
 
 

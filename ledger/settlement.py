@@ -170,7 +170,7 @@ class MutualCredit(Driver):
         """What a lease has cost, or may still cost, and no IOU speaks of."""
         asked = self.debit_note(lease, state.slot_ms).total_microcredits
         left_ms = lease.lease.slots * state.slot_ms - sum(r.receipt.busy_ms for r in lease.receipts)
-        price = lease.placement.bid.bid.price_microcredits_per_unit_hour
+        price = lease.placement.placement.price_microcredits_per_unit_hour
         may_follow = 0 if lease.is_over else price_of(price, lease.lease.units, left_ms)
         return asked - _acknowledged(lease) + may_follow
 

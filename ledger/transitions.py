@@ -38,12 +38,15 @@ from protocol.messages import (
     Lease,
     Mode,
     Offer,
+    Placement,
     Revocation,
 )
 from protocol.units import MS_PER_HOUR, ceil_div
 
-RULES = 2  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
+RULES = 3  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
 ATTESTATION_MAX_MS = MS_PER_HOUR
+
+PriceGroup = tuple[str, str, int, int]  # zone, device, first slot, slots
 
 
 def apply(state: State, entry: Entry) -> None:
@@ -145,9 +148,10 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
     """1. The job is referred to, is the author's own, and not closed.
     2. Each shard exists, and none is placed twice.
     3. Each bid is referred to, is for this job and by this provider.
-    4. The price is within the job's cap.
+    4. The price is no less than the bid's and no more than the job's cap.
     5. The slots lie within the job's window.
     6. The provider's pool is one that the job's mode allows.
+    7. Placements in the same zone, on the same device and in the same slots have one price.
 
     A placement on a bid that is void for its author's fork is void alone: one liar must not undo the others' deals.
     """
@@ -155,6 +159,7 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
     require_author(entry, job.owner, 1, "the job's owner")
     require(job.closure is None, 1, f"job {shown(award.job)} is {job.status.value}, it must be open or running")
     taken = set(job.live())
+    prices: dict[PriceGroup, int] = {}
     records = []
     for placement in award.placements:
         shard = placement.shard
@@ -172,7 +177,9 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
             3,
             f"provider {shown(placement.provider)} is not the bid's {shown(bid.provider)}",
         )
-        price, cap = bid.bid.price_microcredits_per_unit_hour, job.job.price_max_microcredits_per_unit_hour
+        price, cap = placement.price_microcredits_per_unit_hour, job.job.price_max_microcredits_per_unit_hour
+        asked = bid.bid.price_microcredits_per_unit_hour
+        require(price >= asked, 4, f"price_microcredits_per_unit_hour {price} is below the bid's {asked}")
         require(price <= cap, 4, f"price_microcredits_per_unit_hour {price} exceeds the job's cap {cap}")
         slots = (placement.first_slot, placement.first_slot + placement.slots)
         window = (job.job.first_slot, job.job.deadline_slot)
@@ -183,6 +190,8 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
         )
         tenant = bid.offer.offer.tenant
         require(pool_allows(job.job.mode, job.job.tenant, tenant), 6, f"mode {job.job.mode} excludes tenant {tenant!r}")
+        agreed = prices.setdefault(price_group(placement, bid), price)
+        require(price == agreed, 7, f"price_microcredits_per_unit_hour {price} beside {agreed} for the like of it")
         records.append(PlacementRecord(entry.id, job, placement, bid))
     require(bool(records), 3, "every bid is void, for its author signed two histories")
     job.awards[entry.id] = award
@@ -256,6 +265,12 @@ def pool_allows(mode: Mode, job_tenant: str, provider_tenant: str) -> bool:
     if provider_tenant == "":
         return mode in ("open", "hybrid")
     return mode in ("closed", "hybrid") and provider_tenant == job_tenant
+
+
+def price_group(placement: Placement, bid: BidRecord) -> PriceGroup:
+    """Placements of one award that agree in this are paid alike."""
+    offer = bid.offer.offer
+    return offer.place.zone, offer.device, placement.first_slot, placement.slots
 
 
 def _require_latest_offer(state: State, entry: Entry, offer: OfferRecord, check: int) -> None:

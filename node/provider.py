@@ -41,7 +41,7 @@ from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol import adverts
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint
-from protocol.messages import Attestation, Award, Bid, Lease, Offer
+from protocol.messages import Attestation, Award, Lease, Offer
 
 ADVERTISE_EVERY_MS = 10_000  # guess, not measured: the cost of gossip allows it for some hundred peers
 ADVERTISE_SOON_MS = 500  # newcomers who come together hear one advert
@@ -131,7 +131,8 @@ class Provider:
             return
         bid = offering.bid(turn, record, offer, self.forecast)
         if not isinstance(bid, str):
-            bid = self._lend(turn, record, bid, record.job.slots) or bid
+            price = bid.price_microcredits_per_unit_hour
+            bid = self._lend(turn, record, price, record.job.slots) or bid
         if isinstance(bid, str):
             if self.declined.get(job_id) != bid:
                 self.declined[job_id] = bid
@@ -153,7 +154,8 @@ class Provider:
             offer = turn.state.offer_of[turn.identity.key]
             units = record.job.job.units_per_shard
             reason = self._cannot(turn, record, offer.offer.units, units)
-            if reason := reason or self._lend(turn, record.job, record.bid.bid, placement.slots):
+            price = placement.price_microcredits_per_unit_hour
+            if reason := reason or self._lend(turn, record.job, price, placement.slots):
                 message = Failure(award=award_id, shard=placement.shard, reason=reason)
                 turn.do(Send(record.job.owner, message))
                 continue
@@ -184,10 +186,10 @@ class Provider:
             return f"{offered - leased} of {units} units are free"
         return ""
 
-    def _lend(self, turn: Turn, job: JobRecord, bid: Bid, slots: int) -> str:
+    def _lend(self, turn: Turn, job: JobRecord, price_microcredits_per_unit_hour: int, slots: int) -> str:
         """Why the owner of a job may not come to owe us a shard of so many slots; "" if it may."""
         duration_ms = slots * turn.identity.genesis.slot_ms
-        cost = price_of(bid.price_microcredits_per_unit_hour, job.job.units_per_shard, duration_ms)
+        cost = price_of(price_microcredits_per_unit_hour, job.job.units_per_shard, duration_ms)
         return self.credit.lend(turn, job.owner, cost)
 
     def _begin_work(self, turn: Turn, lease: LeaseRecord) -> ShardId:

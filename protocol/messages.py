@@ -220,13 +220,19 @@ class Bid(Body):
 
 
 class Placement(Body):
-    """One shard on one provider for consecutive slots, with the energy and carbon that the matching expects."""
+    """One shard on one provider for consecutive slots, with what is paid for it, and the energy and carbon that the
+    matching expects.
+
+    The price is one for all shards of an award in the same zone, on the same device and in the same slots: the highest
+    bid among those chosen there. So nobody gains by asking more than what it is content with.
+    """
 
     shard: Shard
     provider: Key
     bid: Digest
     first_slot: Count
     slots: Annotated[int, Field(ge=1, le=ARRAY_MAX)]
+    price_microcredits_per_unit_hour: Count
     energy_j: Count
     carbon_ug: Count
 

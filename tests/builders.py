@@ -253,13 +253,15 @@ class History(Claims):
         return self.append(provider, body, body.job, body.offer, *more_refs)
 
     def placement(self, bid: Entry, **changes: Any) -> Placement:
-        """Shard 0 where the bid says, for as long as the job asks."""
+        """Shard 0 where the bid says, for as long as the job asks and at the price that was bid."""
+        known = self.state.bids.get(bid.id)
         fields: dict[str, Any] = {
             "shard": 0,
             "provider": bid.author,
             "bid": bid.id,
             "first_slot": FIRST_SLOT,
             "slots": 3,
+            "price_microcredits_per_unit_hour": known.bid.price_microcredits_per_unit_hour if known else 200_000,
             "energy_j": 36_000,
             "carbon_ug": 3_660_000,
         }

@@ -136,6 +136,7 @@ def _placement(node: Node, record: PlacementRecord) -> PlacementOf:
         status=str(record.status),
         first_slot=placement.first_slot,
         slots=placement.slots,
+        price_microcredits_per_unit_hour=placement.price_microcredits_per_unit_hour,
         energy_j=placement.energy_j,
         carbon_ug=placement.carbon_ug,
         reason=record.revocation_reason,

@@ -201,8 +201,8 @@ class JobList(Strict):
 
 
 class PlacementOf(Strict):
-    """A shard's place: expected energy and carbon as awarded. `reason` says why it was revoked. `confirmed`: award and
-    lease can never be taken back; None in a network without witnesses."""
+    """A shard's place: price, expected energy and carbon as awarded. `reason` says why it was revoked. `confirmed`:
+    award and lease can never be taken back; None in a network without witnesses."""
 
     award: Hex
     shard: int
@@ -210,6 +210,7 @@ class PlacementOf(Strict):
     status: str
     first_slot: int
     slots: int
+    price_microcredits_per_unit_hour: int
     energy_j: int
     carbon_ug: int
     reason: str

@@ -32,7 +32,7 @@ def jobs(answer: Mapping[str, Any]) -> None:
 def choices(table: Sequence[Mapping[str, Any]], *, stderr: bool = False) -> None:
     """One line per peer of a matching, with its reason."""
     rows(
-        ("peer", "zone", "verdict", "shards", "carbon", "price", "why"),
+        ("peer", "zone", "verdict", "shards", "carbon", "price", "per unit-hour", "why"),
         (
             (
                 row["peer"],
@@ -40,13 +40,18 @@ def choices(table: Sequence[Mapping[str, Any]], *, stderr: bool = False) -> None
                 row["verdict"],
                 ",".join(map(str, row["shards"])),
                 None if row["carbon_ug"] is None else format_carbon(row["carbon_ug"]),
-                None if row["price_microcredits"] is None else format_credits(row["price_microcredits"]),
+                _money(row["price_microcredits"]),
+                _money(row["price_microcredits_per_unit_hour"]),
                 row["reason"],
             )
             for row in table
         ),
         stderr=stderr,
     )
+
+
+def _money(amount_microcredits: int | None) -> str | None:
+    return None if amount_microcredits is None else format_credits(amount_microcredits)
 
 
 def baselines(summary: Mapping[str, Any], slot_ms: int) -> None:
@@ -73,7 +78,7 @@ def job(detail: Mapping[str, Any]) -> None:
         choices(detail["matchings"][-1]["table"])
     if detail["placements"]:
         rows(
-            ("shard", "peer", "status", "slots", "forecast", "note"),
+            ("shard", "peer", "status", "slots", "forecast", "per unit-hour", "note"),
             (
                 (
                     p["shard"],
@@ -81,6 +86,7 @@ def job(detail: Mapping[str, Any]) -> None:
                     p["status"],
                     f"{p['first_slot']}-{p['first_slot'] + p['slots'] - 1}",
                     format_carbon(p["carbon_ug"]),
+                    _money(p["price_microcredits_per_unit_hour"]),
                     p["reason"] or unconfirmed(p["confirmed"]),
                 )
                 for p in detail["placements"]

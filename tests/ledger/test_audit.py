@@ -13,6 +13,7 @@ from ledger.state import (
     IouRecord,
     JobStatus,
     LotStatus,
+    PlacementRecord,
     PlacementStatus,
     State,
 )
@@ -251,7 +252,16 @@ def test_find_a_placement_above_its_jobs_price() -> None:
     s = leased()
     bid = s.history.state.bids[s.bid.id]
     bid.bid = with_fields(bid.bid, price_microcredits_per_unit_hour=300_001)
-    assert only(s.history.state).endswith("price 300001 of at most 300000")
+    assert only(s.history.state).endswith("price 200000, 300001 to 300000 are allowed")
+
+
+def test_find_like_that_is_not_paid_alike() -> None:
+    s = leased()
+    state = s.history.state
+    placed = state.placements[s.award.id, 0]
+    dearer = with_fields(placed.placement, shard=1, price_microcredits_per_unit_hour=200_001)
+    state.placements[s.award.id, 1] = PlacementRecord(s.award.id, placed.job, dearer, placed.bid)
+    assert only(state).endswith("shard 1: price 200001, the like of it 200000")
 
 
 def test_find_a_placement_on_a_peer_that_did_not_bid() -> None:

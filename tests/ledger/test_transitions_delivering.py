@@ -254,7 +254,7 @@ def test_void_settlement_check_1_settled_already(accepted: bool) -> None:
 
 
 @pytest.mark.parametrize("amount", [0, DUE_MICROCREDITS - 1, DUE_MICROCREDITS + 1])
-def test_void_settlement_check_2_amount_is_not_the_bids_price(amount: int) -> None:
+def test_void_settlement_check_2_amount_is_not_the_awards_price(amount: int) -> None:
     s = delivered()
     void = s.history.settlement(s.receipt, amount_microcredits=amount)
     assert_void(s.history, void, 2, f"amount_microcredits {amount}, due are {DUE_MICROCREDITS}")
@@ -266,11 +266,21 @@ def test_void_settlement_check_2_refused_work_is_paid() -> None:
     assert_void(s.history, void, 2, "due are 0")
 
 
-def test_valid_settlement_check_1_and_2_owes_the_bids_price() -> None:
+def test_valid_settlement_check_1_and_2_owes_the_awards_price() -> None:
     s = delivered()
     assert_valid(s.history, s.history.settlement(s.receipt, amount_microcredits=DUE_MICROCREDITS))
     assert s.history.state.owed_microcredits == {(OWNER.public, PROVIDER.public): DUE_MICROCREDITS}
     assert s.history.state.placements[s.award.id, 0].status is PlacementStatus.SETTLED
+
+
+def test_valid_settlement_check_2_the_awards_price_is_above_the_bids() -> None:
+    s = bidding()
+    award = s.history.award(s.job, s.history.placement(s.bid, price_microcredits_per_unit_hour=300_000))
+    lease = s.history.lease(award)
+    s.history.now_ms += SLOT_MS
+    receipt = s.history.receipt(lease)
+    assert_valid(s.history, s.history.settlement(receipt, amount_microcredits=10_000))
+    assert s.history.state.owed_microcredits == {(OWNER.public, PROVIDER.public): 10_000}
 
 
 def test_valid_settlement_check_2_refused_work_is_owed_nothing() -> None:

@@ -10,14 +10,16 @@ import pytest
 from ledger.state import JobStatus, PlacementStatus
 from ledger.transitions import pool_allows
 from protocol.bodies import BODIES
+from protocol.envelope import Entry
 from protocol.messages import Mode
-from tests.builders import FIRST_SLOT, SLOT_MS
+from tests.builders import FIRST_SLOT, SLOT_MS, offer
 
 from .scenes import (
     OTHER,
     OWNER,
     PROVIDER,
     Awarded,
+    Bidding,
     Leased,
     assert_valid,
     assert_void,
@@ -113,6 +115,19 @@ def test_void_award_check_4_price_above_the_cap() -> None:
     )
 
 
+def test_void_award_check_4_price_below_the_bid() -> None:
+    s = bidding()
+    placement = s.history.placement(s.bid, price_microcredits_per_unit_hour=199_999)
+    award = s.history.award(s.job, placement)
+    assert_void(s.history, award, 4, "price_microcredits_per_unit_hour 199999 is below the bid's 200000")
+
+
+def test_valid_award_check_4_price_above_the_bid_and_at_the_cap() -> None:
+    s = bidding(price_max_microcredits_per_unit_hour=200_001)
+    placement = s.history.placement(s.bid, price_microcredits_per_unit_hour=200_001)
+    assert_valid(s.history, s.history.award(s.job, placement))
+
+
 def test_valid_award_check_4_price_at_the_cap() -> None:
     s = bidding(price_max_microcredits_per_unit_hour=200_000)
     assert_valid(s.history, s.history.award(s.job, s.history.placement(s.bid)))
@@ -131,7 +146,7 @@ def test_valid_award_check_5_slots_touch_the_windows_ends(first_slot: int, slots
     assert_valid(s.history, s.history.award(s.job, s.history.placement(s.bid, first_slot=first_slot, slots=slots)))
 
 
-def test_valid_award_check_1_to_6_as_was_bid() -> None:
+def test_valid_award_check_1_to_7_as_was_bid() -> None:
     s = bidding()
     placements = (s.history.placement(s.bid), s.history.placement(s.bid, shard=1))
     award = s.history.award(s.job, *placements)
@@ -172,6 +187,42 @@ def test_award_check_6_mode_and_tenants_decide_who_may_run_a_job(
 def test_void_award_check_6_pool_excluded_by_the_mode() -> None:
     s = bidding(mode="closed", tenant="lab")
     assert_void(s.history, s.history.award(s.job, s.history.placement(s.bid)), 6, "mode closed excludes tenant ''")
+
+
+def another_bids(s: Bidding, **offered: Any) -> Entry:
+    s.history.offer(OTHER, **offered)
+    return s.history.bid(OTHER, s.job)
+
+
+def test_void_award_check_7_like_is_not_paid_alike() -> None:
+    s = bidding()
+    dearer = s.history.placement(another_bids(s), shard=1, price_microcredits_per_unit_hour=200_001)
+    award = s.history.award(s.job, s.history.placement(s.bid), dearer)
+    assert_void(s.history, award, 7, "price_microcredits_per_unit_hour 200001 beside 200000 for the like of it")
+
+
+@pytest.mark.parametrize(
+    ("offered", "placed"),
+    [
+        ({"place": offer().place.model_copy(update={"zone": "FR"})}, {}),
+        ({"device": "another"}, {}),
+        ({}, {"first_slot": FIRST_SLOT + 1}),
+        ({}, {"slots": 4}),
+    ],
+    ids=["zone", "device", "start", "length"],
+)
+def test_valid_award_check_7_unlike_in(offered: dict[str, Any], placed: dict[str, Any]) -> None:
+    s = bidding()
+    dearer = s.history.placement(
+        another_bids(s, **offered), shard=1, price_microcredits_per_unit_hour=200_001, **placed
+    )
+    assert_valid(s.history, s.history.award(s.job, s.history.placement(s.bid), dearer))
+
+
+def test_valid_award_check_7_a_later_award_has_its_own_price() -> None:
+    s = awarded()
+    dearer = s.history.placement(another_bids(s), shard=1, price_microcredits_per_unit_hour=200_001)
+    assert_valid(s.history, s.history.award(s.job, dearer))
 
 
 def test_a_void_award_places_none_of_its_shards() -> None:

@@ -131,7 +131,7 @@ def test_an_award_that_names_another_matcher_is_refused() -> None:
     scene = bidding()
     instance, placements = scene.match(0, 1)
     scene.award(instance, placements, matcher="favourites/1")
-    assert only_award(scene).findings == ("check 2: the award names matcher 'favourites/1', its record 'greedy/1'",)
+    assert only_award(scene).findings == ("check 2: the award names matcher 'favourites/1', its record 'greedy/2'",)
 
 
 def test_a_placement_that_the_matching_does_not_give_is_refused() -> None:

@@ -213,6 +213,7 @@ class AtTheAward:
                         "bid": self.bid.id,
                         "first_slot": first_slot,
                         "slots": slots,
+                        "price_microcredits_per_unit_hour": 1_000_000,
                         "energy_j": 1,
                         "carbon_ug": 1,
                     },

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from node.matching.bids.demand import Candidate, Demand, shard_price
+from node.matching.bids.demand import Candidate, Demand, price_of_shard
 from node.matching.bids.gang import Gang, Pricing, gang
 from node.matching.bids.plan import Plan, Verdict, assign
 from node.matching.bids.refusal import sift
@@ -32,9 +32,9 @@ def compare(candidates: Sequence[Candidate], plan: Plan) -> Baselines:
 
 
 def cheapest_first(candidates: Sequence[Candidate], demand: Demand) -> Plan:
-    """The cheapest gang, as early as it can start: what a market blind to carbon does."""
+    """The gang that asks least, as early as it can start: what a market blind to carbon does."""
     found = sift(candidates, demand).starts
-    prices = [shard_price(candidate, demand) for candidate in found.candidates]
+    prices = [price_of_shard(candidate.price_microcredits_per_unit_hour, demand) for candidate in found.candidates]
     return _plan(demand, gang(found, found.slots(), _alike(prices)))
 
 

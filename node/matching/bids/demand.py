@@ -113,7 +113,7 @@ class Window:
     surplus_j: int  # of energy_j, covered by the peer's own
     embodied_ug: int
     carbon_ug: int  # with embodied_ug
-    price_microcredits: int
+    price_microcredits: int  # asked
 
     @property
     def intensity_g_per_kwh(self) -> int:
@@ -144,7 +144,7 @@ def windows(candidate: Candidate, demand: Demand, first_slot: int, count: int) -
                     carbon_ug(energy_j, surplus, candidate.own_g_per_kwh, g_per_kwh, making_ug)
                     for surplus, g_per_kwh in zip(left_j, grid, strict=True)
                 ),
-                price_microcredits=shard_price(candidate, demand),
+                price_microcredits=price_of_shard(candidate.price_microcredits_per_unit_hour, demand),
             )
         )
     return found
@@ -168,10 +168,9 @@ def shard_embodied_ug(candidate: Candidate, demand: Demand) -> int:
     return embodied_ug(demand.units_per_shard, candidate.embodied_ug_per_unit_hour, demand.slot_ms)
 
 
-def shard_price(candidate: Candidate, demand: Demand) -> int:
-    """Microcredits that the candidate asks for one shard in all its slots."""
-    price = candidate.price_microcredits_per_unit_hour
-    return ceil_div(demand.units_per_shard * price * demand.slots * demand.slot_ms, MS_PER_HOUR)
+def price_of_shard(microcredits_per_unit_hour: int, demand: Demand) -> int:
+    """Microcredits of one shard in all its slots at this price, rounded up."""
+    return ceil_div(demand.units_per_shard * microcredits_per_unit_hour * demand.slots * demand.slot_ms, MS_PER_HOUR)
 
 
 def shards_left(candidate: Candidate, demand: Demand) -> int:

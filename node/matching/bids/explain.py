@@ -14,8 +14,9 @@ def table(plan: Plan) -> list[dict[str, Any]]:
     """One row per candidate, in the order of `plan.choices`; JSON values only, None where there is no number.
 
     Keys: peer, provider, bid (hexadecimal), zone, device, verdict, shards (indices), first_slot, slots, energy_j,
-    carbon_ug, grid_g_per_kwh (mean over the slots), surplus_permille (share of the energy), price_microcredits, reason.
-    Energy, carbon and price are sums over the peer's shards if it was chosen, else those of one shard.
+    carbon_ug, grid_g_per_kwh (mean over the slots), surplus_permille (share of the energy), price_microcredits,
+    price_microcredits_per_unit_hour, reason. Energy, carbon and price are sums over the peer's shards if it was chosen,
+    else those of one shard. The chosen are paid what their like is paid; the prices of others are those that they ask.
     """
     return [_row(plan, choice) for choice in plan.choices]
 
@@ -88,6 +89,9 @@ def _outbid(plan: Plan, window: Window, alone: str) -> str:
 def _row(plan: Plan, choice: Choice) -> dict[str, Any]:
     windows = choice.windows
     energy_j = sum(window.energy_j for window in windows)
+    placed = [placed for placed in plan.placements if placed.window in windows]
+    price = sum(paid.price_microcredits for paid in placed or windows)
+    rate = placed[0].price_microcredits_per_unit_hour if placed else choice.candidate.price_microcredits_per_unit_hour
     return {
         "peer": choice.candidate.label,
         "provider": choice.candidate.provider.hex(),
@@ -95,14 +99,15 @@ def _row(plan: Plan, choice: Choice) -> dict[str, Any]:
         "zone": choice.candidate.zone,
         "device": choice.candidate.device,
         "verdict": str(choice.verdict),
-        "shards": [placed.shard for placed in plan.placements if placed.window in windows],
+        "shards": [each.shard for each in placed],
         "first_slot": windows[0].first_slot if windows else None,
         "slots": plan.demand.slots,
         "energy_j": energy_j if windows else None,
         "carbon_ug": sum(window.carbon_ug for window in windows) if windows else None,
         "grid_g_per_kwh": _grid(windows[0]) if windows else None,
         "surplus_permille": _permille(sum(window.surplus_j for window in windows), energy_j) if windows else None,
-        "price_microcredits": sum(window.price_microcredits for window in windows) if windows else None,
+        "price_microcredits": price if windows else None,
+        "price_microcredits_per_unit_hour": rate if windows else None,
         "reason": reason(plan, choice),
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from node.matching.bids.demand import Candidate, Demand, Window
+from node.matching.bids.demand import Candidate, Demand, Window, price_of_shard
 from node.matching.bids.refusal import Refusal
 from node.matching.bids.relax import Relaxation
 from protocol import messages
@@ -23,10 +23,13 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedShard:
-    """A shard and the window it got. Sums over shards on one peer are exact: each counts what the ranks before left."""
+    """A shard, the window it got, and what is paid for it. Sums over shards on one peer are exact: each counts what the
+    ranks before left."""
 
     shard: int
     window: Window
+    price_microcredits_per_unit_hour: int
+    price_microcredits: int  # for all of the window
 
     def placement(self) -> messages.Placement:
         """As it stands in an award."""
@@ -36,6 +39,7 @@ class PlannedShard:
             bid=self.window.candidate.bid,
             first_slot=self.window.first_slot,
             slots=self.window.slots,
+            price_microcredits_per_unit_hour=self.price_microcredits_per_unit_hour,
             energy_j=self.window.energy_j,
             carbon_ug=self.window.carbon_ug,
         )
@@ -82,10 +86,26 @@ class Plan:
 
     @property
     def price_microcredits(self) -> int:
-        """Microcredits of all shards."""
-        return sum(placed.window.price_microcredits for placed in self.placements)
+        """Microcredits of all shards, as they are paid."""
+        return sum(placed.price_microcredits for placed in self.placements)
 
 
 def assign(demand: Demand, gang: tuple[Window, ...]) -> tuple[PlannedShard, ...]:
-    """The demand's shards on the windows of a gang, lowest index on the most preferred."""
-    return tuple(PlannedShard(shard, window) for shard, window in zip(sorted(demand.shards), gang, strict=True))
+    """The demand's shards on the windows of a gang, lowest index on the most preferred.
+
+    All in one zone and on one device are paid the highest bid among them, and start together: who asks less than what
+    sets the price is paid no less for it.
+    """
+    highest: dict[tuple[str, str], int] = {}
+    for window in gang:
+        like, asked = _like(window.candidate), window.candidate.price_microcredits_per_unit_hour
+        highest[like] = max(asked, highest.get(like, 0))
+    return tuple(
+        PlannedShard(shard, window, price, price_of_shard(price, demand))
+        for shard, window in zip(sorted(demand.shards), gang, strict=True)
+        for price in (highest[_like(window.candidate)],)
+    )
+
+
+def _like(candidate: Candidate) -> tuple[str, str]:
+    return candidate.zone, candidate.device

@@ -1,6 +1,6 @@
 """The recorded instance: everything the matcher read, so that anyone can repeat the choice that an award names.
 
-    {"candidates": [...], "demand": {...}, "matcher": "greedy/1"}      canonical msgpack, candidates by (provider, bid)
+    {"candidates": [...], "demand": {...}, "matcher": "greedy/2"}      canonical msgpack, candidates by (provider, bid)
 
 Field names are those of Candidate and Demand. Equal questions have equal bytes, whatever the order of the bids. A
 record proves the choice among the bids in it, not that every bid was let in.
@@ -21,7 +21,7 @@ from protocol.errors import LocalError, Reject, VerificationFailed
 
 _Part = TypeVar("_Part")
 
-MATCHER = "greedy/1"  # rises whenever the same instance would give another plan
+MATCHER = "greedy/2"  # rises whenever the same instance would give another plan
 INSTANCE_MAX_BYTES = 4 * 1024 * 1024  # what one direct message can carry
 CANDIDATES_MAX = 4096
 

@@ -17,9 +17,9 @@ from node.matching.bids.demand import (
     Candidate,
     Demand,
     Window,
+    price_of_shard,
     shard_embodied_ug,
     shard_energy,
-    shard_price,
     shards_left,
     windows,
 )
@@ -44,8 +44,9 @@ def largest(candidate: Candidate, demand: Demand) -> int:
     """What its energy, carbon or price for one shard comes to at most, without any surplus, in the demand's time."""
     low, high = _rows(candidate, demand)
     energy_j, grid = shard_energy(candidate, demand), max(candidate.grid_g_per_kwh[low:high], default=0)
+    price = candidate.price_microcredits_per_unit_hour
     carbon_ug = ceil_div(energy_j * grid * UG_PER_G, J_PER_KWH) + shard_embodied_ug(candidate, demand)
-    return max(energy_j * demand.slots, carbon_ug * demand.slots, shard_price(candidate, demand))
+    return max(energy_j * demand.slots, carbon_ug * demand.slots, price_of_shard(price, demand))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from node.matching.bids.baselines import at_random, cheapest_first, compare, grid_average, start_now
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.match import match
+from node.matching.bids.plan import Plan
 
 from .builders import FIRST_SLOT, candidate, candidate_lists, demand, demands
 
@@ -26,7 +27,12 @@ def test_no_baseline_is_greener_than_the_plan(peers: list[Candidate], asked: Dem
     for other in others:
         assert len(other.placements) == len(plan.placements)
         assert other.carbon_ug >= plan.carbon_ug
-    assert others[0].price_microcredits <= plan.price_microcredits
+    assert asked_microcredits(others[0]) <= asked_microcredits(plan)
+
+
+def asked_microcredits(plan: Plan) -> int:
+    """What the chosen asked; what they are paid is the most that any of their like asked."""
+    return sum(placed.window.price_microcredits for placed in plan.placements)
 
 
 def test_cheapest_first_is_blind_to_carbon() -> None:

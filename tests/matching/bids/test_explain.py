@@ -38,6 +38,14 @@ def test_row_of_the_chosen() -> None:
     assert (row["grid_g_per_kwh"], row["price_microcredits"]) == (360, 400_000)
 
 
+def test_the_chosen_show_what_they_are_paid_and_others_what_they_ask() -> None:
+    prices = {"a": 100_000, "b": 300_000, "c": 400_000}
+    peers = [candidate(name, price_microcredits_per_unit_hour=price) for name, price in prices.items()]
+    rows = {row["peer"]: row for row in table(match(peers, demand(shards=(0, 1))))}
+    shown = {name: (row["price_microcredits_per_unit_hour"], row["price_microcredits"]) for name, row in rows.items()}
+    assert shown == {"a": (300_000, 600_000), "b": (300_000, 600_000), "c": (400_000, 800_000)}
+
+
 def test_two_shards_on_one_peer_are_one_row() -> None:
     plan = match([candidate(units=2, free_units=(2,) * 6)], demand(shards=(0, 4), shards_per_peer=2))
     rows = table(plan)

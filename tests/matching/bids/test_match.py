@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -151,6 +152,20 @@ def test_ties_go_to_the_earlier_start_then_the_lower_price_then_the_lower_bid() 
     assert plan.start_slot == FIRST_SLOT
     lower = min(twins[:2], key=lambda twin: twin.bid)
     assert [placed.window.candidate.label for placed in plan.placements] == ["c", lower.label]
+
+
+def test_all_of_one_zone_and_device_are_paid_the_highest_bid_among_the_chosen() -> None:
+    asked = {"a": 100_000, "b": 300_000, "elsewhere": 50_000, "other": 70_000, "browner": 400_000}
+    changes: dict[str, dict[str, Any]] = {
+        "elsewhere": {"zone": "FR"},
+        "other": {"device": "gpu"},
+        "browner": {"grid_g_per_kwh": (700,) * 6},
+    }
+    peers = [candidate(n, price_microcredits_per_unit_hour=p, **changes.get(n, {})) for n, p in asked.items()]
+    plan = match(peers, demand(shards=(0, 1, 2, 3)))
+    paid = {p.window.candidate.label: p.placement().price_microcredits_per_unit_hour for p in plan.placements}
+    assert paid == {"a": 300_000, "b": 300_000, "elsewhere": 50_000, "other": 70_000}
+    assert plan.price_microcredits == 2 * sum(paid.values())  # two hours each
 
 
 def test_equal_gangs_start_at_the_earliest_slot_whoever_comes_first() -> None:

@@ -44,7 +44,7 @@ def altered(change: Callable[[dict[str, Any]], object]) -> bytes:
 @pytest.mark.parametrize(
     ("change", "cause"),
     [
-        (lambda v: v.update(matcher="greedy/0"), "made by matcher 'greedy/0'; this program repeats 'greedy/1' only"),
+        (lambda v: v.update(matcher="greedy/0"), "made by matcher 'greedy/0'; this program repeats 'greedy/2' only"),
         (lambda v: v.update(extra=1), "a map of matcher, demand and candidates"),
         (lambda v: v.pop("demand"), "a map of matcher, demand and candidates"),
         (lambda v: v.update(candidates=7), "candidates are an array"),
@@ -90,7 +90,7 @@ def test_any_bytes_are_refused_without_a_traceback(raw: bytes) -> None:
 
 
 def test_record_names_its_matcher() -> None:
-    assert decode(RECORD)["matcher"] == MATCHER == "greedy/1"
+    assert decode(RECORD)["matcher"] == MATCHER == "greedy/2"
 
 
 def test_too_many_bids_are_refused_before_anything_is_written() -> None:
