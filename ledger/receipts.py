@@ -108,6 +108,8 @@ def process_settlement(state: State, entry: Entry, settlement: Settlement) -> No
     record.settlement = settlement
     pair = (entry.author, record.lease.provider)
     state.owed_microcredits[pair] = state.owed_microcredits.get(pair, 0) + due
+    if settlement.accepted:
+        state.first_settled.setdefault(pair, entry.seq)
     credit.await_iou(state, entry, record)
     if record.receipt.final:
         placement.advance("final settlement")

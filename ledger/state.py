@@ -10,7 +10,20 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from protocol.credit import Unit
-from protocol.messages import Award, Bid, Closure, Job, Lease, Method, Offer, Placement, Receipt, Settlement, Zone
+from protocol.messages import (
+    INTEGER_MAX,
+    Award,
+    Bid,
+    Closure,
+    Job,
+    Lease,
+    Method,
+    Offer,
+    Placement,
+    Receipt,
+    Settlement,
+    Zone,
+)
 
 
 class JobStatus(enum.StrEnum):
@@ -117,6 +130,16 @@ class BidRecord:
     bid: Bid
     offer: OfferRecord
     time_ms: int
+    reliability_permille: int = 0  # how much of its forecast counts, by what its author had foretold before
+
+
+@dataclass(slots=True)
+class TrackRecord:
+    """How a provider's forecasts came out: those whose slots are not over, as slot → (foretold J, attested J so far) in
+    the order of slots, and the latest of the others, as (permille that was attested, foretold J)."""
+
+    due: dict[int, tuple[int, int]] = field(default_factory=dict)
+    observations: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -175,6 +198,7 @@ class JobRecord:
     bids: dict[bytes, BidRecord] = field(default_factory=dict)  # the latest of each provider
     placements: list[PlacementRecord] = field(default_factory=list)
     awards: dict[bytes, Award] = field(default_factory=dict)
+    award_seqs: dict[bytes, int] = field(default_factory=dict)  # in the owner's feed
     closure: Closure | None = None
     status: JobStatus = JobStatus.OPEN
 
@@ -280,12 +304,16 @@ class State:
     attestations: dict[bytes, AttestationRecord] = field(default_factory=dict)
     attestations_of: dict[bytes, list[AttestationRecord]] = field(default_factory=dict)  # by author, in order
     newest_of_device: dict[tuple[bytes, str], AttestationRecord] = field(default_factory=dict)
+    tracks: dict[bytes, TrackRecord] = field(default_factory=dict)  # by provider
     jobs: dict[bytes, JobRecord] = field(default_factory=dict)
     bids: dict[bytes, BidRecord] = field(default_factory=dict)
     placements: dict[tuple[bytes, int], PlacementRecord] = field(default_factory=dict)  # by award and shard
     leases: dict[bytes, LeaseRecord] = field(default_factory=dict)
     leases_of: dict[bytes, list[LeaseRecord]] = field(default_factory=dict)  # by provider
     receipts: dict[bytes, ReceiptRecord] = field(default_factory=dict)
+    first_settled: dict[tuple[bytes, bytes], int] = field(
+        default_factory=dict
+    )  # (owner, provider) → seq of the owner's
     owed_microcredits: dict[tuple[bytes, bytes], int] = field(default_factory=dict)  # (debtor, creditor)
     lots: dict[tuple[bytes, int], LotRecord] = field(default_factory=dict)  # by entry and index
     cancellations: dict[bytes, CancellationRecord] = field(default_factory=dict)
@@ -299,6 +327,11 @@ class State:
     def is_forked(self, entry_id: bytes) -> bool:
         """Whether an entry is void because its author signed two histories."""
         return entry_id in self.forked or entry_id in self.aside
+
+    def is_newcomer(self, provider: bytes, owner: bytes, before_seq: int = INTEGER_MAX) -> bool:
+        """Whether an owner had settled none of a provider's work before this entry of its own. Others' settlements do
+        not count: whoever owns two keys can settle with itself."""
+        return provider != owner and self.first_settled.get((owner, provider), INTEGER_MAX) >= before_seq
 
     def units_leased(self, provider: bytes, slot: int) -> int:
         """Units of a provider that its leases bind in a slot."""

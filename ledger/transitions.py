@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ledger import certificates, credit, receipts
+from ledger import certificates, credit, forecasts, receipts
 from ledger.rules import Void, referred, require, require_author, require_ref, shown
 from ledger.state import (
     AttestationRecord,
@@ -121,6 +121,7 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     state.attestations[entry.id] = record
     state.attestations_of.setdefault(entry.author, []).append(record)
     state.newest_of_device[entry.author, a.device_id] = record
+    forecasts.attest(state, record)
 
 
 def process_job(state: State, entry: Entry, job: Job) -> None:
@@ -140,6 +141,7 @@ def process_bid(state: State, entry: Entry, bid: Bid) -> None:
     offer = referred(state.offers, entry, bid.offer, 2, "offer")
     _require_latest_offer(state, entry, offer, 2)
     record = BidRecord(entry.id, entry.author, bid, offer, entry.time_ms)
+    record.reliability_permille = forecasts.foretell(state, record)
     state.bids[entry.id] = record
     job.bids[entry.author] = record
 
@@ -195,6 +197,7 @@ def process_award(state: State, entry: Entry, award: Award) -> None:
         records.append(PlacementRecord(entry.id, job, placement, bid))
     require(bool(records), 3, "every bid is void, for its author signed two histories")
     job.awards[entry.id] = award
+    job.award_seqs[entry.id] = entry.seq
     job.placements.extend(records)
     for record in records:
         state.placements[entry.id, record.placement.shard] = record

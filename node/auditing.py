@@ -87,7 +87,7 @@ def _audit_award(job: JobRecord, award: bytes, body: Award, state: State, matchi
     if body.matcher != MATCHER:
         findings.append(f"check 2: the award names matcher {body.matcher!r}, its record {MATCHER!r}")
     findings += (f"check 3: {fault}" for fault in _demand_faults(job, demand, state))
-    findings += (f"check 4: {fault}" for fault in _candidates_faults(job, candidates, state))
+    findings += (f"check 4: {fault}" for fault in _candidates_faults(job, award, candidates, state))
     findings += (f"check 5: {fault}" for fault in _choice_faults(body, candidates, demand))
     recorded = {candidate.provider for candidate in candidates}
     return AwardAudit(
@@ -127,7 +127,9 @@ def _demand_faults(job: JobRecord, demand: Demand, state: State) -> list[str]:
     return faults
 
 
-def _candidates_faults(job: JobRecord, candidates: tuple[Candidate, ...], state: State) -> list[str]:
+def _candidates_faults(job: JobRecord, award: bytes, candidates: tuple[Candidate, ...], state: State) -> list[str]:
+    """The matching may have been made some entries before the award: so work that its owner settled in between is no
+    fault of it, and work that it settled later is no excuse."""
     faults = []
     if len({candidate.provider for candidate in candidates}) < len(candidates):
         faults.append("a provider stands in it twice")
@@ -141,7 +143,10 @@ def _candidates_faults(job: JobRecord, candidates: tuple[Candidate, ...], state:
             faults.append(f"{name}: its bid is for job {bid.bid.job.hex()[:16]}")
         else:
             expected = candidate_of_bid(bid, state, candidate.label)
-            faults += (f"{name}: {fault}" for fault in _differences(candidate, expected, "the bid says", "free_units"))
+            but = ("free_units", "newcomer")
+            faults += (f"{name}: {fault}" for fault in _differences(candidate, expected, "the bid says", *but))
+            if not candidate.newcomer and state.is_newcomer(candidate.provider, job.owner, job.award_seqs[award]):
+                faults.append(f"{name}: newcomer False, but the owner had settled no work of it before this award")
             faults += (f"{name}: {fault}" for fault in _free_units_faults(candidate, bid.bid.free_units, state))
     return faults
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median_low
 from typing import Any, NamedTuple
 
+from ledger.forecasts import reliability_permille
 from ledger.state import BidRecord, State
 from node.actions import Match
 from node.matching.bids.baselines import compare
@@ -96,13 +97,16 @@ def candidate_of_bid(bid: BidRecord, state: State, label: str) -> Candidate:
             for slot, free in enumerate(body.free_units, start=body.first_slot)
         ),
         surplus_j=body.surplus_s20_j,
+        reliability_permille=bid.reliability_permille,
+        newcomer=state.is_newcomer(bid.provider, state.jobs[body.job].owner),
         grid_g_per_kwh=body.grid_g_per_kwh,
         attestations=body.attestations,
     )
 
 
-def candidate_of_advert(signed: SignedAdvert, state: State, label: str) -> Candidate:
-    """An advert as if it were a bid, for a plan before anybody was asked. The peer's key stands for the bid."""
+def candidate_of_advert(signed: SignedAdvert, state: State, label: str, requester: bytes) -> Candidate:
+    """An advert as if it were a bid to `requester`, for a plan before anybody was asked. The peer's key stands for the
+    bid."""
     advert = signed.advert
     return _candidate(
         state,
@@ -114,6 +118,8 @@ def candidate_of_advert(signed: SignedAdvert, state: State, label: str) -> Candi
         first_slot=advert.first_slot,
         free_units=(advert.free_units,) * len(advert.surplus_s20_j),
         surplus_j=advert.surplus_s20_j,
+        reliability_permille=reliability_permille(state.tracks.get(signed.author)),
+        newcomer=state.is_newcomer(signed.author, requester),
         grid_g_per_kwh=advert.grid_g_per_kwh,
         attestations=advert.attestations,
     )
@@ -130,11 +136,13 @@ def _candidate(
     first_slot: int,
     free_units: tuple[int, ...],
     surplus_j: tuple[int, ...],
+    reliability_permille: int,
+    newcomer: bool,
     grid_g_per_kwh: tuple[int, ...],
     attestations: tuple[bytes, ...],
 ) -> Candidate:
-    """Surplus counts by its lower quantile, and not at all where the network does not accept the assurance of the
-    attestations behind it."""
+    """Surplus counts by its lower quantile, as far as the provider's forecasts came true (`ledger.forecasts`), and not
+    at all where the network does not accept the assurance of the attestations behind it."""
     attested = [state.attestations[a] for a in attestations if a in state.attestations]
     green = bool(attested) and all(
         r.author == provider and r.assurance >= state.surplus_assurance_min for r in attested
@@ -155,10 +163,11 @@ def _candidate(
         price_microcredits_per_unit_hour=price,
         tenant=offer.tenant,
         zone=offer.place.zone,
+        newcomer=newcomer,
         own_g_per_kwh=offer.own_g_per_kwh,
         first_slot=first_slot,
         free_units=free_units,
-        surplus_j=surplus_j if green else (0,) * len(surplus_j),
+        surplus_j=tuple(each * reliability_permille // 1000 if green else 0 for each in surplus_j),
         grid_g_per_kwh=grid_g_per_kwh,
     )
 

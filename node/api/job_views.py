@@ -84,7 +84,7 @@ def detail(node: Node, record: JobRecord) -> JobDetail:
 def question(node: Node, job: Job, now_ms: int) -> tuple[tuple[Candidate, ...], Demand]:
     """What the matching would be asked if everyone bid what they advertise now."""
     candidates = tuple(
-        candidate_of_advert(signed, node.ledger.state, node.peers.label(signed.author))
+        candidate_of_advert(signed, node.ledger.state, node.peers.label(signed.author), node.identity.key)
         for signed in market(node, now_ms)
     )
     demand = demand_of_job(

@@ -79,6 +79,7 @@ def bid(number: int, chance: random.Random) -> Candidate:
         bandwidth_mbps=100,
         price_microcredits_per_unit_hour=chance.randrange(100_000, 2_000_000),
         tenant="",
+        newcomer=False,
         zone="DE",
         own_g_per_kwh=41,
         first_slot=0,

@@ -26,11 +26,15 @@ def facts(ledger: Ledger) -> dict[str, Any]:
         "attestations_of": {key: [r.id for r in records] for key, records in state.attestations_of.items()},
         "newest_of_device": {key: r.id for key, r in state.newest_of_device.items()},
         "jobs": {key: _job(r) for key, r in state.jobs.items()},
-        "bids": {key: (r.provider, r.bid, r.offer.id, r.time_ms) for key, r in state.bids.items()},
+        "bids": {
+            key: (r.provider, r.bid, r.offer.id, r.time_ms, r.reliability_permille) for key, r in state.bids.items()
+        },
+        "tracks": {key: (list(r.due.items()), r.observations) for key, r in state.tracks.items()},
         "placements": {key: _placement(r) for key, r in state.placements.items()},
         "leases": {key: _lease(r) for key, r in state.leases.items()},
         "leases_of": {key: [r.id for r in records] for key, records in state.leases_of.items()},
         "receipts": {key: (r.lease.id, r.receipt, r.settlement, r.iou) for key, r in state.receipts.items()},
+        "first_settled": state.first_settled,
         "owed": state.owed_microcredits,
         "lots": {
             key: (r.entry, r.index, r.holder, r.energy_j, r.attestation.id, r.parent, r.status)
@@ -54,7 +58,8 @@ def facts(ledger: Ledger) -> dict[str, Any]:
 def _job(r: JobRecord) -> Any:
     bids = {provider: bid.id for provider, bid in r.bids.items()}
     placements = [(p.award, p.placement.shard) for p in r.placements]
-    return r.owner, r.job, r.time_ms, bids, placements, r.awards, r.closure, r.status, sorted(r.live())
+    awards = r.awards, r.award_seqs
+    return r.owner, r.job, r.time_ms, bids, placements, awards, r.closure, r.status, sorted(r.live())
 
 
 def _placement(r: PlacementRecord) -> Any:

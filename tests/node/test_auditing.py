@@ -216,6 +216,37 @@ def test_a_candidate_that_is_not_as_its_bid_says_is_refused(change: dict[str, An
     assert any(each.startswith("check 4: candidate ") and finding in each for each in award.findings)
 
 
+def test_whom_its_owner_has_not_settled_with_is_a_newcomer_whatever_the_record_says() -> None:
+    award = bent(first_candidate(newcomer=False))
+    (finding,) = award.findings
+    assert finding.startswith("check 4: candidate ")
+    assert finding.endswith("newcomer False, but the owner had settled no work of it before this award")
+
+
+def test_work_that_is_settled_after_an_award_does_not_excuse_it() -> None:
+    scene = bidding()
+    found = bent(first_candidate(newcomer=False), scene)
+    award = next(entry for entry in scene.history.entries if entry.id == found.award)
+    leases = [scene.history.lease(award, shard) for shard in (0, 1)]
+    scene.history.now_ms += SLOT_MS
+    for lease in leases:
+        scene.deliver(lease)
+    assert only_award(scene).findings == found.findings != ()
+
+
+def test_whose_work_was_settled_before_is_no_newcomer_in_the_next_job() -> None:
+    scene = matched()
+    settled = {lease.provider for lease in scene.history.state.leases.values() if lease.is_over}
+    again = Matched(scene.history, scene.history.job(OWNER))
+    for provider in PROVIDERS:
+        scene.history.bid(provider, again.job)
+    instance, placements = again.match(0, 1)
+    again.award(instance, placements)
+    assert only_award(again).findings == ()
+    candidates, _ = read(again.records[instance])
+    assert {candidate.provider for candidate in candidates if not candidate.newcomer} == settled != set()
+
+
 def test_an_invented_bid_is_refused() -> None:
     award = bent(first_candidate(bid=digest("invented"), peak_w=100_000))
     assert "does not count: it is not in the ledger" in award.findings[0]

@@ -42,7 +42,18 @@ MODELS: dict[str, type[Body]] = {
 MODULES = (
     *("adverts", "codec", "credit", "direct", "envelope", "genesis", "gossip", "identity", "messages", "scan"),
     *("signed", "tickets", "units"),
-    *("archive", "archive.frames", "archive.lines", "archive.seal", "checkpoint", "feed", "heads", "merkle", "proof"),
+    *(
+        "archive",
+        "archive.frames",
+        "archive.lines",
+        "archive.seal",
+        "checkpoint",
+        "feed",
+        "forecasts",
+        "heads",
+        "merkle",
+        "proof",
+    ),
     *("sync", "transitions", "witness"),
 )
 NETWORK, AUTHOR = bytes(range(32)), bytes(range(1, 33))

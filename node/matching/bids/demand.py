@@ -16,6 +16,7 @@ from protocol.messages import ARRAY_MAX, Count, Digest, Key, Mode, Name, PerSlot
 from protocol.units import MS_PER_HOUR, ceil_div
 
 _STRICT = ConfigDict(strict=True, extra="forbid")
+NEWCOMER_SHARDS_PERMILLE = 250  # of a job, though at least one shard; guess, not measured
 _Shard = Annotated[int, Field(ge=0, lt=ARRAY_MAX)]
 
 
@@ -24,8 +25,9 @@ class Candidate:
     """One bid as the matching sees it: the facts of the offer and of the bid. Raises ValueError when inconsistent.
 
     Arrays hold one value per slot from `first_slot` on and are of equal length. `surplus_j` is the quantile that
-    scores, already 0 where the surplus is attested below the network's `surplus_assurance_min`. Free units and surplus
-    are what the provider has left: whatever it carries already is subtracted.
+    scores, already scaled by how well the provider's forecasts came true, and 0 where the surplus is attested below the
+    network's `surplus_assurance_min`. Free units and surplus are what the provider has left: whatever it carries
+    already is subtracted. A newcomer is one of whom this requester has settled no work yet.
     """
 
     bid: Digest
@@ -42,6 +44,7 @@ class Candidate:
     bandwidth_mbps: Positive
     price_microcredits_per_unit_hour: Count
     tenant: Tenant
+    newcomer: bool
     zone: Zone
     own_g_per_kwh: Count
     first_slot: Count
@@ -175,4 +178,13 @@ def price_of_shard(microcredits_per_unit_hour: int, demand: Demand) -> int:
 
 def shards_left(candidate: Candidate, demand: Demand) -> int:
     """How many of the demanded shards this provider may take beside those it carries."""
-    return min(len(demand.shards), max(0, demand.shards_per_peer - demand.occupied.count(candidate.provider)))
+    carried = demand.occupied.count(candidate.provider)
+    return min(len(demand.shards), max(0, shards_max(candidate, demand) - carried))
+
+
+def shards_max(candidate: Candidate, demand: Demand) -> int:
+    """How many shards of the job this provider may carry. A newcomer is not given more than a part of one job."""
+    if not candidate.newcomer:
+        return demand.shards_per_peer
+    of_job = len(demand.shards) + len(demand.occupied)
+    return min(demand.shards_per_peer, max(1, of_job * NEWCOMER_SHARDS_PERMILLE // 1000))

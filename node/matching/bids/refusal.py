@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from node.matching.bids.demand import Candidate, Demand, Window, shards_left
+from node.matching.bids.demand import Candidate, Demand, Window, shards_left, shards_max
 from node.matching.bids.windows import Starts, cost_max, greenest, largest, starts, within_cap
 from protocol.units import MICROCREDITS_PER_CREDIT
 
@@ -94,8 +94,9 @@ def unsuited(candidate: Candidate, demand: Demand) -> Refusal | None:
         asker = f" of tenant {demand.tenant!r}" if demand.mode != "open" and demand.tenant else ""
         return Refusal(Reason.POOL, f"{pool}; the job's mode is {demand.mode}{asker}")
     if shards_left(candidate, demand) == 0:
-        carried, limit = demand.occupied.count(candidate.provider), demand.shards_per_peer
-        text = f"already carries {carried} of at most {limit} shards of this job per peer"
+        carried, limit = demand.occupied.count(candidate.provider), shards_max(candidate, demand)
+        whom = "newcomer" if limit < demand.shards_per_peer else "peer"
+        text = f"already carries {carried} of at most {limit} shards of this job per {whom}"
         return Refusal(Reason.OCCUPIED, text, carried, limit)
     for reason, name, offered, wanted, unit in (
         (Reason.MEMORY, "memory", candidate.memory_mb, demand.memory_mb, "MB per unit"),

@@ -81,8 +81,9 @@ def relaxation(candidates: Sequence[Candidate], demand: Demand) -> Relaxation | 
 def _tighten(candidates: Sequence[Candidate], demand: Demand, axes: Iterable[_Axis]) -> tuple[Change, ...]:
     """The least change on each of these axes that together place the job; empty when even the largest do not.
 
-    Bisects, since what fits keeps fitting when more is given. The one exception, fewer slots under a carbon cap (a
-    shorter window may average worse), can make the answer larger than need be, never wrong.
+    Bisects, since what fits keeps fitting when more is given. The exceptions, fewer slots under a carbon cap (a shorter
+    window may average worse) and fewer shards among newcomers (their part shrinks too), can make the answer larger than
+    need be, never wrong.
     """
     relaxed = replace(demand, **{axis.field: axis.value_of(axis.values[-1]) for axis in axes})
     if not fits(candidates, relaxed):

@@ -38,6 +38,7 @@ def candidate(label: str = "sol", **changes: Any) -> Candidate:
         "bandwidth_mbps": 100,
         "price_microcredits_per_unit_hour": 200_000,
         "tenant": "",
+        "newcomer": False,
         "zone": "DE",
         "own_g_per_kwh": 36,
         "first_slot": FIRST_SLOT,

@@ -146,6 +146,17 @@ def test_second_shard_on_a_peer_finds_the_surplus_taken() -> None:
     assert [placed.window.carbon_ug for placed in alone.placements] == [7_200_000, 72_000_000]
 
 
+def test_a_newcomer_is_given_a_quarter_of_a_job_however_green_it_is() -> None:
+    greenest = candidate("new", newcomer=True, units=8, free_units=(8,) * 6, grid_g_per_kwh=(1,) * 6)
+    known = candidate("known", units=8, free_units=(8,) * 6)
+    asked = demand(shards=tuple(range(8)), shards_per_peer=8)
+    labels = Counter(placed.window.candidate.label for placed in match([greenest, known], asked).placements)
+    assert labels == {"new": 2, "known": 6}
+    assert (
+        match([replace(greenest, newcomer=False), known], asked).carbon_ug < match([greenest, known], asked).carbon_ug
+    )
+
+
 def test_ties_go_to_the_earlier_start_then_the_lower_price_then_the_lower_bid() -> None:
     twins = [candidate("a"), candidate("b"), candidate("c", price_microcredits_per_unit_hour=100_000)]
     plan = match(twins, demand(shards=(0, 1)))

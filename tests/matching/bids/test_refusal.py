@@ -38,6 +38,12 @@ HUGE = 2**53 - 1
             Reason.OCCUPIED,
             "already carries 1 of at most 1 shards of this job per peer",
         ),
+        (
+            {"newcomer": True},
+            {"occupied": (SOL, SOL), "shards": (2, 3, 4, 5, 6, 7), "shards_per_peer": 8},
+            Reason.OCCUPIED,
+            "already carries 2 of at most 2 shards of this job per newcomer",
+        ),
         ({}, {"memory_mb": 20_000}, Reason.MEMORY, "memory: 16384 of 20000 MB per unit needed"),
         ({}, {"rate_tps": 1001}, Reason.RATE, "rate: 1000 of 1001 tokens/s per unit needed"),
         ({}, {"bandwidth_mbps": 101}, Reason.BANDWIDTH, "bandwidth: 100 of 101 Mbit/s needed"),
@@ -84,6 +90,8 @@ def test_refused_for(offered: dict[str, Any], asked: dict[str, Any], reason: Rea
         ({}, {"slots": 6}),
         ({"surplus_j": (360_000,) * 6}, {"carbon_max_g_per_kwh": 36}),
         ({}, {"occupied": (SOL,), "shards_per_peer": 2}),
+        ({"newcomer": True}, {"occupied": (SOL,), "shards": (1, 2, 3, 4, 5, 6, 7), "shards_per_peer": 8}),
+        ({"newcomer": True}, {}),
         ({}, {"excluded": ((digest("provider luna"), "lost"),)}),
     ],
 )
