@@ -155,6 +155,7 @@ class LiveOffer(Strict):
     grid_g_per_kwh: tuple[int, ...]
     method: Method | None  # of the newest attestation behind it
     assurance: int | None  # the lowest of those behind it
+    reliability_permille: int  # how much of its forecast counts, by how earlier ones came true
     expires_at_ms: int
 
 

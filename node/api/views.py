@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median_low
 
+from ledger.forecasts import reliability_permille
 from ledger.state import AttestationRecord
 from node import offering
 from node.api.resources import (
@@ -216,5 +217,6 @@ def _live_offer(node: Node, signed: SignedAdvert) -> LiveOffer:
         grid_g_per_kwh=advert.grid_g_per_kwh,
         method=behind[-1].method if behind else None,
         assurance=lowest_assurance(behind),
+        reliability_permille=reliability_permille(node.ledger.state.tracks.get(signed.author)),
         expires_at_ms=advert.expires_at_ms,
     )

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ledger.forecasts import UNPROVEN_PERMILLE
 from node.api.problems import Problem
 from node.client import Client
 from node.events import (
@@ -148,6 +149,7 @@ async def test_offers_are_our_own_and_the_fresh_ones(host: Host, client: Client)
     assert [(o["identity"]["label"], o["own"]) for o in offers] == [("lead", True), ("peer-1", False)]
     assert (offers[0]["method"], offers[0]["assurance"]) == ("modelled", 0)
     assert (offers[1]["method"], offers[1]["assurance"]) == (None, None)  # it named no attestation
+    assert [offer["reliability_permille"] for offer in offers] == [UNPROVEN_PERMILLE] * 2
 
 
 async def test_a_node_that_may_not_sign_says_so_first_and_how_it_ends(tmp_path: Path) -> None:

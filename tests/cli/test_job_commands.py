@@ -134,6 +134,7 @@ def test_a_plan_shows_the_chosen_and_with_explain_the_others(heliotrope: Heliotr
     assert "against grid average" in said.out
     explained = heliotrope("job", "plan", file, "--explain")
     assert "browner" in next(line for line in explained.out.splitlines() if line.startswith("peer-1"))
+    assert "per unit-hour" in explained.out
 
 
 def test_a_plan_that_nobody_fits_is_exit_code_4_with_every_reason(
@@ -237,6 +238,7 @@ def test_a_finished_job_is_shown_with_its_receipts(heliotrope: Heliotrope, tmp_p
     assert "5.500 -> 2.500 nats per byte" in said.out
     assert "(modelled, A1, ±25 %)" in said.out
     assert "of it 50 mg on shards that were lost" in said.out
+    assert said.out.count("0.2 credits") == 3  # what each placement is paid per unit and hour
     assert said.out.count("settled") == 2 + 1  # two placements and the receipts' heading
 
 
