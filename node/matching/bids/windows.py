@@ -23,21 +23,22 @@ from node.matching.bids.demand import (
     shards_left,
     windows,
 )
-from node.matching.problem import Integers
+from node.matching.problem import NEVER, Integers
 from protocol.messages import INTEGER_MAX
 from protocol.units import J_PER_KWH, UG_PER_G, ceil_div
 
 # 1 g/kWh is 10/36 micrograms a joule; in lowest terms a product stays within 64 bits that fits into an entry.
 _UG_PER_J_NUMERATOR, _UG_PER_J_DENOMINATOR = 5, 18
-_CANDIDATES_MAX = 2**14  # no node keeps as many adverts
 
 
 def cost_max(demand: Demand) -> int:
-    """The largest carbon or price of one window that the engine can still sort. It packs a cost and a column into one
-    integer below 2^60: columns are at most 2^14 candidates times the shards that one may take, so a cost has 2^46, or
-    70 tonnes of CO2e, for one shard a peer, and 2^38, 275 kg, for 256 of them."""
-    ranks = min(len(demand.shards), demand.shards_per_peer)
-    return min(INTEGER_MAX, 2**60 // (_CANDIDATES_MAX * ranks) - 1)
+    """The largest carbon or price of one window that the engine sums exactly over all shards, and an entry carries: an
+    entry has 2^53, the sum 2^60, and a demand at most 256 = 2^8 shards, so that up to 128 of them lose nothing.
+
+    No number in between leaves 64 bits then: a slot's joules times g/kWh are below 18/5 of its micrograms, and five
+    times that below 2^58; sums over a bid's 256 slots are below 2^61.
+    """
+    return min(INTEGER_MAX, (NEVER - 1) // len(demand.shards))
 
 
 def largest(candidate: Candidate, demand: Demand) -> int:
