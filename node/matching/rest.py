@@ -124,15 +124,15 @@ class Rest:
         changed = self.left.work - int(np.minimum(held, shards_at(problem, anew.placement)).sum())
         dearest = 1 + int(costs.carbon.max(initial=0))
         for price in (dearest if move is None else min(dearest, -(-move // max(1, changed))), dearest):
-            found = cheapest(problem, 0, reluctant(problem, costs, held, price))
+            found = cheapest(problem, 0, reluctant(problem, 0, costs, held, price))
             if found is not None:
                 yield found.placement
 
 
-def reluctant(problem: Problem, costs: Costs, held: Integers, price: int) -> Costs:
-    """The costs of the first job of a problem, with a price on each shard in a cell beyond those it holds there already
-    ([slots, peers]). So it stays unless going saves more; a price above all costs makes it change few shards."""
-    job, suited = problem.jobs[0], problem.suited[0]
+def reluctant(problem: Problem, index: int, costs: Costs, held: Integers, price: int) -> Costs:
+    """The costs of a job, with a price on each shard in a cell beyond those it holds there already ([slots, peers]). So
+    it stays unless going saves more; a price above all costs makes it change few shards."""
+    job, suited = problem.jobs[index], problem.suited[index]
     here = held[job.first_slot : job.deadline_slot, suited.peers]
     beyond = np.arange(len(costs.carbon))[:, None, None] >= here
     return replace(costs, carbon=costs.carbon + price * beyond)
