@@ -33,7 +33,7 @@ check: setup-dev ## Check format, lint and types
 	@.venv/bin/python -m ruff check
 	$(RUN)python -m mypy
 
-bench: setup-dev ## Measure against the targets [BENCH=ledger|live|start|sync|matching|energy|network|training]
+bench: setup-dev ## Measure against the targets [BENCH=ledger|live|start|sync|matching|energy|network|training|rivals]
 	$(RUN)python -m tests.bench $(BENCH)
 
 format: setup-dev ## Rewrite the code as `make check` wants it

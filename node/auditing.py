@@ -18,8 +18,9 @@ from ledger.state import JobRecord, State
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.match import match
 from node.matching.bids.record import MATCHER, read
+from node.matching.bids.turns import yielded
 from node.placing import AWARD_PLACEMENTS_MAX
-from node.question import candidate_of_bid, demand_of_job
+from node.question import candidate_of_bid, demand_of_job, rival_of_job
 from protocol.errors import VerificationFailed
 from protocol.messages import Award, Placement
 
@@ -103,7 +104,7 @@ def _audit_award(job: JobRecord, award: bytes, body: Award, state: State, matchi
 
 def _demand_faults(job: JobRecord, demand: Demand, state: State) -> list[str]:
     """What is fixed by the job must be as the job says. Which shards are sought, in which of the job's slots, beside
-    whom, and who is ruled out is the requester's word."""
+    whom, who is ruled out, and which rivals were known is the requester's word."""
     expected = demand_of_job(
         job.job,
         job.id,
@@ -114,6 +115,10 @@ def _demand_faults(job: JobRecord, demand: Demand, state: State) -> list[str]:
         deadline_slot=demand.deadline_slot,
         excluded=demand.excluded,
         occupied=demand.occupied,
+        rivals=tuple(
+            rival_of_job(state.jobs[rival.job].job, rival.job, state.slot_ms) if rival.job in state.jobs else rival
+            for rival in demand.rivals
+        ),
     )
     faults = _differences(demand, expected, "the job says")
     if demand.first_slot < job.job.first_slot or demand.deadline_slot > job.job.deadline_slot:
@@ -122,6 +127,7 @@ def _demand_faults(job: JobRecord, demand: Demand, state: State) -> list[str]:
             f" {job.job.deadline_slot}"
         )
     faults += [f"shard {s} is none of the job's {job.job.shards}" for s in demand.shards if s >= job.job.shards]
+    faults += [f"rival {r.job.hex()[:16]} is no job of the ledger" for r in demand.rivals if r.job not in state.jobs]
     placed = {placement.placement.provider for placement in job.placements}
     faults += [f"{p.hex()[:16]} holds no shard of the job" for p in sorted(set(demand.occupied) - placed)]
     return faults
@@ -181,7 +187,7 @@ def _units_ever_leased(candidate: Candidate, state: State) -> list[int]:
 
 def _choice_faults(body: Award, candidates: tuple[Candidate, ...], demand: Demand) -> list[str]:
     """An award carries so many placements of a plan, in the plan's order: the first part, or the next ones."""
-    planned = tuple(placed.placement() for placed in match(candidates, demand).placements)
+    planned = tuple(placed.placement() for placed in match(yielded(candidates, demand), demand).placements)
     parts = [planned[at : at + AWARD_PLACEMENTS_MAX] for at in range(0, len(planned), AWARD_PLACEMENTS_MAX)]
     if body.placements in parts:
         return []

@@ -7,14 +7,16 @@ from statistics import median_low
 from typing import Any, NamedTuple
 
 from ledger.forecasts import reliability_permille
-from ledger.state import BidRecord, State
+from ledger.state import BidRecord, JobStatus, State
 from node.actions import Match
 from node.matching.bids.baselines import compare
-from node.matching.bids.demand import Candidate, Demand
+from node.matching.bids.demand import RIVALS_MAX, Candidate, Demand
 from node.matching.bids.explain import summary
 from node.matching.bids.match import match
 from node.matching.bids.plan import Plan
 from node.matching.bids.record import record
+from node.matching.bids.turns import yielded
+from node.matching.rivals import before
 from node.peers import Peers
 from node.run import Phase, Run
 from node.turn import Turn
@@ -23,6 +25,9 @@ from protocol.messages import Job, Offer
 from protocol.units import ceil_div
 
 BIDS_MAX = 256  # considered in one matching, so that its record fits into a message; guess, not measured
+RIVALS_WITHIN_MS = (
+    5_000  # between the ends of bidding of two jobs that take turns; after that, leases show what is gone
+)
 
 
 class Window(NamedTuple):
@@ -70,15 +75,40 @@ def question(turn: Turn, run: Run, peers: Peers, shards: tuple[int, ...], wanted
         deadline_slot=wanted.deadline_slot,
         excluded=tuple(sorted(excluded.items())),
         occupied=tuple(member.provider for _, member in sorted(run.members.items())),
+        rivals=_rivals(turn, run),
     )
     candidates = tuple(candidate_of_bid(bid, turn.state, peers.label(provider)) for provider, bid in bids.items())
     return Match(run.id, candidates, demand)
 
 
+def _rivals(turn: Turn, run: Run) -> tuple[Demand, ...]:
+    """Open jobs whose bidding ends about now and whose turn comes before this one's. A job that trains already waits
+    for nobody."""
+    if run.phase is Phase.TRAINING:
+        return ()
+    asking = {
+        record.id.hex(): record
+        for record in turn.state.jobs.values()
+        if record.id != run.id
+        and record.status is JobStatus.OPEN
+        and abs(record.job.bids_close_at_ms - turn.now_ms) <= RIVALS_WITHIN_MS
+    }
+    first = before(run.id.hex(), asking, turn.slot)[:RIVALS_MAX]
+    return tuple(rival_of_job(asking[name].job, asking[name].id, turn.identity.genesis.slot_ms) for name in first)
+
+
+def rival_of_job(job: Job, job_id: bytes, slot_ms: int) -> Demand:
+    """What a job is expected to ask for when its bidding ends: all of its shards, in all of its time."""
+    return demand_of_job(
+        job, job_id, slot_ms, shards=tuple(range(job.shards)), slots=job.slots, first_slot=job.first_slot
+    )
+
+
 def answer(candidates: Sequence[Candidate], demand: Demand) -> tuple[Plan, bytes, dict[str, Any]]:
     """What the shells do to carry out a Match: the plan, the record of what it was made from, and what it saves."""
-    plan = match(candidates, demand)
-    return plan, record(candidates, demand), summary(plan, compare(candidates, plan))
+    left = yielded(candidates, demand)
+    plan = match(left, demand)
+    return plan, record(candidates, demand), summary(plan, compare(left, plan))
 
 
 def candidate_of_bid(bid: BidRecord, state: State, label: str) -> Candidate:
@@ -183,6 +213,7 @@ def demand_of_job(
     deadline_slot: int | None = None,
     excluded: tuple[tuple[bytes, str], ...] = (),
     occupied: tuple[bytes, ...] = (),
+    rivals: tuple[Demand, ...] = (),
 ) -> Demand:
     """A job's question to the matching. `deadline_slot` None: the job's own."""
     return Demand(
@@ -202,4 +233,5 @@ def demand_of_job(
         slot_ms=slot_ms,
         excluded=excluded,
         occupied=occupied,
+        rivals=rivals,
     )

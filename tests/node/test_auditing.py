@@ -13,6 +13,8 @@ from node.auditing import AwardAudit, JobAudit, audit, recorded_matchings
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.match import match
 from node.matching.bids.record import read, record
+from node.matching.bids.turns import yielded
+from node.question import rival_of_job
 from tests.builders import FIRST_SLOT, SLOT_MS, digest, keypair
 from tests.matched import OWNER, PROVIDERS, Matched, bidding, matched
 
@@ -37,7 +39,7 @@ def bent(bend: Bend, scene: Matched | None = None) -> AwardAudit:
     candidates, demand = bend(*read(scene.records[instance]))
     raw = record(candidates, demand)
     scene.records[sha256(raw).digest()] = raw
-    placements = tuple(placed.placement() for placed in match(candidates, demand).placements)
+    placements = tuple(placed.placement() for placed in match(yielded(candidates, demand), demand).placements)
     award = scene.award(sha256(raw).digest(), placements)
     assert scene.history.void(award) is None
     return only_award(scene)
@@ -49,6 +51,11 @@ def first_candidate(**changes: Any) -> Bend:
 
 def changed_demand(**changes: Any) -> Bend:
     return lambda candidates, demand: (candidates, replace(demand, **changes))
+
+
+def rival(**changes: Any) -> Bend:
+    """The job as a rival of its own, with one field changed."""
+    return lambda candidates, demand: (candidates, replace(demand, rivals=(replace(demand, **changes),)))
 
 
 # --- what follows -----------------------------------------------------------------------------------------------------
@@ -73,6 +80,17 @@ def test_free_units_may_lack_what_was_leased_before_the_matching() -> None:
     scene.history.lease(first, 1)
     scene.history.revocation(first, 1)
     scene.award(*scene.match(1))  # its record counts the leases, those of later audits more
+    assert audited(scene).ok
+
+
+def test_an_award_that_left_something_to_a_rival_follows() -> None:
+    scene = bidding()
+    state = scene.history.state
+    rival = scene.history.job(keypair(9), shards=1, units_per_shard=4)
+    _, alone = scene.match(0, 1)
+    instance, placements = scene.match(0, 1, rivals=(rival_of_job(state.jobs[rival.id].job, rival.id, SLOT_MS),))
+    scene.award(instance, placements)
+    assert {p.provider for p in placements} != {p.provider for p in alone}
     assert audited(scene).ok
 
 
@@ -190,6 +208,8 @@ def test_a_part_of_a_plan_that_no_award_carries_is_refused() -> None:
         (changed_demand(shards_per_peer=2), "shards_per_peer 2, the job says 1"),
         (changed_demand(deadline_slot=FIRST_SLOT + 11), "are not within the job's"),
         (changed_demand(occupied=(digest("nobody"),)), "holds no shard of the job"),
+        (rival(job=digest("nobody")), "is no job of the ledger"),
+        (rival(memory_mb=1), "rivals (Demand("),
     ],
 )
 def test_a_question_that_is_not_the_jobs_is_refused(bend: Bend, finding: str) -> None:

@@ -17,6 +17,7 @@ from protocol.units import MS_PER_HOUR, ceil_div
 
 _STRICT = ConfigDict(strict=True, extra="forbid")
 NEWCOMER_SHARDS_PERMILLE = 250  # of a job, though at least one shard; guess, not measured
+RIVALS_MAX = 16  # guess, not measured: each is matched too, and together they are a few KiB of a record
 _Shard = Annotated[int, Field(ge=0, lt=ARRAY_MAX)]
 
 
@@ -72,7 +73,8 @@ class Demand:
     `shards` are the indices still to be placed: all of them at first, later only the lost one. They start together and
     each takes `slots` consecutive slots on one provider, within [first_slot, deadline_slot). `occupied` names the
     provider of every other shard of the job, once per shard; `shards_per_peer` counts those too. `carbon_max_g_per_kwh`
-    bounds the mean intensity of each shard's electricity (0: no cap).
+    bounds the mean intensity of each shard's electricity (0: no cap). `rivals` ask at the same time, and their turn is
+    before this one's, in this order; they name no rivals of their own.
     """
 
     job: Digest
@@ -92,11 +94,14 @@ class Demand:
     shards_per_peer: Annotated[int, Field(ge=1, le=ARRAY_MAX)] = 1
     excluded: Annotated[tuple[tuple[Key, Text], ...], Field(max_length=ARRAY_MAX)] = ()  # (provider, reason)
     occupied: Annotated[tuple[Key, ...], Field(max_length=ARRAY_MAX)] = ()
+    rivals: Annotated[tuple[Demand, ...], Field(max_length=RIVALS_MAX)] = ()
 
     @model_validator(mode="after")
     def _shards_differ(self) -> Self:
         if len(set(self.shards)) != len(self.shards):
             raise ValueError(f"shards {self.shards} name one index twice")
+        if any(rival.rivals for rival in self.rivals):
+            raise ValueError("a rival names rivals of its own")
         return self
 
 

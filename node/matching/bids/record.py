@@ -55,12 +55,20 @@ def read(raw: bytes) -> tuple[tuple[Candidate, ...], Demand]:
         if type(value["candidates"]) is not tuple:
             raise Reject("candidates are an array")
         candidates = tuple(_made(Candidate, each, f"candidate {i}") for i, each in enumerate(value["candidates"]))
-        demand = _made(Demand, value["demand"], "demand")
+        demand = _demand(value["demand"])
     except Reject as reject:
         raise _faulty(str(reject)) from None
     if record(candidates, demand) != raw:
         raise _faulty("a field is missing, or the candidates are not in the order of provider and bid")
     return candidates, demand
+
+
+def _demand(fields: object) -> Demand:
+    rivals = fields.get("rivals") if type(fields) is dict else None
+    if type(fields) is not dict or type(rivals) is not tuple:
+        raise Reject("demand: a map of fields is expected, with an array of rivals")
+    made = tuple(_made(Demand, each, f"rival {i}") for i, each in enumerate(rivals))
+    return _made(Demand, fields | {"rivals": made}, "demand")
 
 
 def _made(kind: Callable[..., _Part], fields: object, where: str) -> _Part:
