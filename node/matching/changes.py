@@ -66,8 +66,8 @@ class Change:
     """One job placed, moved or declined. `before` and `after` are its cells from `now` on; None: it had, or has, none.
 
     `saving`: carbon of the cells before less carbon of those after, each beside all other jobs; negative where a job is
-    new or had to go. `move`: what arrivals at new places emit, beyond those that were planned before. `refusal`: why it
-    is declined, else "".
+    new or had to go. `move`: what the moves of the new plan emit, less those of the old. `refusal`: why it is declined,
+    else "".
     """
 
     job: str

@@ -17,8 +17,9 @@ import numpy as np
 
 from node.matching.changes import PER_SLOT, Cause, Change, Event, JobArrived, PeerChanged, PeerLeft, TimePassed, check
 from node.matching.load import Load, Placement
-from node.matching.problem import Integers
-from node.matching.rest import NOWHERE, Moves, Option, Rest, joined, moving_is_free
+from node.matching.moves import moves_carbon
+from node.matching.problem import Integers, Problem
+from node.matching.rest import NOWHERE, Option, Rest, joined
 
 RETRIES_MAX = 32  # declined jobs that are tried again after one batch of events; the others' turn comes at the next
 
@@ -28,10 +29,10 @@ class InForce:
 
     `placements`: jobs that are placed whole, in the order in which they were placed; by row of `jobs`. `declined`: the
     others, and why. `spent`: what a declined job had done before it lost its place; if it is placed again, that counts.
-    `carbon` is that of `placements` and `spent`, without moves.
+    `carbon` is that of `placements` and `spent`, with the moves.
     """
 
-    def __init__(self, load: Load, now: int = 0, moves: Moves = moving_is_free) -> None:
+    def __init__(self, load: Load, now: int = 0) -> None:
         """Takes over a plan; `load` itself stays as it is."""
         peers = load.problem.peers
         self.problem = replace(
@@ -43,7 +44,6 @@ class InForce:
         self.declined = dict.fromkeys(load.declined, "declined by the plan taken over")
         self.spent: dict[int, Placement] = {}
         self.carbon = load.carbon
-        self._moves = moves
         self._energy, self._free = load.energy.copy(), load.free.copy()
         self._row = {peer: row for row, peer in enumerate(peers.ids)}
         self._index = {job.id: index for index, job in enumerate(self.jobs)}
@@ -118,11 +118,12 @@ class InForce:
         return grew
 
     def _emitted(self, row: int) -> int:
-        """Carbon of the energy planned on a peer, from `now` on."""
+        """Carbon of the energy planned on a peer from `now` on, and of the moves of all jobs on it."""
         peers, later = self.problem.peers, (slice(self.now, None), row)
         energy, own = self._energy[later], peers.own[later]
         from_grid = np.maximum(0, energy - peers.surplus[later])
-        return int((own * energy + (peers.grid[later] - own) * from_grid).sum())
+        running = int((own * energy + (peers.grid[later] - own) * from_grid).sum())
+        return running + sum(moves_carbon(self._alone(index), 0, self.placements[index]) for index in self._on[row])
 
     # --- who is touched ---------------------------------------------------------------------------------------------
 
@@ -161,40 +162,42 @@ class InForce:
 
     def _place(self, index: int, cause: Cause, is_homeless: bool = False) -> Change | None:
         """Place the rest of a job where that, with the move, costs least; None if all stays as it is."""
-        was_placed = index in self.placements
-        whole = self.placements.get(index) or self.spent.get(index, NOWHERE)
-        rest = self._taken_out(index, whole)
-        if was_placed and not rest.left.work:
-            return None
-        kept = rest.kept() if was_placed and not is_homeless else None
-        best = rest.best()
-        if kept and (best is None or best.cost >= kept.cost):
+        was_placed, name = index in self.placements, self.jobs[index].id
+        rest = self._taken_out(index)
+        was = rest.weighed(rest.before)
+        may_stay = was_placed and not is_homeless and rest.allows(was)
+        best = rest.best() if rest.left.work else None
+        if not rest.left.work or (may_stay and (best is None or best.carbon >= was.carbon)):
             rest.put_back(rest.before)
             return None
-        if best is None or (kept is None and best.cost >= rest.penalty):
+        before = rest.before if was_placed else None
+        if best is None or (not may_stay and best.carbon >= rest.penalty):
+            rest.put_back(NOWHERE)
+            self.carbon -= was.carbon
             refusal = _refusal(rest, best)
             self._decline(index, rest.done, f"{cause}: {refusal}")
-            self.carbon -= rest.carbon
             is_news = was_placed or cause is Cause.ARRIVED
-            before = rest.before if was_placed else None
-            return Change(self.jobs[index].id, cause, before, None, rest.carbon, 0, refusal) if is_news else None
-        added = rest.put_back(best.placement)
-        self.carbon += added - rest.carbon
+            return Change(name, cause, before, None, was.carbon - was.move, -was.move, refusal) if is_news else None
+        rest.put_back(best.placement)
+        self.carbon += best.carbon - was.carbon
         self._forget(index)
         self._note(index, joined(rest.done, best.placement))
-        planned = rest.move(rest.before) or 0 if was_placed else 0
-        before = rest.before if was_placed else None
-        return Change(self.jobs[index].id, cause, before, best.placement, rest.carbon - added, best.move - planned)
+        saving = was.carbon - was.move - best.carbon + best.move
+        return Change(name, cause, before, best.placement, saving, best.move - was.move)
 
-    def _taken_out(self, index: int, placement: Placement) -> Rest:
-        load = Load(replace(self.problem, jobs=(self.jobs[index],)))
+    def _taken_out(self, index: int) -> Rest:
+        load = Load(self._alone(index))
         load.energy, load.free = self._energy, self._free
-        return Rest.taken_out(load, placement, self.now, self._moves)
+        placement = self.placements.get(index) or self.spent.get(index, NOWHERE)
+        return Rest.taken_out(load, placement, self.now)
+
+    def _alone(self, index: int) -> Problem:
+        return replace(self.problem, jobs=(self.jobs[index],))
 
     def _note(self, index: int, placement: Placement) -> None:
         self.placements[index] = placement
         self._turn[index] = next(self._turns)
-        for row in placement.peers.tolist():
+        for row in set(placement.peers.tolist()):
             self._on[row].add(index)
 
     def _forget(self, index: int) -> None:
@@ -216,4 +219,4 @@ def _refusal(rest: Rest, best: Option | None) -> str:
     left = rest.left
     if best is None:
         return f"no place for {left.work} shard-slots in slots [{left.first_slot}, {left.deadline_slot})"
-    return f"emits {best.cost} for {left.work} shard-slots, which count {rest.penalty} undone"
+    return f"emits {best.carbon} for {left.work} shard-slots, which count {rest.penalty} undone"

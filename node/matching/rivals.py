@@ -17,7 +17,7 @@ from hashlib import sha256
 
 from node.matching.greedy import place
 from node.matching.load import Load, Placement
-from node.matching.pricing import cheapest
+from node.matching.pricing import cheapest, preferred
 from node.matching.rest import NOWHERE, reluctant, shards_at
 
 RIVALS_MAX = 64  # looked at by one requester; each costs as much time as its own job
@@ -54,5 +54,5 @@ def choose(
     if anew is None or not len(won.slots):
         return anew.placement if anew else None
     price = -(-anew.cost * KEPT_PERMILLE * refusals // (1000 * problem.jobs[index].work))
-    again = cheapest(problem, index, reluctant(problem, index, costs, shards_at(problem, won), price))
-    return again.placement if again else None
+    again = preferred(problem, index, reluctant(problem, index, costs, shards_at(problem, won), price))
+    return (again or anew).placement

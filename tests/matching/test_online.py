@@ -6,21 +6,23 @@ import random
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from node.matching.changes import Cause, Event, JobArrived, PeerChanged, PeerLeft, TimePassed
 from node.matching.greedy import greedy
 from node.matching.load import Load, Placement
+from node.matching.moves import moves_carbon
 from node.matching.online import InForce
 from node.matching.problem import Job, Problem
-from node.matching.rest import Moves, Rest, moving_is_free, split
+from node.matching.rest import Rest, split
 from tests.matching.builders import broken_limits, drawn, job, peer, problem, recounted_carbon
 
 
-def in_force(peers: list[dict[str, Any]], jobs: list[Job], moves: Moves = moving_is_free) -> InForce:
-    of = problem(peers, jobs)
-    return InForce(greedy(of, range(len(jobs))), moves=moves)
+def in_force(peers: list[dict[str, Any]], jobs: list[Job], move_wh: int | None = None) -> InForce:
+    """`move_wh`: what the arrival of one shard takes; None: nothing."""
+    moving = {} if move_wh is None else {"move_wh_per_gb": move_wh - 1}  # and 1 Wh for waiting
+    of = problem(peers, [replace(each, checkpoint_gb=1) for each in jobs], **moving)
+    return InForce(greedy(of, range(len(jobs))))
 
 
 def where(plan: InForce, name: str) -> list[tuple[int, str]]:
@@ -40,22 +42,6 @@ def as_load(plan: InForce) -> Load:
     for index, placement in (plan.spent | plan.placements).items():
         load.add(index, placement)
     return load
-
-
-def arrivals_cost(each: int) -> Moves:
-    """Every arrival emits this much."""
-
-    def moves(of: Problem, job: Job, placement: Placement) -> int:
-        arrivals, before = 0, None
-        for slot in np.unique(placement.slots).tolist():
-            at = placement.slots == slot
-            now = dict(zip(placement.peers[at].tolist(), placement.shards[at].tolist(), strict=True))
-            if before is not None:
-                arrivals += sum(max(0, shards - before.get(row, 0)) for row, shards in now.items())
-            before = now
-        return each * arrivals
-
-    return moves
 
 
 def greener(slots: int = 6) -> dict[str, Any]:
@@ -180,18 +166,18 @@ def test_the_rest_of_a_job_stays_in_its_zone() -> None:
 # --- moving -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("move", "goes"), [(4 * 100 * 260 - 1, True), (4 * 100 * 260, False)], ids=["less", "equal"])
-def test_a_running_job_moves_only_if_that_saves_more_than_the_move_costs(move: int, goes: bool) -> None:
-    plan = in_force([peer("a"), peer("b", free=[0] * 6, **greener())], [job("one", work=6)], arrivals_cost(move))
+@pytest.mark.parametrize(("move_wh", "goes"), [(4 * 260 - 1, True), (4 * 260, False)], ids=["less", "equal"])
+def test_a_running_job_moves_only_if_that_saves_more_than_the_move_costs(move_wh: int, goes: bool) -> None:
+    plan = in_force([peer("a"), peer("b", free=[0] * 6, **greener())], [job("one", work=6)], move_wh)
     plan.apply(TimePassed(2))
     plan.apply(PeerChanged("b", 0, free=(1,) * 6))
     changes = plan.reconsider("one")
-    assert [(change.saving, change.move) for change in changes] == ([(4 * 100 * 260, move)] if goes else [])
+    assert [(change.saving, change.move) for change in changes] == ([(4 * 100 * 260, 100 * move_wh)] if goes else [])
     assert where(plan, "one")[2:] == [(slot, "b" if goes else "a") for slot in range(2, 6)]
 
 
 def test_a_job_that_does_not_run_yet_moves_for_any_saving() -> None:
-    plan = in_force([peer("a"), peer("b", free=[0] * 6, grid=[359] * 6)], [job("one", work=6)], arrivals_cost(10**6))
+    plan = in_force([peer("a"), peer("b", free=[0] * 6, grid=[359] * 6)], [job("one", work=6)], 10**4)
     plan.apply(PeerChanged("b", 0, free=(1,) * 6))
     assert [(change.saving, change.move) for change in plan.reconsider("one")] == [(600, 0)]
 
@@ -200,17 +186,17 @@ def test_a_gang_that_loses_one_peer_moves_one_shard() -> None:
     """The others would be greener elsewhere, but not by what moving costs."""
     jobs = [job("one", at_least=3, at_most=3, work=18)]
     later = [peer(name, free=[0] * 6, grid=[300] * 6) for name in ("d", "e", "f")]
-    plan = in_force([peer("a"), peer("b"), peer("c"), *later], jobs, arrivals_cost(10**6))
+    plan = in_force([peer("a"), peer("b"), peer("c"), *later], jobs, move_wh=3_000)
     plan.apply(TimePassed(2))
     plan.apply(*(PeerChanged(name, 0, free=(1,) * 6) for name in ("d", "e", "f")))
     (change,) = plan.apply(PeerLeft("b", 2))
-    assert change.move == 10**6
+    assert change.move == 3_000 * 300
     assert [name for _, name in where(plan, "one")][6:] == ["a", "c", "d"] * 4
 
 
 def test_one_shard_moves_where_moving_all_does_not_pay() -> None:
     jobs = [job("one", at_least=2, at_most=2, work=12)]
-    plan = in_force([peer("a", grid=[250] * 6), peer("b"), peer("c", grid=[900] * 6)], jobs, arrivals_cost(50_000))
+    plan = in_force([peer("a", grid=[250] * 6), peer("b"), peer("c", grid=[900] * 6)], jobs, move_wh=500)
     plan.apply(TimePassed(2))
     plan.apply(PeerChanged("c", 2, grid=(100,) * 4))
     (change,) = plan.reconsider("one")
@@ -219,10 +205,9 @@ def test_one_shard_moves_where_moving_all_does_not_pay() -> None:
 
 
 def test_a_move_that_cannot_be_made_in_time_is_not_made() -> None:
-    def never(of: Problem, job: Job, placement: Placement) -> int | None:
-        return None if len(set(placement.peers.tolist())) > 1 else 0
-
-    plan = in_force([peer("a"), peer("b", grid=[359] * 6)], [job("one", work=6)], never)
+    """8,000 Mbit over 2 Mbit/s take longer than a slot."""
+    slow = job("one", work=6, bandwidth_mbps=1)
+    plan = in_force([peer("a", bandwidth_mbps=2), peer("b", grid=[359] * 6)], [slow], move_wh=1)
     plan.apply(TimePassed(2))
     (change,) = plan.apply(PeerLeft("b", 2))
     assert (change.after, change.refusal) == (None, "no place for 4 shard-slots in slots [2, 6)")
@@ -231,12 +216,10 @@ def test_a_move_that_cannot_be_made_in_time_is_not_made() -> None:
 # --- caps -------------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_paid_and_emitted_counts_against_the_caps() -> None:
-    of = problem([peer("a", price=100, **greener())], [job("one", work=6, budget=1000, carbon_max=100_000)])
-    load = greedy(of, [0])
-    rest = Rest.taken_out(load, load.placements[0], 2, moving_is_free)
-    assert (rest.left.work, rest.left.first_slot) == (4, 2)
-    assert (rest.left.budget, rest.left.carbon_max) == (800, 80_000)
+def test_what_was_paid_counts_against_the_budget() -> None:
+    load = greedy(problem([peer("a", price=100)], [job("one", work=6, budget=1000)]), [0])
+    rest = Rest.taken_out(load, load.placements[0], 2)
+    assert (rest.left.work, rest.left.first_slot, rest.left.budget) == (4, 2, 800)
 
 
 def test_a_job_whose_cap_a_new_forecast_breaks_is_declined_and_what_it_did_stays() -> None:
@@ -276,9 +259,10 @@ def test_an_event_that_does_not_fit_is_refused_and_nothing_of_its_batch_happens(
 def test_after_any_events_limits_hold_the_past_stands_and_carbon_is_what_a_recount_says(seed: int) -> None:
     chance = random.Random(seed)
     of = drawn(seed, peers=25, jobs=14)
+    of = replace(of, jobs=tuple(replace(each, checkpoint_gb=chance.randrange(4)) for each in of.jobs))
     later = list(of.jobs[8:])
-    of = replace(of, jobs=of.jobs[:8])
-    plan = InForce(greedy(of, range(8)), moves=arrivals_cost(chance.choice((0, 3000))))
+    of = replace(of, jobs=of.jobs[:8], move_wh_per_gb=chance.choice((None, 30)))
+    plan = InForce(greedy(of, range(8)))
     for now in range(of.slots):
         batch: list[Event] = [_any_event(of, chance, now) for _ in range(3)]
         if later and chance.random() < 0.8:
@@ -297,7 +281,8 @@ def test_after_any_events_limits_hold_the_past_stands_and_carbon_is_what_a_recou
             if change.cause is Cause.COSTS_CHANGED:
                 assert change.saving > change.move
         whole = as_load(plan)
-        assert plan.carbon == whole.carbon == recounted_carbon(whole)
+        moved = sum(moves_carbon(whole.problem, *placed) for placed in whole.placements.items())
+        assert plan.carbon == whole.carbon == recounted_carbon(whole) + moved
         for index in plan.spent:
             whole.remove(index)
         broken = broken_limits(whole)
