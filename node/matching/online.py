@@ -44,7 +44,8 @@ class InForce:
         self.declined = dict.fromkeys(load.declined, "declined by the plan taken over")
         self.spent: dict[int, Placement] = {}
         self.carbon = load.carbon
-        self._energy, self._free = load.energy.copy(), load.free.copy()
+        self._sums = Load(self.problem)
+        self._sums.energy, self._sums.free = load.energy.copy(), load.free.copy()
         self._row = {peer: row for row, peer in enumerate(peers.ids)}
         self._index = {job.id: index for index, job in enumerate(self.jobs)}
         self._turns = itertools.count()
@@ -110,7 +111,7 @@ class InForce:
             old = getattr(peers, name)[start : start + len(new), row]
             grew |= bool((new > old).any() if name in ("free", "surplus") else (new < old).any())
             if name == "free":
-                self._free[start : start + len(new), row] += new - old
+                self._sums.free[start : start + len(new), row] += new - old
             old[:] = new
         later = (slice(self.now, None), row)
         peers.own[later] = np.minimum(peers.own[later], peers.grid[later])
@@ -120,7 +121,7 @@ class InForce:
     def _emitted(self, row: int) -> int:
         """Carbon of the energy planned on a peer from `now` on, and of the moves of all jobs on it."""
         peers, later = self.problem.peers, (slice(self.now, None), row)
-        energy, own = self._energy[later], peers.own[later]
+        energy, own = self._sums.energy[later], peers.own[later]
         from_grid = np.maximum(0, energy - peers.surplus[later])
         running = int((own * energy + (peers.grid[later] - own) * from_grid).sum())
         return running + sum(moves_carbon(self._alone(index), 0, self.placements[index]) for index in self._on[row])
@@ -136,9 +137,9 @@ class InForce:
     def _evicted(self, row: int) -> Collection[int]:
         """The jobs that must leave for a peer's units to suffice: the last that came go first."""
         gone: dict[int, None] = {}
-        for slot in (np.flatnonzero(self._free[self.now :, row] < 0) + self.now).tolist():
+        for slot in (np.flatnonzero(self._sums.free[self.now :, row] < 0) + self.now).tolist():
             here = {index: self._units(index, row, slot) for index in reversed(self._running_on(row, slot))}
-            lacking = -int(self._free[slot, row]) - sum(here.get(index, 0) for index in gone)
+            lacking = -int(self._sums.free[slot, row]) - sum(here.get(index, 0) for index in gone)
             for index, units in here.items():
                 if lacking > 0 and units and index not in gone:
                     gone[index] = None
@@ -186,10 +187,8 @@ class InForce:
         return Change(name, cause, before, best.placement, saving, best.move - was.move)
 
     def _taken_out(self, index: int) -> Rest:
-        load = Load(self._alone(index))
-        load.energy, load.free = self._energy, self._free
         placement = self.placements.get(index) or self.spent.get(index, NOWHERE)
-        return Rest.taken_out(load, placement, self.now)
+        return Rest.taken_out(self.problem, self._sums, self.jobs[index], placement, self.now)
 
     def _alone(self, index: int) -> Problem:
         return replace(self.problem, jobs=(self.jobs[index],))

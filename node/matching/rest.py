@@ -29,23 +29,30 @@ class Option(NamedTuple):
 class Rest:
     """A job cut in two, what is done and the rest, and taken out of the sums of all jobs until it is put back.
 
-    `load` has the job alone, and the sums of all; `left` is what is left to do of it. `spent`: carbon of what is done.
+    `load` has two jobs beside the sums of all, the whole one and what is left to do of it. `spent`: carbon of what is
+    done.
     """
 
     load: Load
     done: Placement
     before: Placement
     spent: int
-    left: Job
 
     @classmethod
-    def taken_out(cls, load: Load, placement: Placement, slot: int) -> Rest:
-        """From a load with this one job and the sums of all, in which `placement` is counted; its cells from `slot` on
-        are the rest."""
+    def taken_out(cls, problem: Problem, sums: Load, job: Job, placement: Placement, slot: int) -> Rest:
+        """From `sums`, in which `placement` is counted: its cells from `slot` on are the rest. Only peers and time are
+        read from `problem`."""
         done, before = split(placement, slot)
+        load = Load(replace(problem, jobs=(job, _left(problem, job, done, slot))))
+        load.energy, load.free = sums.energy, sums.free
         load.placements[0] = placement
         load.remove(0)
-        return cls(load, done, before, _added(load, done), _left(load.problem, done, slot))
+        return cls(load, done, before, _added(load, done))
+
+    @property
+    def left(self) -> Job:
+        """What is left to do, as a job."""
+        return self.load.problem.jobs[1]
 
     @property
     def penalty(self) -> int:
@@ -77,14 +84,12 @@ class Rest:
         fewest shards. With the move from where it is none of them need be the best, so all are weighed."""
         if self.left.first_slot >= self.left.deadline_slot:
             return
-        load = Load(replace(self.load.problem, jobs=(self.left,)))
-        load.energy, load.free = self.load.energy, self.load.free
-        problem, costs = load.problem, load.costs(0)
+        problem, costs = self.load.problem, self.load.costs(1)
         if self.left.same_zone and len(self.done.peers):
             zones = problem.peers.zone
-            here = zones[problem.suited[0].peers] == zones[self.done.peers[0]]
+            here = zones[problem.suited[1].peers] == zones[self.done.peers[0]]
             costs = replace(costs, room=np.where(here, costs.room, 0))
-        anew = cheapest(problem, 0, costs)
+        anew = cheapest(problem, 1, costs)
         if anew is None:
             return
         yield anew.placement
@@ -95,7 +100,7 @@ class Rest:
         changed = self.left.work - int(np.minimum(held, shards_at(problem, anew.placement)).sum())
         dearest = 1 + int(costs.carbon.max(initial=0))
         for price in (min(dearest, -(-move // max(1, changed))), dearest):
-            found = preferred(problem, 0, reluctant(problem, 0, costs, held, price))
+            found = preferred(problem, 1, reluctant(problem, 1, costs, held, price))
             if found is not None:
                 yield found.placement
 
@@ -131,10 +136,9 @@ def shards_at(problem: Problem, placement: Placement) -> Integers:
     return at
 
 
-def _left(problem: Problem, done: Placement, slot: int) -> Job:
+def _left(problem: Problem, job: Job, done: Placement, slot: int) -> Job:
     """What is left of a job: to do, and to pay. A budget that is used up leaves 1, since 0 means that there is none. A
     cap on carbon is not in it: the whole job is weighed against that."""
-    (job,) = problem.jobs
     paid = int((done.shards * problem.peers.price[done.peers]).sum()) * job.units
     return replace(
         job,
@@ -146,7 +150,7 @@ def _left(problem: Problem, done: Placement, slot: int) -> Job:
 
 
 def _added(load: Load, placement: Placement) -> int:
-    """What the only job of a load would add here, beside all others."""
+    """What the first job of a load would add here, beside all others."""
     before = load.carbon
     load.add(0, placement)
     added = load.carbon - before

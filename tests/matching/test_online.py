@@ -218,7 +218,7 @@ def test_a_move_that_cannot_be_made_in_time_is_not_made() -> None:
 
 def test_what_was_paid_counts_against_the_budget() -> None:
     load = greedy(problem([peer("a", price=100)], [job("one", work=6, budget=1000)]), [0])
-    rest = Rest.taken_out(load, load.placements[0], 2)
+    rest = Rest.taken_out(load.problem, load, load.problem.jobs[0], load.placements[0], 2)
     assert (rest.left.work, rest.left.first_slot, rest.left.budget) == (4, 2, 800)
 
 
