@@ -15,7 +15,7 @@ from node.matching.bids.explain import summary
 from node.matching.bids.match import match
 from node.matching.bids.plan import Plan
 from node.matching.bids.record import record
-from node.matching.bids.turns import yielded
+from node.matching.bids.turns import told, yielded
 from node.matching.rivals import before
 from node.peers import Peers
 from node.run import Phase, Run
@@ -107,7 +107,7 @@ def rival_of_job(job: Job, job_id: bytes, slot_ms: int) -> Demand:
 def answer(candidates: Sequence[Candidate], demand: Demand) -> tuple[Plan, bytes, dict[str, Any]]:
     """What the shells do to carry out a Match: the plan, the record of what it was made from, and what it saves."""
     left = yielded(candidates, demand)
-    plan = match(left, demand)
+    plan = told(match(left, demand), candidates)
     return plan, record(candidates, demand), summary(plan, compare(left, plan))
 
 

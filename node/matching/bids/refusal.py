@@ -31,6 +31,7 @@ class Reason(enum.StrEnum):
     WINDOW = "window"
     RANGE = "range"
     CARBON = "carbon"
+    RIVALS = "rivals"
 
 
 @dataclass(frozen=True, slots=True)

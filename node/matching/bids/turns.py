@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from node.matching.bids.demand import Candidate, Demand, Window
 from node.matching.bids.gang import Gang, fits, gang
-from node.matching.bids.refusal import sift
+from node.matching.bids.plan import Choice, Plan
+from node.matching.bids.refusal import Reason, refusal, sift
 
 
 def yielded(candidates: Sequence[Candidate], demand: Demand) -> tuple[Candidate, ...]:
@@ -24,6 +25,21 @@ def yielded(candidates: Sequence[Candidate], demand: Demand) -> tuple[Candidate,
             left[window.candidate.bid] = _without(left[window.candidate.bid], window, rival.units_per_shard)
     every = tuple(candidates)
     return tuple(left.values()) if demand.rivals and fits(tuple(left.values()), demand) else every
+
+
+def told(plan: Plan, candidates: Sequence[Candidate]) -> Plan:
+    """A plan that was made from what rivals leave of these candidates, with them as the reason where they are it."""
+    asked = {candidate.bid: candidate for candidate in candidates}
+    return replace(
+        plan, choices=tuple(_told(choice, asked[choice.candidate.bid], plan.demand) for choice in plan.choices)
+    )
+
+
+def _told(choice: Choice, asked: Candidate, demand: Demand) -> Choice:
+    if choice.refusal is None or choice.candidate == asked or refusal(asked, demand) is not None:
+        return choice
+    text = f"{choice.refusal.text}, when jobs whose turn is first have theirs"
+    return replace(choice, refusal=replace(choice.refusal, reason=Reason.RIVALS, text=text))
 
 
 def _greenest_gang(candidates: Sequence[Candidate], demand: Demand) -> Gang:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from node.matching.bids.demand import RIVALS_MAX, Candidate, Demand
 from node.matching.bids.match import match
 from node.matching.bids.record import INSTANCE_MAX_BYTES, read, record
-from node.matching.bids.turns import yielded
+from node.matching.bids.refusal import Reason
+from node.matching.bids.turns import told, yielded
 from protocol.codec import decode, encode
 from protocol.errors import VerificationFailed
 
@@ -49,6 +50,24 @@ def test_a_rival_leaves_units_and_surplus_as_they_were_beyond_what_it_takes() ->
 
 def test_if_rivals_leave_nothing_they_are_not_yielded_to() -> None:
     assert yielded((GREEN,), demand(slots=6, rivals=(rival(slots=6),))) == (GREEN,)
+
+
+def test_who_is_left_to_rivals_is_told_so() -> None:
+    asked = demand(slots=6, rivals=(rival(slots=6),))
+    plan = told(match(yielded((GREEN, BROWN), asked), asked), (GREEN, BROWN))
+    (left,) = [choice for choice in plan.choices if choice.candidate.label == "green"]
+    assert left.refusal is not None
+    assert left.refusal.reason is Reason.RIVALS
+    assert left.refusal.text == (
+        "no window of 6 consecutive slots free before the deadline (longest 0), when jobs whose turn is first have theirs"
+    )
+
+
+def test_who_could_not_anyway_is_told_why_not() -> None:
+    small = candidate("small", memory_mb=1, grid_g_per_kwh=(10,) * 6)
+    asked = demand(rivals=(rival(memory_mb=0),))
+    plan = told(match(yielded((small, BROWN), asked), asked), (small, BROWN))
+    assert {choice.refusal.reason for choice in plan.choices if choice.refusal} == {Reason.MEMORY}
 
 
 def test_a_rival_that_nobody_can_serve_takes_nothing() -> None:
