@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from node.matching.changes import PER_SLOT, Cause, Change, Event, JobArrived, PeerChanged, PeerLeft, TimePassed, check
+from node.matching.events import PER_SLOT, Cause, Change, Event, JobArrived, PeerChanged, PeerLeft, TimePassed, check
 from node.matching.load import Load, Placement
 from node.matching.moves import moves_carbon
 from node.matching.problem import Integers, Problem

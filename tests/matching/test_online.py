@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node.matching.changes import Cause, Event, JobArrived, PeerChanged, PeerLeft, TimePassed
+from node.matching.events import Cause, Event, JobArrived, PeerChanged, PeerLeft, TimePassed
 from node.matching.greedy import greedy
 from node.matching.load import Load, Placement
 from node.matching.moves import moves_carbon

@@ -58,9 +58,7 @@ def test_who_is_left_to_rivals_is_told_so() -> None:
     (left,) = [choice for choice in plan.choices if choice.candidate.label == "green"]
     assert left.refusal is not None
     assert left.refusal.reason is Reason.RIVALS
-    assert left.refusal.text == (
-        "no window of 6 consecutive slots free before the deadline (longest 0), when jobs whose turn is first have theirs"
-    )
+    assert left.refusal.text.endswith("(longest 0), when jobs whose turn is first have theirs")
 
 
 def test_who_could_not_anyway_is_told_why_not() -> None:
