@@ -17,7 +17,8 @@ from protocol.units import MS_PER_HOUR, ceil_div
 
 _STRICT = ConfigDict(strict=True, extra="forbid")
 NEWCOMER_SHARDS_PERMILLE = 250  # of a job, though at least one shard; guess, not measured
-RIVALS_MAX = 16  # guess, not measured: each is matched too, and together they are a few KiB of a record
+# Guess, not measured. Each is matched too; and so many can whoever invents jobs make others yield to, but not more.
+RIVALS_MAX = 16
 _Shard = Annotated[int, Field(ge=0, lt=ARRAY_MAX)]
 
 
