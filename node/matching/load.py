@@ -51,6 +51,7 @@ class Load:
         self.free: Integers = problem.peers.free.copy()
         self.placements: dict[int, Placement] = {}
         self.carbon = 0
+        self.depths: dict[tuple[int, int], Integers] = {}  # where `shortlist` starts; it decides nothing but time
 
     @property
     def declined(self) -> list[int]:
@@ -77,30 +78,52 @@ class Load:
     def costs(self, index: int) -> Costs:
         """What each shard of this job would add now."""
         job, suited = self.problem.jobs[index], self.problem.suited[index]
-        cells = (slice(job.first_slot, job.deadline_slot), suited.peers)
+
+        def cells(table: Integers) -> Integers:
+            return table[job.first_slot : job.deadline_slot].take(suited.peers, axis=1)
+
         peers = self.problem.peers
-        room = self.free[cells] // job.units
+        room = cells(self.free) // job.units
         ranks = max(1, min(job.per_peer, job.at_most, int(room.max(initial=0))))
-        spare = peers.surplus[cells] - self.energy[cells]
-        premium = self.problem.premium[cells]
-        floor = peers.own[cells] * suited.energy + suited.embodied
-        carbon = np.empty((ranks, *room.shape), np.int64)
-        before = np.maximum(0, -spare)
-        for rank in range(ranks):
-            after = np.maximum(0, (rank + 1) * suited.energy - spare)
-            carbon[rank] = floor + premium * (after - before)
-            before = after
+        carbon = marginal(
+            ranks,
+            suited.energy,
+            suited.embodied,
+            cells(peers.own),
+            cells(peers.grid),
+            cells(peers.surplus) - cells(self.energy),
+        )
         return Costs(carbon, room)
 
     def _change(self, index: int, placement: Placement, sign: int) -> None:
-        job, suited = self.problem.jobs[index], self.problem.suited[index]
-        at = np.searchsorted(suited.peers, placement.peers)
+        job, peers = self.problem.jobs[index], self.problem.peers
+        footprint = self.problem.footprint(job)
         cells = (placement.slots, placement.peers)
-        energy = placement.shards * suited.energy[at]
-        grid_before = np.maximum(0, self.energy[cells] - self.problem.peers.surplus[cells])
+        energy = placement.shards * footprint.energy[placement.peers]
+        surplus, own = peers.surplus[cells], peers.own[cells]
+        grid_before = np.maximum(0, self.energy[cells] - surplus)
         self.energy[cells] += sign * energy
-        grid_after = np.maximum(0, self.energy[cells] - self.problem.peers.surplus[cells])
+        grid_after = np.maximum(0, self.energy[cells] - surplus)
         self.free[cells] -= sign * placement.shards * job.units
-        fixed = self.problem.peers.own[cells] * energy + placement.shards * suited.embodied[at]
-        self.carbon += int((sign * fixed + self.problem.premium[cells] * (grid_after - grid_before)).sum())
+        fixed = own * energy + placement.shards * footprint.embodied[placement.peers]
+        self.carbon += int((sign * fixed + (peers.grid[cells] - own) * (grid_after - grid_before)).sum())
         self.carbon += sign * moves_carbon(self.problem, index, placement)
+
+
+def marginal(
+    ranks: int, energy: Integers, embodied: Integers, own: Integers, grid: Integers, spare: Integers
+) -> Integers:
+    """What the first, second, … shard adds in each cell: [ranks, *cells], never falling with rank.
+
+    `energy` and `embodied` are of one shard, `own` and `grid` what a unit of energy emits from each; `spare` is the
+    surplus that is not taken, below zero by what is taken from the grid.
+    """
+    carbon = np.empty((ranks, *spare.shape), np.int64)
+    premium, floor = grid - own, own * energy + embodied
+    before = np.maximum(0, -spare)
+    for rank in range(ranks):
+        after = np.maximum(0, (rank + 1) * energy - spare)
+        np.multiply(premium, after - before, out=carbon[rank])
+        carbon[rank] += floor
+        before = after
+    return carbon

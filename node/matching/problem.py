@@ -10,12 +10,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from node.matching.filters import suited
+from node.matching.filters import passes
+from node.matching.footprint import Footprint
 
 Integers = NDArray[np.int64]
 Mode = Literal["open", "closed", "hybrid"]
@@ -124,25 +125,56 @@ class Problem:
 
     @functools.cached_property
     def suited(self) -> Sequence[Suited]:
-        """Who may take the shards of each job, in the order of `jobs`."""
-        return [self._suited(job) for job in self.jobs]
+        """Who may take the shards of each job, in the order of `jobs`; each is found when it is first asked for."""
+        return _SuitedToEach(self)
+
+    @functools.cached_property
+    def _footprints(self) -> dict[tuple[int, int], Footprint]:
+        return {}
+
+    @functools.cached_property
+    def _passing(self) -> dict[int, NDArray[np.uint8]]:
+        """By job, as packed bits: a thousand jobs on a hundred thousand peers are 14 MB."""
+        return {}
+
+    def footprint(self, job: Job) -> Footprint:
+        """What one shard of this job takes on every peer."""
+        key = job.units, job.rate
+        if key not in self._footprints:
+            self._footprints[key] = Footprint(self.peers, job, self.slot_s)
+        return self._footprints[key]
+
+    def passing(self, index: int) -> NDArray[np.bool_]:
+        """For each peer whether it may take shards of this job."""
+        if index not in self._passing:
+            self._passing[index] = np.packbits(passes(self.peers, self.jobs[index]))
+        return np.unpackbits(self._passing[index], count=len(self.peers.ids)).view(np.bool_)
 
     def declined(self, job: Job) -> int:
         """Carbon that declining this job counts as."""
         return self.penalty * job.work
 
-    def _suited(self, job: Job) -> Suited:
-        peers = suited(self.peers, job)
-        return Suited(peers, self._energy(job, peers), self.peers.embodied[peers] * job.units)
 
-    def _energy(self, job: Job, peers: Integers) -> Integers:
-        """Watt-hours of one shard in one slot, rounded up.
+class _SuitedToEach(Sequence[Suited]):
+    """By job. A thousand jobs on a hundred thousand peers would take half a gigabyte, and most are never asked for."""
 
-        Power rises linearly from idle to peak with the share of the unit's rate that the job asks for: all shards of a
-        job run at its pace, and a faster unit is capped. (The formula of `ledger.energy.shard_energy_j`.)
-        """
-        of = self.peers
-        rate = of.rate[peers]
-        idle_w = of.idle_w[peers]
-        power_w_times_rate = idle_w * rate + (of.peak_w[peers] - idle_w) * job.rate
-        return -(-(job.units * power_w_times_rate * of.pue_permille[peers] * self.slot_s) // (rate * 1000 * 3600))
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._found: dict[int, Suited] = {}
+
+    def __len__(self) -> int:
+        return len(self._problem.jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> Suited: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Suited]: ...
+    def __getitem__(self, index: int | slice) -> Suited | Sequence[Suited]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        if at not in self._found:
+            peers = np.flatnonzero(self._problem.passing(at))
+            footprint = self._problem.footprint(self._problem.jobs[at])
+            self._found[at] = Suited(peers, footprint.energy[peers], footprint.embodied[peers])
+        return self._found[at]
