@@ -23,9 +23,9 @@ Why the result is the same, ties and all, as that of `pricing.cheapest` with all
 4. Jobs in one zone: each zone is a problem like this, and the first zone with the least cost wins. If it uses nothing
    pretended its cost is real, and that of every other zone only rises.
 
-Jobs whose slots depend on each other, or whose limits are on pairs of zones or on other sums than carbon (blocks, moves,
-links, budgets), are priced with all costs in hand; so are jobs with few peers, and numbers so large that 64 bits or a
-few megabytes would not hold what is kept here.
+Jobs whose slots depend on each other, or whose limits are on pairs of zones or on other sums than carbon (blocks,
+moves, links, budgets), are priced with all costs in hand; so are jobs with few peers, and numbers so large that 64 bits
+or a few megabytes would not hold what is kept here.
 """
 
 from __future__ import annotations
