@@ -33,6 +33,11 @@ class Footprint:
         self.cost_max = int(dirtiest[self._rows].max(initial=0))
         self._front = np.zeros((len(peers.free), 0), np.int32)
 
+    @property
+    def bytes_about(self) -> int:
+        """What it usually comes to take; a front that was asked for far more takes more."""
+        return 3 * self.energy.nbytes + 4 * min(self.count, 4 * _FRONT) * len(self._front)
+
     def front(self, depth: int) -> NDArray[np.int32]:
         """[slots, any]: at least the `depth` cheapest peers of each slot while they are idle, or all that there are;
         cheapest first, and of equal ones the lower first.

@@ -51,7 +51,7 @@ class Load:
         self.free: Integers = problem.peers.free.copy()
         self.placements: dict[int, Placement] = {}
         self.carbon = 0
-        self.depths: dict[tuple[int, int], Integers] = {}  # where `shortlist` starts; it decides nothing but time
+        self.depths: dict[tuple[int, int], Integers] = {}  # how far `shortlist` looks first, by class: time only
 
     @property
     def declined(self) -> list[int]:

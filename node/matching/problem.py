@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from node.matching.filters import passes
 from node.matching.footprint import Footprint
+from node.matching.recent import Recent
 
 Integers = NDArray[np.int64]
 Mode = Literal["open", "closed", "hybrid"]
@@ -26,6 +27,8 @@ CARBON_MAX = 2**53
 
 # The cost of what is not possible: more than any sum of costs, and still far from where 64 bits end.
 NEVER = 2**60
+
+KEPT_BYTES_MAX = 2**29  # of what is found once for a job or a class of jobs, each kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,26 +132,30 @@ class Problem:
         return _SuitedToEach(self)
 
     @functools.cached_property
-    def _footprints(self) -> dict[tuple[int, int], Footprint]:
-        return {}
+    def _footprints(self) -> Recent[Footprint]:
+        return Recent(KEPT_BYTES_MAX)
 
     @functools.cached_property
-    def _passing(self) -> dict[int, NDArray[np.uint8]]:
-        """By job, as packed bits: a thousand jobs on a hundred thousand peers are 14 MB."""
-        return {}
+    def _passing(self) -> Recent[NDArray[np.uint8]]:
+        return Recent(KEPT_BYTES_MAX)
 
     def footprint(self, job: Job) -> Footprint:
         """What one shard of this job takes on every peer."""
-        key = job.units, job.rate
-        if key not in self._footprints:
-            self._footprints[key] = Footprint(self.peers, job, self.slot_s)
-        return self._footprints[key]
+
+        def find() -> tuple[Footprint, int]:
+            footprint = Footprint(self.peers, job, self.slot_s)
+            return footprint, footprint.bytes_about
+
+        return self._footprints.get((job.units, job.rate), find)
 
     def passing(self, index: int) -> NDArray[np.bool_]:
         """For each peer whether it may take shards of this job."""
-        if index not in self._passing:
-            self._passing[index] = np.packbits(passes(self.peers, self.jobs[index]))
-        return np.unpackbits(self._passing[index], count=len(self.peers.ids)).view(np.bool_)
+
+        def find() -> tuple[NDArray[np.uint8], int]:
+            bits = np.packbits(passes(self.peers, self.jobs[index]))
+            return bits, bits.nbytes
+
+        return np.unpackbits(self._passing.get(index, find), count=len(self.peers.ids)).view(np.bool_)
 
     def declined(self, job: Job) -> int:
         """Carbon that declining this job counts as."""
@@ -156,11 +163,11 @@ class Problem:
 
 
 class _SuitedToEach(Sequence[Suited]):
-    """By job. A thousand jobs on a hundred thousand peers would take half a gigabyte, and most are never asked for."""
+    """By job. A thousand jobs on a hundred thousand peers take half a gigabyte, and most are never asked for."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
-        self._found: dict[int, Suited] = {}
+        self._found: Recent[Suited] = Recent(KEPT_BYTES_MAX)
 
     def __len__(self) -> int:
         return len(self._problem.jobs)
@@ -173,8 +180,9 @@ class _SuitedToEach(Sequence[Suited]):
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(len(self)))]
         at = range(len(self))[index]
-        if at not in self._found:
-            peers = np.flatnonzero(self._problem.passing(at))
-            footprint = self._problem.footprint(self._problem.jobs[at])
-            self._found[at] = Suited(peers, footprint.energy[peers], footprint.embodied[peers])
-        return self._found[at]
+        return self._found.get(at, lambda: self._find(at))
+
+    def _find(self, at: int) -> tuple[Suited, int]:
+        peers = np.flatnonzero(self._problem.passing(at))
+        footprint = self._problem.footprint(self._problem.jobs[at])
+        return Suited(peers, footprint.energy[peers], footprint.embodied[peers]), 3 * peers.nbytes

@@ -39,8 +39,10 @@ from node.matching.pricing import Priced, cheapest
 from node.matching.problem import NEVER, Integers, Job, Problem
 from node.matching.schedule import chosen
 
-FEW_PEERS = 500  # with as many or fewer, looking at all of them takes no longer (measured)
-DEPTH = 256  # cells of each slot that are looked at first; then twice as many, and so on
+# None of these decides anything but time; measured at 100 to 100,000 peers.
+FEW_PEERS = 500  # a job with as many suited peers, or fewer, looks at all of them
+DEPTH = 128  # so many suited peers of each slot are looked at first, on average; then twice as many, and so on
+SHARE = 4  # a job that would look at more than a quarter of its peers looks at all of them
 KEYS_MAX = 2**21  # kept for one job; sixteen megabytes
 
 
@@ -48,9 +50,9 @@ def cheapest_now(load: Load, index: int) -> Priced | None:
     """What `cheapest(load.problem, index, load.costs(index))` returns."""
     problem, job = load.problem, load.problem.jobs[index]
     if _separable(problem, job) and _small(problem, job):
-        passing = problem.passing(index)
-        if np.count_nonzero(passing) > FEW_PEERS:
-            priced = _Search(load, job, passing).priced()
+        search = _Search(load, job, problem.passing(index))
+        if search.pays():
+            priced = search.priced()
             return None if priced is None or (job.carbon_max and priced.cost > job.carbon_max) else priced
     return cheapest(problem, index, load.costs(index))
 
@@ -93,13 +95,19 @@ class _Search:
         self.cuts = np.full(slots, NEVER)
         depths = load.depths.setdefault((job.units, job.rate), np.full(load.problem.slots, DEPTH))
         self.depths = depths[job.first_slot : job.deadline_slot]  # a view: the next job of the class goes on from there
+        self.suited = int(np.count_nonzero(passing))
+
+    def pays(self) -> bool:
+        """Whether this is likely to take less time than looking at all suited peers."""
+        return self.suited > FEW_PEERS and SHARE * int(self.depths.sum()) < len(self.depths) * self.suited
 
     def priced(self) -> Priced | None:
         """The cheapest placement, or None if there is none even with pretended shards."""
         wanted = np.arange(len(self.cuts))
         while True:
             for depth in np.unique(self.depths[wanted]).tolist():
-                self._look(wanted[self.depths[wanted] == depth], depth)
+                slots = wanted[self.depths[wanted] == depth]
+                self._look(slots, -(-depth * self.footprint.count // self.suited))
             best = self._best()
             if best is None:
                 return None

@@ -24,9 +24,10 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 @pytest.fixture(autouse=True)
 def shortest_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at one cell at first, however few there are."""
+    """Look at one peer of each slot at first, however few there are, and never at all of them at once."""
     monkeypatch.setattr(shortlist, "FEW_PEERS", 0)
     monkeypatch.setattr(shortlist, "DEPTH", 1)
+    monkeypatch.setattr(shortlist, "SHARE", 0)
 
 
 def looking_at_all(load: Load, index: int) -> Priced | None:
