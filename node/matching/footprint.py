@@ -50,23 +50,44 @@ class Footprint:
             self._front = self._cheapest(min(self.count, max(depth, 4 * have, _FRONT)))
         return self._front
 
-    def idle_costs(self, slots: Integers | int, peers: Integers) -> Integers:
-        """What the first shard adds to peers that are idle; slots and peers as NumPy pairs them."""
-        of, energy, cells = self._peers, self.energy[peers], (slots, peers)
-        grid_energy = np.maximum(0, energy - of.surplus[cells])
-        own = of.own[cells]
-        costs: Integers = own * energy + self.embodied[peers] + (of.grid[cells] - own) * grid_energy
-        return costs
+    def idle_costs(self, slots: Integers, peers: Integers) -> Integers:
+        """What the first shard adds to each of these peers in the slot beside it, if it is idle."""
+        of, cells = self._peers, (slots, peers)
+        return self._first(peers, of.own[cells], of.grid[cells], of.surplus[cells])
 
     def _cheapest(self, depth: int) -> NDArray[np.int32]:
-        peers = len(self._peers.ids)
-        front = np.empty((len(self._peers.free), depth), np.int32)
+        of, rows, peers = self._peers, self._rows, len(self._peers.ids)
+        front = np.empty((len(of.free), depth), np.int32)
         for slot in range(len(front)):
-            keys = self.idle_costs(slot, self._rows) * peers + self._rows
+            costs = self._first(rows, *(table[slot].take(rows) for table in (of.own, of.grid, of.surplus)))
+            keys = costs * peers + rows
             if depth < self.count:
                 keys = np.partition(keys, depth - 1)[:depth]
             front[slot] = np.sort(keys) % peers
         return front
+
+    def _first(self, peers: Integers, own: Integers, grid: Integers, surplus: Integers) -> Integers:
+        costs: Integers = marginal(1, self.energy[peers], self.embodied[peers], own, grid, surplus)[0]
+        return costs
+
+
+def marginal(
+    ranks: int, energy: Integers, embodied: Integers, own: Integers, grid: Integers, spare: Integers
+) -> Integers:
+    """What the first, second, … shard adds in each cell: [ranks, *cells], never falling with rank.
+
+    `energy` and `embodied` are of one shard, `own` and `grid` what a unit of energy emits from each; `spare` is the
+    surplus that is not taken, below zero by what is taken from the grid.
+    """
+    carbon = np.empty((ranks, *spare.shape), np.int64)
+    premium, floor = grid - own, own * energy + embodied
+    before = np.maximum(0, -spare)
+    for rank in range(ranks):
+        after = np.maximum(0, (rank + 1) * energy - spare)
+        np.multiply(premium, after - before, out=carbon[rank])
+        carbon[rank] += floor
+        before = after
+    return carbon
 
 
 def _energy(of: Peers, job: Job, slot_s: int) -> Integers:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from node.matching.footprint import marginal
 from node.matching.moves import moves_carbon
 from node.matching.problem import Integers, Problem
 
@@ -108,22 +109,3 @@ class Load:
         fixed = own * energy + placement.shards * footprint.embodied[placement.peers]
         self.carbon += int((sign * fixed + (peers.grid[cells] - own) * (grid_after - grid_before)).sum())
         self.carbon += sign * moves_carbon(self.problem, index, placement)
-
-
-def marginal(
-    ranks: int, energy: Integers, embodied: Integers, own: Integers, grid: Integers, spare: Integers
-) -> Integers:
-    """What the first, second, … shard adds in each cell: [ranks, *cells], never falling with rank.
-
-    `energy` and `embodied` are of one shard, `own` and `grid` what a unit of energy emits from each; `spare` is the
-    surplus that is not taken, below zero by what is taken from the grid.
-    """
-    carbon = np.empty((ranks, *spare.shape), np.int64)
-    premium, floor = grid - own, own * energy + embodied
-    before = np.maximum(0, -spare)
-    for rank in range(ranks):
-        after = np.maximum(0, (rank + 1) * energy - spare)
-        np.multiply(premium, after - before, out=carbon[rank])
-        carbon[rank] += floor
-        before = after
-    return carbon

@@ -122,11 +122,6 @@ class Problem:
     link_mbps: Integers | None = None
 
     @functools.cached_property
-    def premium(self) -> Integers:
-        """What the grid's energy emits above the peer's own, per unit of energy: [slots, peers], never negative."""
-        return self.peers.grid - self.peers.own
-
-    @functools.cached_property
     def suited(self) -> Sequence[Suited]:
         """Who may take the shards of each job, in the order of `jobs`; each is found when it is first asked for."""
         return _SuitedToEach(self)

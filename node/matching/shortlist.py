@@ -33,7 +33,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from node.matching.load import Load, Placement, marginal
+from node.matching.footprint import marginal
+from node.matching.load import Load, Placement
 from node.matching.moves import are_counted
 from node.matching.pricing import Priced, cheapest
 from node.matching.problem import NEVER, Integers, Job, Problem
