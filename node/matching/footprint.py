@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from node.matching.problem import Integers, Job, Peers
 
-_FRONT = 4_096  # peers of each slot that are sorted first: most jobs at a hundred thousand peers look at fewer
+FRONT = 4_096  # peers of each slot that are sorted first: most jobs at a hundred thousand peers look at fewer
 
 
 class Footprint:
@@ -36,7 +36,7 @@ class Footprint:
     @property
     def bytes_about(self) -> int:
         """What it usually comes to take; a front that was asked for far more takes more."""
-        return 3 * self.energy.nbytes + 4 * min(self.count, 4 * _FRONT) * len(self._front)
+        return 3 * self.energy.nbytes + 4 * min(self.count, 4 * FRONT) * len(self._front)
 
     def front(self, depth: int) -> NDArray[np.int32]:
         """[slots, any]: at least the `depth` cheapest peers of each slot while they are idle, or all that there are;
@@ -47,7 +47,7 @@ class Footprint:
         """
         have = self._front.shape[1]
         if have < min(depth, self.count):
-            self._front = self._cheapest(min(self.count, max(depth, 4 * have, _FRONT)))
+            self._front = self._cheapest(min(self.count, max(depth, 4 * have, FRONT)))
         return self._front
 
     def idle_costs(self, slots: Integers, peers: Integers) -> Integers:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.matching import shortlist
+from node.matching import footprint, shortlist
 from node.matching.greedy import greedy, place
 from node.matching.load import Load
 from node.matching.pricing import Priced, cheapest
@@ -24,7 +24,8 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 @pytest.fixture(autouse=True)
 def shortest_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at one peer of each slot at first, however few there are, and never at all of them at once."""
+    """Look at one peer of each slot at first, however few there are, and never at all of them at once; sort no more."""
+    monkeypatch.setattr(footprint, "FRONT", 1)
     monkeypatch.setattr(shortlist, "FEW_PEERS", 0)
     monkeypatch.setattr(shortlist, "DEPTH", 1)
     monkeypatch.setattr(shortlist, "SHARE", 0)
