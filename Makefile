@@ -2,7 +2,7 @@
 # PYTHON=python3.12 chooses the interpreter; PIP_EXTRA_INDEX_URL and pip's other settings are honoured.
 
 .DEFAULT_GOAL := help
-.PHONY: bench check clean demo determinism format fuzz help lock setup setup-dev test
+.PHONY: bench check clean demo determinism format fuzz help lock scaling setup setup-dev test
 
 # With `exec` no shell stands between make and the command: Ctrl-C reaches both, and make waits until it has cleaned up.
 RUN := @exec .venv/bin/
@@ -33,8 +33,11 @@ check: setup-dev ## Check format, lint and types
 	@.venv/bin/python -m ruff check
 	$(RUN)python -m mypy
 
-bench: setup-dev ## Measure against the targets [BENCH=ledger|live|start|sync|matching|energy|network|training|rivals]
+bench: setup-dev ## Measure against the targets [BENCH=ledger|live|start|sync|matching|scaling|rivals|energy|network|training]
 	$(RUN)python -m tests.bench $(BENCH)
+
+scaling: setup-dev ## Draw how time and memory of a plan grow with its size [tests/bench/scaling.png]
+	$(RUN)python -m tests.bench.bench_scaling
 
 format: setup-dev ## Rewrite the code as `make check` wants it
 	@.venv/bin/python -m ruff check --fix-only --quiet

@@ -30,15 +30,15 @@ class Filter(enum.IntEnum):
     PASSED = 8
 
 
-def suited(peers: Peers, job: Job) -> Integers:
-    """The rows of the peers that pass every filter, in rising order."""
-    return np.flatnonzero(_passes(peers, job).all(axis=0))
+def passes(peers: Peers, job: Job) -> NDArray[np.bool_]:
+    """For each peer whether it passes every filter."""
+    return np.asarray(_passes(peers, job).all(axis=0))
 
 
 def first_filters(peers: Peers, job: Job) -> Integers:
     """For each peer the first Filter that it does not pass, or PASSED."""
-    passes = _passes(peers, job)
-    return np.where(passes.all(axis=0), int(Filter.PASSED), np.argmin(passes, axis=0))
+    passing = _passes(peers, job)
+    return np.where(passing.all(axis=0), int(Filter.PASSED), np.argmin(passing, axis=0))
 
 
 def _passes(peers: Peers, job: Job) -> NDArray[np.bool_]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from node.matching.load import Load
-from node.matching.pricing import Priced, cheapest
+from node.matching.pricing import Priced
 from node.matching.problem import Problem
+from node.matching.shortlist import cheapest_now
 
 
 def greedy(problem: Problem, order: Iterable[int]) -> Load:
@@ -19,7 +20,7 @@ def greedy(problem: Problem, order: Iterable[int]) -> Load:
 
 def place(load: Load, index: int) -> Priced | None:
     """Place one more job where it adds least, if it adds less than its penalty; what it cost, or None."""
-    priced = cheapest(load.problem, index, load.costs(index))
+    priced = cheapest_now(load, index)
     if priced is None or priced.cost >= load.problem.declined(load.problem.jobs[index]):
         return None
     load.add(index, priced.placement)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from node.matching.footprint import marginal
 from node.matching.moves import moves_carbon
 from node.matching.problem import Integers, Problem
 
@@ -51,6 +52,7 @@ class Load:
         self.free: Integers = problem.peers.free.copy()
         self.placements: dict[int, Placement] = {}
         self.carbon = 0
+        self.depths: dict[tuple[int, int], Integers] = {}  # how far `shortlist` looks first, by class: time only
 
     @property
     def declined(self) -> list[int]:
@@ -77,30 +79,33 @@ class Load:
     def costs(self, index: int) -> Costs:
         """What each shard of this job would add now."""
         job, suited = self.problem.jobs[index], self.problem.suited[index]
-        cells = (slice(job.first_slot, job.deadline_slot), suited.peers)
+
+        def cells(table: Integers) -> Integers:
+            return table[job.first_slot : job.deadline_slot].take(suited.peers, axis=1)
+
         peers = self.problem.peers
-        room = self.free[cells] // job.units
+        room = cells(self.free) // job.units
         ranks = max(1, min(job.per_peer, job.at_most, int(room.max(initial=0))))
-        spare = peers.surplus[cells] - self.energy[cells]
-        premium = self.problem.premium[cells]
-        floor = peers.own[cells] * suited.energy + suited.embodied
-        carbon = np.empty((ranks, *room.shape), np.int64)
-        before = np.maximum(0, -spare)
-        for rank in range(ranks):
-            after = np.maximum(0, (rank + 1) * suited.energy - spare)
-            carbon[rank] = floor + premium * (after - before)
-            before = after
+        carbon = marginal(
+            ranks,
+            suited.energy,
+            suited.embodied,
+            cells(peers.own),
+            cells(peers.grid),
+            cells(peers.surplus) - cells(self.energy),
+        )
         return Costs(carbon, room)
 
     def _change(self, index: int, placement: Placement, sign: int) -> None:
-        job, suited = self.problem.jobs[index], self.problem.suited[index]
-        at = np.searchsorted(suited.peers, placement.peers)
+        job, peers = self.problem.jobs[index], self.problem.peers
+        footprint = self.problem.footprint(job)
         cells = (placement.slots, placement.peers)
-        energy = placement.shards * suited.energy[at]
-        grid_before = np.maximum(0, self.energy[cells] - self.problem.peers.surplus[cells])
+        energy = placement.shards * footprint.energy[placement.peers]
+        surplus, own = peers.surplus[cells], peers.own[cells]
+        grid_before = np.maximum(0, self.energy[cells] - surplus)
         self.energy[cells] += sign * energy
-        grid_after = np.maximum(0, self.energy[cells] - self.problem.peers.surplus[cells])
+        grid_after = np.maximum(0, self.energy[cells] - surplus)
         self.free[cells] -= sign * placement.shards * job.units
-        fixed = self.problem.peers.own[cells] * energy + placement.shards * suited.embodied[at]
-        self.carbon += int((sign * fixed + self.problem.premium[cells] * (grid_after - grid_before)).sum())
+        fixed = own * energy + placement.shards * footprint.embodied[placement.peers]
+        self.carbon += int((sign * fixed + (peers.grid[cells] - own) * (grid_after - grid_before)).sum())
         self.carbon += sign * moves_carbon(self.problem, index, placement)

@@ -23,13 +23,13 @@ def arrivals(problem: Problem, index: int) -> Integers | None:
     """Carbon of one shard that arrives, [slots of the job, suited]; NEVER where the transfer takes longer than a slot.
     None where moving costs nothing."""
     job = problem.jobs[index]
-    return _arrivals(problem, job, problem.suited[index].peers) if _moves(problem, job) else None
+    return _arrivals(problem, job, problem.suited[index].peers) if are_counted(problem, job) else None
 
 
 def moves_carbon(problem: Problem, index: int, placement: Placement) -> int:
     """Carbon of all arrivals within a placement of this job; NEVER if one of them is forbidden."""
     job = problem.jobs[index]
-    if not _moves(problem, job):
+    if not are_counted(problem, job):
         return 0
     used, slots = np.unique(placement.slots, return_inverse=True)
     peers, columns = np.unique(placement.peers, return_inverse=True)
@@ -45,7 +45,7 @@ def arriving(shards: Integers, each: Integers) -> int:
     return NEVER if (cost >= NEVER).any() else int((count * cost).sum())
 
 
-def _moves(problem: Problem, job: Job) -> bool:
+def are_counted(problem: Problem, job: Job) -> bool:
     """Whether moving shards of this job costs something."""
     return problem.move_wh_per_gb is not None and job.checkpoint_gb > 0 and not job.block
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from node.matching.filters import suited
+from node.matching.filters import passes
+from node.matching.footprint import Footprint
+from node.matching.recent import Recent
 
 Integers = NDArray[np.int64]
 Mode = Literal["open", "closed", "hybrid"]
@@ -25,6 +27,8 @@ CARBON_MAX = 2**53
 
 # The cost of what is not possible: more than any sum of costs, and still far from where 64 bits end.
 NEVER = 2**60
+
+KEPT_BYTES_MAX = 2**29  # of what is found once for a job or a class of jobs, each kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,31 +122,62 @@ class Problem:
     link_mbps: Integers | None = None
 
     @functools.cached_property
-    def premium(self) -> Integers:
-        """What the grid's energy emits above the peer's own, per unit of energy: [slots, peers], never negative."""
-        return self.peers.grid - self.peers.own
+    def suited(self) -> Sequence[Suited]:
+        """Who may take the shards of each job, in the order of `jobs`; each is found when it is first asked for."""
+        return _SuitedToEach(self)
 
     @functools.cached_property
-    def suited(self) -> Sequence[Suited]:
-        """Who may take the shards of each job, in the order of `jobs`."""
-        return [self._suited(job) for job in self.jobs]
+    def _footprints(self) -> Recent[Footprint]:
+        return Recent(KEPT_BYTES_MAX)
+
+    @functools.cached_property
+    def _passing(self) -> Recent[NDArray[np.uint8]]:
+        return Recent(KEPT_BYTES_MAX)
+
+    def footprint(self, job: Job) -> Footprint:
+        """What one shard of this job takes on every peer."""
+
+        def find() -> tuple[Footprint, int]:
+            footprint = Footprint(self.peers, job, self.slot_s)
+            return footprint, footprint.bytes_about
+
+        return self._footprints.get((job.units, job.rate), find)
+
+    def passing(self, index: int) -> NDArray[np.bool_]:
+        """For each peer whether it may take shards of this job."""
+
+        def find() -> tuple[NDArray[np.uint8], int]:
+            bits = np.packbits(passes(self.peers, self.jobs[index]))
+            return bits, bits.nbytes
+
+        return np.unpackbits(self._passing.get(index, find), count=len(self.peers.ids)).view(np.bool_)
 
     def declined(self, job: Job) -> int:
         """Carbon that declining this job counts as."""
         return self.penalty * job.work
 
-    def _suited(self, job: Job) -> Suited:
-        peers = suited(self.peers, job)
-        return Suited(peers, self._energy(job, peers), self.peers.embodied[peers] * job.units)
 
-    def _energy(self, job: Job, peers: Integers) -> Integers:
-        """Watt-hours of one shard in one slot, rounded up.
+class _SuitedToEach(Sequence[Suited]):
+    """By job. A thousand jobs on a hundred thousand peers take half a gigabyte, and most are never asked for."""
 
-        Power rises linearly from idle to peak with the share of the unit's rate that the job asks for: all shards of a
-        job run at its pace, and a faster unit is capped. (The formula of `ledger.energy.shard_energy_j`.)
-        """
-        of = self.peers
-        rate = of.rate[peers]
-        idle_w = of.idle_w[peers]
-        power_w_times_rate = idle_w * rate + (of.peak_w[peers] - idle_w) * job.rate
-        return -(-(job.units * power_w_times_rate * of.pue_permille[peers] * self.slot_s) // (rate * 1000 * 3600))
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._found: Recent[Suited] = Recent(KEPT_BYTES_MAX)
+
+    def __len__(self) -> int:
+        return len(self._problem.jobs)
+
+    @overload
+    def __getitem__(self, index: int) -> Suited: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Suited]: ...
+    def __getitem__(self, index: int | slice) -> Suited | Sequence[Suited]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = range(len(self))[index]
+        return self._found.get(at, lambda: self._find(at))
+
+    def _find(self, at: int) -> tuple[Suited, int]:
+        peers = np.flatnonzero(self._problem.passing(at))
+        footprint = self._problem.footprint(self._problem.jobs[at])
+        return Suited(peers, footprint.energy[peers], footprint.embodied[peers]), 3 * peers.nbytes

@@ -28,13 +28,19 @@ def cheapest_schedule(market: Market) -> Found | None:
     if market.job.block:
         return _block(market)
     ranked = rank(market)
-    counts = _rigid(market.job, ranked.sums) if market.job.rigid else _elastic(market.job, ranked.sums)
+    counts = chosen(market.job, ranked.sums)
     if counts is None:
         return None
     used = [(slot, count) for slot, count in enumerate(counts) if count]
     cost = sum(int(ranked.sums[slot, count - 1]) for slot, count in used)
     slots = np.repeat(np.array([slot for slot, _ in used], np.int64), [count for _, count in used])
     return Found(cost, slots, np.concatenate([ranked.rows(slot, count) for slot, count in used]))
+
+
+def chosen(job: Job, sums: Integers) -> list[int] | None:
+    """How many shards run in each slot with the least sum of costs, or None if the work does not fit; `sums` as in
+    `Ranked`."""
+    return _rigid(job, sums) if job.rigid else _elastic(job, sums)
 
 
 def _block(market: Market) -> Found | None:
@@ -62,7 +68,7 @@ def windows(market: Market, length: int) -> Market:
 
 
 def _rigid(job: Job, sums: Integers) -> list[int] | None:
-    """Always as many shards: the cheapest slots. Returns the shards of each slot."""
+    """Always as many shards: the cheapest slots."""
     slots, width = sums.shape
     if width < job.at_most:
         return None
@@ -77,7 +83,6 @@ def _rigid(job: Job, sums: Integers) -> list[int] | None:
 
 
 def _elastic(job: Job, sums: Integers) -> list[int] | None:
-    """The shards of each slot, or None if the work does not fit."""
     least, (slots, width) = job.at_least, sums.shape
     if width < least:
         return None

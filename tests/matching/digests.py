@@ -30,6 +30,7 @@ INSTANCES: dict[str, Callable[[], list[Row]]] = {
     "small": lambda: generated(1, 40, 20),
     "middling": lambda: generated(2, 300, 60),
     "large": lambda: generated(3, 1200, 90),
+    "many peers": lambda: generated(6, 3000, 90),  # most jobs look at a shortlist
     "scarce": lambda: generated(4, 60, 120, 12),
     "one slot": lambda: generated(5, 100, 30, 1),
     "equals": equals,
@@ -40,6 +41,7 @@ PLANS = {
     "small": "d17a22e84d7b1b81b3c7e800de29bcdab869870e1d7264e664d6b5ffb53d0c09",
     "middling": "f04dccb11adec98b875946bed31cec2fd8b47f1c91302026356cabed5f41064b",
     "large": "b26f1f1da85014ac5186e927bb5c555cdded275a104e11376058cdee1dfacc7b",
+    "many peers": "bf2e69c7249e02bedc97feffd4838da6703e0efdc2b15caec731e45277df035f",
     "scarce": "6e451090fc3e5ba1552a633c1f22f2a26690361d82a3aa7ca4057c553e40f48e",
     "one slot": "d31a02eb8824fc3193bc837405693d17163da2a1f2d7151dca8db1cd947714a9",
     "equals": "51fe53d70fd438e27fc5b86ad4737a06cc9de1e849eb725397fc803dd55ce4a5",
