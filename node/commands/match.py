@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from node.commands.options import JsonOption, print_json
-from protocol.errors import NoMatch
+from protocol.errors import LocalError, NoMatch
 
 if TYPE_CHECKING:
     from node.matching.load import Load
@@ -29,10 +29,15 @@ def match(
     surplus: Annotated[
         Literal["s50", "s20"], Parameter(help="Plan with the median forecast of surplus, or its 20 % quantile.")
     ] = "s50",
+    explain: Annotated[bool, Parameter(help="Say what each job saves, or what would place it.")] = False,
+    refused_by: Annotated[
+        str | None, Parameter(help="List every peer that this job refused, each with its reason.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Place the jobs of a file where they emit least. Exit code 4 if there are jobs and none could be placed."""
     from node.commands import show_match
+    from node.matching import explain as why
     from node.matching.greedy import greedy
     from node.matching.instance import read
     from node.matching.plan import plan_lines, read_plan
@@ -56,10 +61,15 @@ def match(
         "plan_sha256": hashlib.sha256(plan).hexdigest(),
         "seconds": {"reading": round(was_read - began, 3), "planning": round(planned - was_read, 3)},
     }
+    if explain:
+        facts["explanation"] = why.explain(load)
+    if refused_by is not None:
+        facts["refusals"] = list(why.refusals(load, _job(load, refused_by)))
     if as_json:
         print_json(facts)
     else:
         show_match.facts(facts)
+        show_match.explanation(facts)
     if problem.jobs and not load.placements:
         raise NoMatch(
             "HEL-MATCH-005",
@@ -78,6 +88,16 @@ def _lines(path: Path) -> Iterator[Iterator[bytes]]:
             yield iter(lambda: file.readline(LINE_MAX_BYTES + 1), b"")
         except Malformed as error:
             raise Malformed(error.code, f"{path}: {error.cause}", error.remedy) from None
+
+
+def _job(load: Load, name: str) -> int:
+    """The row of the job of this id."""
+    rows = {job.id: row for row, job in enumerate(load.problem.jobs)}
+    if name not in rows:
+        raise LocalError(
+            "HEL-MATCH-006", f"the instance has no job {name!r}", "The job lines of the instance name their ids."
+        )
+    return rows[name]
 
 
 def _facts(load: Load) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node.commands.show import rows
+from node.commands.show import rows, say
+from node.matching.explain import lines as explained
 from protocol.units import format_carbon
 
 DECLINED_SHOWN = 10
@@ -29,3 +30,15 @@ def facts(matched: Mapping[str, Any]) -> None:
         ("plan", f"SHA-256 {matched['plan_sha256']}"),
     ]
     rows(("", ""), lines)
+
+
+def explanation(matched: Mapping[str, Any]) -> None:
+    """Why the plan is as it is, and why a job refused each of its peers: whichever was asked for."""
+    if "explanation" in matched:
+        say("")
+        for line in explained(matched["explanation"]):
+            say(line)
+    if "refusals" in matched:
+        say("")
+        for row in matched["refusals"]:  # no table: they may be a hundred thousand
+            say(f"{row['peer']}  {row['text']}")

@@ -57,6 +57,24 @@ def test_nothing_placed_ends_with_4_and_an_empty_plan(heliotrope: Heliotrope, tm
     assert plan.read_bytes() == b""
 
 
+def test_every_job_is_explained_if_asked(heliotrope: Heliotrope, made: Path) -> None:
+    facts = heliotrope("match", made, "--explain", "--json").json
+    jobs = facts["explanation"]["jobs"]
+    assert [row["job"] for row in jobs if row["verdict"] == "declined"] == facts["declined"]
+    assert sum(row["carbon_mg"] or 0 for row in jobs) == facts["carbon_mg"]
+    said = heliotrope("match", made, "--explain").out
+    assert f"of {facts['jobs']} jobs placed" in said
+    assert all(f"{name} declined: " in said for name in facts["declined"][:20])
+
+
+def test_a_job_says_whom_it_refused_and_why(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    small = written(tmp_path / "instance.jsonl", instance([peer()], [job(vram=1000)]))
+    said = heliotrope("match", small, "--refused-by", job()["id"])
+    assert said.code == 4
+    assert f"{peer()['id']}  memory: {peer()['vram']} of 1000 GB per unit needed" in said.out
+    assert heliotrope("match", small, "--refused-by", "nobody").code == 2
+
+
 def test_no_jobs_are_no_failure(heliotrope: Heliotrope, tmp_path: Path) -> None:
     assert heliotrope("match", written(tmp_path / "instance.jsonl", instance([peer()]))).code == 0
 
