@@ -20,14 +20,17 @@ def ceil_div(numerator: int, denominator: int) -> int:
 
 
 def format_energy(energy_j: int) -> str:
-    """Joules as people read them: `12.3 Wh`, `4.56 kWh`."""
+    """Joules as people read them: `12.3 Wh`, `4.56 kWh`, `7.89 MWh`."""
     wh = energy_j / J_PER_WH
-    return f"{wh / 1000:.3g} kWh" if wh >= 1000 else f"{wh:.3g} Wh"
+    for bound, unit in ((1e6, "MWh"), (1e3, "kWh")):
+        if wh >= bound:
+            return f"{wh / bound:.3g} {unit}"
+    return f"{wh:.3g} Wh"
 
 
 def format_carbon(carbon_ug: int) -> str:
-    """Micrograms as people read them: `850 µg`, `12.4 mg`, `3.21 g`, `1.5 kg`."""
-    for bound, unit in ((1e9, "kg"), (1e6, "g"), (1e3, "mg")):
+    """Micrograms as people read them: `850 µg`, `12.4 mg`, `3.21 g`, `1.5 kg`, `2 t`."""
+    for bound, unit in ((1e12, "t"), (1e9, "kg"), (1e6, "g"), (1e3, "mg")):
         if carbon_ug >= bound:
             return f"{carbon_ug / bound:.3g} {unit}"
     return f"{carbon_ug} µg"
