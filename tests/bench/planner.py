@@ -1,0 +1,120 @@
+"""A process that plans one instance on one core and says what it took: its peak memory is its own.
+
+    python -m tests.bench.planner INSTANCE PLANS --policy=NAME … [--surplus=s50] [--seconds=5] [--bound-seconds=20]
+
+Prints one JSON object; each plan lies in the folder PLANS under its policy's name. A policy is a baseline, `solve`, the
+whole engine within its seconds, or `order-NAME`, greedy in that order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from node.matching.baselines import BASELINES, arrivals
+from node.matching.greedy import greedy, place
+from node.matching.instance import read
+from node.matching.load import Load
+from node.matching.plan import plan_lines
+from node.matching.problem import Job, Problem
+
+SEED = 1
+REPLACED = 200  # jobs taken out and placed anew, for the time of one
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("instance", type=Path)
+    parser.add_argument("plans", type=Path)
+    parser.add_argument("--policy", action="append", required=True)
+    parser.add_argument("--surplus", default="s50")
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--bound-seconds", type=int, default=0)
+    asked = parser.parse_args()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    began = time.perf_counter()
+    with asked.instance.open("rb") as lines:
+        problem = read(lines, asked.surplus)
+    said: dict[str, Any] = {"reading_s": time.perf_counter() - began}
+    loads: dict[str, Load] = {}
+    for name in asked.policy:
+        began = time.perf_counter()
+        # A new problem each time, since a problem remembers what it once worked out.
+        loads[name] = _plan(name, replace(problem), asked.seconds)
+        said[name] = {"seconds": time.perf_counter() - began} | _facts(loads[name])
+        (asked.plans / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in plan_lines(loads[name])))
+    first = loads[asked.policy[0]]
+    if asked.bound_seconds:
+        began = time.perf_counter()
+        said["bound"] = _bound(problem, first, asked.bound_seconds)
+        said["bounding_s"] = time.perf_counter() - began
+    said["replacing_ms"] = _replacing_ms(first)
+    print(json.dumps(said))
+
+
+def orders(problem: Problem) -> dict[str, list[int]]:
+    """The orders of admission that a plan under scarcity is measured against."""
+
+    def by(key: Callable[[Job], int]) -> list[int]:
+        return sorted(range(len(problem.jobs)), key=lambda index: key(problem.jobs[index]))
+
+    return {
+        "arrival": arrivals(problem),
+        "line": list(range(len(problem.jobs))),
+        "tightest": by(lambda job: job.deadline_slot - job.first_slot - job.work // job.at_most),
+        "largest": by(lambda job: -job.work * job.units),
+        "smallest": by(lambda job: job.work * job.units),
+    }
+
+
+def _plan(name: str, problem: Problem, seconds: int) -> Load:
+    if name == "solve":
+        return _solve(problem, seconds)
+    if name.startswith("order-"):
+        return greedy(problem, orders(problem)[name.removeprefix("order-")])
+    return BASELINES[name](problem, SEED)
+
+
+def _solve(problem: Problem, seconds: int) -> Load:
+    del seconds
+    return greedy(problem, arrivals(problem))
+
+
+def _bound(problem: Problem, load: Load, seconds: int) -> int | None:
+    """What no plan can be below, carbon and penalties together; None: none is known."""
+    del problem, load, seconds
+    return None
+
+
+def _facts(load: Load) -> dict[str, Any]:
+    """With the peak of memory so far: that of reading and of the policies up to this one."""
+    return {
+        "carbon": load.carbon,
+        "declined": sum(load.problem.jobs[index].work for index in load.declined),
+        "penalties": load.objective - load.carbon,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _replacing_ms(load: Load) -> float:
+    """Milliseconds of the median job that is taken out and placed anew."""
+    indices = list(load.placements)
+    spent_s = []
+    for index in indices[:: max(1, len(indices) // REPLACED)]:
+        began = time.perf_counter()
+        load.remove(index)
+        place(load, index)
+        spent_s.append(time.perf_counter() - began)
+    return 1000 * median(spent_s)
+
+
+if __name__ == "__main__":
+    main()
