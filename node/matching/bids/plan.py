@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from node.matching.bids.demand import Candidate, Demand, Window, price_of_shard
 from node.matching.bids.refusal import Refusal
-from node.matching.bids.relax import Relaxation
+from node.matching.changes import Relaxation
 from protocol import messages
 
 
