@@ -26,7 +26,6 @@ def figures() -> Iterator[Figure]:
         job=bytes(32),
         mode="open",
         tenant="",
-        newcomer=False,
         shards=tuple(range(SHARDS)),
         slots=3,
         first_slot=0,
