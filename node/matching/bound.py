@@ -25,6 +25,7 @@ Reals = NDArray[np.float64]
 
 # Found by trying, on instances of 100 to 10,000 peers; twice or half as much moves the bound by some 0.1 % of carbon.
 STEP = 0.3  # of the scale of a price, at first
+UNIT_SCALE = 8  # of a unit's price, in gaps between the plan and the bound without prices, for each unit of the plan
 SLOWER = 8  # in the end steps are 1 + so many times smaller
 INERTIA = 0.7  # of the running mean of the excess
 MEMORY = 0.98  # of how great the excess has been
@@ -38,10 +39,11 @@ def bound(problem: Problem, load: Load, rounds: int) -> Certificate:
 
     `load` is any plan of the problem: it tells where surplus is sought after, and what a unit is worth.
     """
-    dual, of = Dual(problem), problem.peers
-    unit, surplus = _starts(dual, load)
-    best = 0
-    proof = Prices(np.zeros_like(of.free), np.zeros_like(of.surplus))
+    dual = Dual(problem)
+    nothing = np.zeros_like(problem.peers.free)
+    proof = Prices(nothing, nothing)
+    best = dual.at(proof).bound
+    unit, surplus = _starts(dual, load, load.objective - best)
     for number in range(rounds):
         tried = [Prices(unit.whole(unit.now), surplus.whole(surplus.now))]
         if number % MEAN_EVERY == MEAN_EVERY - 1:
@@ -84,7 +86,7 @@ class _Climbing:
         excess[stuck] = 0
         self._excess = INERTIA * self._excess + (1 - INERTIA) * excess
         self._square = MEMORY * self._square + excess**2
-        change = step * self.scale * self._excess / np.sqrt(self._square + LEAST)
+        change = step * np.maximum(self.scale, self.now) * self._excess / np.sqrt(self._square + LEAST)
         self.now = np.clip(self.now + change, 0, self.highest)
         self.mean += WEIGHT * (self.now - self.mean)
 
@@ -93,15 +95,15 @@ class _Climbing:
         return np.clip(np.rint(prices).astype(np.int64), 0, self.highest)
 
 
-def _starts(dual: Dual, load: Load) -> tuple[_Climbing, _Climbing]:
+def _starts(dual: Dual, load: Load, gap: int) -> tuple[_Climbing, _Climbing]:
     """Where prices start, for units and for surplus: nothing costs anything but surplus where the plan takes it all."""
     of, highest = load.problem.peers, dual.highest
     jobs = load.problem.jobs
     units = max(1, sum(int(placed.shards.sum()) * jobs[index].units for index, placed in load.placements.items()))
-    worth = FRACTION * load.carbon / units
+    worth = UNIT_SCALE * FRACTION * gap / units
     energy = max(1.0, int(load.energy.sum()) / units)
     sought = np.where(load.energy > of.surplus, 0.9 * highest.surplus, 0.0)
     return (
-        _Climbing(np.zeros(of.free.shape), of.free, highest.unit, scale=1.6 * worth, share=1.0),
+        _Climbing(np.zeros(of.free.shape), of.free, highest.unit, scale=worth, share=1.0),
         _Climbing(sought, of.surplus, highest.surplus, highest.surplus.astype(np.float64), energy),
     )
