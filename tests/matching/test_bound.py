@@ -190,7 +190,7 @@ def test_bound_of_a_problem_with_nothing_in_it(rows: list[dict[str, object]], jo
 
 
 def test_refuse_costs_that_leave_no_room_for_prices() -> None:
-    asked = problem([peer(peak_w=10**12, grid=[10**6] * 6)], [job(work=6)])
+    asked = problem([peer(peak_w=10**6, grid=[10**12] * 6)], [job(work=6)])
     with pytest.raises(LocalError, match="HEL-MATCH-007"):
         Dual(asked)
 
