@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from node.matching.load import Costs, Load
+from node.matching.load import Costs, Placement
 from node.matching.pricing import cheapest
 from node.matching.problem import Integers, Job, Problem
 from protocol.errors import LocalError
@@ -51,11 +51,13 @@ class Prices(NamedTuple):
 
 class Answer(NamedTuple):
     """The `bound` that prices prove, and what the jobs take at them, if each has its cheapest placement, of each cell
-    [slots, peers]: `units`, and of `surplus` each as much as it could have alone (a direction of ascent)."""
+    [slots, peers]: `units`, and of `surplus` each as much as it could have alone (a direction of ascent).
+    `placements` are these, by job, without the jobs that would rather be declined."""
 
     bound: int
     units: Integers
     surplus: Integers
+    placements: dict[int, Placement]
 
 
 class Dual:
@@ -67,41 +69,46 @@ class Dual:
         of = self.problem.peers
         # Above these sums might not fit into 64 bits, or the proof fails.
         self.highest = Prices(np.full(of.free.shape, self._highest_unit()), FRACTION * (of.grid - of.own))
-        self._empty = Load(self.problem)
 
     def at(self, prices: Prices) -> Answer:
         """What these prices prove. They are within 0 and `highest`; the caller answers for that."""
         of = self.problem.peers
         units, surplus = np.zeros_like(of.free), np.zeros_like(of.surplus)
+        placements: dict[int, Placement] = {}
+        discount = self.highest.surplus - prices.surplus  # what surplus saves against the grid
         bound = -_sum(prices.unit, of.free) - _sum(prices.surplus, of.surplus)
         for index, job in enumerate(self.problem.jobs):
-            priced = cheapest(self.problem, index, self._costs(index, job, prices))
+            priced = cheapest(self.problem, index, self._costs(index, job, prices.unit, discount))
             penalty = FRACTION * self.problem.declined(job)
             if priced is None or priced.cost >= penalty:
                 bound += penalty
                 continue
             bound += priced.cost
-            placement, suited = priced.placement, self.problem.suited[index]
+            placements[index] = placement = priced.placement
+            suited = self.problem.suited[index]
             cells = (placement.slots, placement.peers)
             energy = placement.shards * suited.energy[np.searchsorted(suited.peers, placement.peers)]
             units[cells] += placement.shards * job.units
             surplus[cells] += np.minimum(energy, of.surplus[cells])
-        return Answer(-(-bound // FRACTION), units, surplus)  # the objective is whole: rounded up
+        return Answer(-(-bound // FRACTION), units, surplus, placements)  # the objective is whole: rounded up
 
-    def _costs(self, index: int, job: Job, prices: Prices) -> Costs:
-        """What each shard of this job costs alone, with the prices."""
-        alone, energy = self._empty.costs(index), self.problem.suited[index].energy
-        unit, price, surplus = (
-            table[job.first_slot : job.deadline_slot].take(self.problem.suited[index].peers, axis=1)
-            for table in (*prices, self.problem.peers.surplus)
-        )
-        carbon = alone.carbon * FRACTION + unit * job.units
+    def _costs(self, index: int, job: Job, unit: Integers, discount: Integers) -> Costs:
+        """What each shard costs alone at these prices: all its energy from the grid, less what surplus saves."""
+        of, suited = self.problem.peers, self.problem.suited[index]
+
+        def cells(table: Integers) -> Integers:
+            return table[job.first_slot : job.deadline_slot].take(suited.peers, axis=1)
+
+        room, surplus, saved = cells(of.free) // job.units, cells(of.surplus), cells(discount)
+        floor = FRACTION * (cells(of.grid) * suited.energy + suited.embodied) + cells(unit) * job.units
+        ranks = max(1, min(job.per_peer, job.at_most, int(room.max(initial=0))))
+        carbon = np.empty((ranks, *room.shape), np.int64)
         before = np.zeros_like(surplus)
-        for rank in range(len(carbon)):
-            after = np.minimum((rank + 1) * energy, surplus)
-            carbon[rank] += price * (after - before)
+        for rank in range(ranks):
+            after = np.minimum((rank + 1) * suited.energy, surplus)
+            carbon[rank] = floor - saved * (after - before)
             before = after
-        return Costs(carbon, alone.room)
+        return Costs(carbon, room)
 
     def _highest_unit(self) -> int:
         """No more than the dearest job's penalty, which no job would pay."""
