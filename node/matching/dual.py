@@ -39,6 +39,7 @@ from protocol.errors import LocalError
 # Prices are counted in this part of the unit of carbon: at 30 g/kWh a whole gram is too coarse a step.
 FRACTION = 16
 
+PRICE_MAX = 2**48  # of a unit; leaves room for sums over cells
 KEYS_MAX = 2**59  # of cost x shards of a job that might run: half of what `pricing` sorts by
 
 
@@ -126,7 +127,7 @@ class Dual:
                 f"the dearest shards cost too much to be priced in 64 bits: {-left} over what is left for a unit",
                 "State the instance in a coarser unit of energy, or with shorter slots; the plan is not concerned.",
             )
-        return min(left, highest)
+        return min(left, highest, PRICE_MAX)
 
 
 def relaxed(problem: Problem) -> Problem:
