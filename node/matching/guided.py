@@ -1,0 +1,81 @@
+"""Plans that follow prices: each job pays for surplus and units what they are worth to the jobs still to come.
+
+The greedy placing of `greedy` takes the last of a surplus that saves this job little and another one much. At the prices
+of `prices` it leaves it: what it would take costs what it adds now plus its price. So the order matters less, and who
+can go nowhere else comes first. Then the jobs are placed anew, one by one, at lower and lower prices, since whoever is
+to come has come; in the end at what they add alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from node.matching.dual import FRACTION, Prices
+from node.matching.load import Costs, Load
+from node.matching.pricing import cheapest
+from node.matching.problem import Problem
+
+SHARES_PERCENT = (100, 75, 50, 25, 0)  # of the prices, from pass to pass
+
+
+def guided(problem: Problem, prices: Prices) -> Load:
+    """Place all jobs at these prices. A job that does not fit any more, or that would cost more than its penalty, is
+    declined, as `greedy` does it."""
+    load = Load(problem)
+    first, *later = SHARES_PERCENT
+    for index in tightest_first(problem):
+        _place(load, index, prices, first)
+    for share in later:
+        for index in [*load.placements, *load.declined]:
+            _place_anew(load, index, prices, share)
+    return load
+
+
+def tightest_first(problem: Problem) -> list[int]:
+    """Jobs in one zone first, then by how many cells they could use; ties to the larger, then in the given order."""
+    jobs = problem.jobs
+
+    def key(index: int) -> tuple[bool, int, int]:
+        job = jobs[index]
+        cells = len(problem.suited[index].peers) * (job.deadline_slot - job.first_slot)
+        return not job.same_zone, cells, -job.work
+
+    return sorted(range(len(jobs)), key=key)
+
+
+def priced_costs(load: Load, index: int, prices: Prices, percent: int) -> Costs:
+    """What each shard of this job adds now, and this share of the prices of what it takes: in FRACTIONs of carbon.
+
+    Where a price has the next shard cost less than the one before, both cost as much as the dearer.
+    """
+    job, suited, of = load.problem.jobs[index], load.problem.suited[index], load.problem.peers
+    added = load.costs(index)
+    unit, price, surplus, energy = (
+        table[job.first_slot : job.deadline_slot].take(suited.peers, axis=1)
+        for table in (*prices, of.surplus, load.energy)
+    )
+    spare = np.maximum(0, surplus - energy)
+    carbon = added.carbon * FRACTION + percent * unit * job.units // 100
+    before = np.zeros_like(spare)
+    for rank in range(len(carbon)):
+        after = np.minimum((rank + 1) * suited.energy, spare)
+        carbon[rank] += percent * price * (after - before) // 100
+        before = after
+    return Costs(np.maximum.accumulate(carbon, axis=0), added.room)
+
+
+def _place(load: Load, index: int, prices: Prices, percent: int) -> None:
+    problem = load.problem
+    priced = cheapest(problem, index, priced_costs(load, index, prices, percent))
+    if priced is None:
+        return
+    before = load.carbon
+    load.add(index, priced.placement)
+    if load.carbon - before >= problem.declined(problem.jobs[index]):
+        load.remove(index)
+
+
+def _place_anew(load: Load, index: int, prices: Prices, percent: int) -> None:
+    if index in load.placements:
+        load.remove(index)
+    _place(load, index, prices, percent)
