@@ -1,9 +1,9 @@
 """Plans that follow prices: each job pays for surplus and units what they are worth to the jobs still to come.
 
-The greedy placing of `greedy` takes the last of a surplus that saves this job little and another one much. At the prices
-of `prices` it leaves it: what it would take costs what it adds now plus its price. So the order matters less, and who
-can go nowhere else comes first. Then the jobs are placed anew, one by one, at lower and lower prices, since whoever is
-to come has come; in the end at what they add alone.
+What `greedy` places takes the last of a surplus though it saves this job little and another one much. At the prices of
+`prices` it is left: what a job takes costs what it adds now plus its price. Who can go nowhere else comes first. Then
+the jobs are placed anew, one by one, at lower and lower prices, since whoever is to come has come; in the end at what
+they add alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from node.matching.dual import FRACTION, Prices
+from node.matching.greedy import place
 from node.matching.load import Costs, Load
 from node.matching.pricing import cheapest
 from node.matching.problem import Problem
@@ -27,7 +28,11 @@ def guided(problem: Problem, prices: Prices) -> Load:
         _place(load, index, prices, first)
     for share in later:
         for index in [*load.placements, *load.declined]:
-            _place_anew(load, index, prices, share)
+            if index in load.placements:
+                if problem.jobs[index].carbon_max:
+                    continue  # its cap may not let it come back
+                load.remove(index)
+            _place(load, index, prices, share)
     return load
 
 
@@ -65,17 +70,14 @@ def priced_costs(load: Load, index: int, prices: Prices, percent: int) -> Costs:
 
 
 def _place(load: Load, index: int, prices: Prices, percent: int) -> None:
-    problem = load.problem
+    problem, job = load.problem, load.problem.jobs[index]
+    if percent == 0 or job.carbon_max or problem.move_wh_per_gb:
+        place(load, index)  # caps and moves are counted in carbon, not in prices
+        return
     priced = cheapest(problem, index, priced_costs(load, index, prices, percent))
     if priced is None:
         return
     before = load.carbon
     load.add(index, priced.placement)
-    if load.carbon - before >= problem.declined(problem.jobs[index]):
+    if load.carbon - before >= problem.declined(job):
         load.remove(index)
-
-
-def _place_anew(load: Load, index: int, prices: Prices, percent: int) -> None:
-    if index in load.placements:
-        load.remove(index)
-    _place(load, index, prices, percent)
