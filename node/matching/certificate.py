@@ -1,19 +1,9 @@
-"""Certificates: a bound, and the prices that prove it to anybody who has the problem (`dual` says why).
+"""Certificates: a bound, and the prices that prove it to anybody who has the problem (`dual` says why). Their file is
+described in FORMAT.md.
 
-As a file of JSON lines: first
-
-    {"kind":"certificate","version":1,"fraction":16,"bound":B}
-
-then one line for each peer with a price above 0, its cells by slot, with the prices of a unit of compute and of a unit
-of surplus energy, in fractions of the unit of carbon:
-
-    {"peer":"p00012","cells":[[5,0,2100],[6,31744,3360]]}
-
-What a reader refuses, by the number of the check:
-
-1 a line of at most LINE_MAX_BYTES, JSON of the shape above with whole numbers · 2 the head first, of this version ·
+What is refused, by the number of the check: 1 and 2, a line that is malformed (`lines`; the head comes first) ·
 3 a peer of the problem, on one line only · 4 slots of the problem, rising · 5 no price above the highest that proves
-anything · 6 the bound that the prices prove
+anything · 6 the bound is the one that the prices prove
 """
 
 from __future__ import annotations
@@ -21,19 +11,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node.matching.dual import FRACTION, Dual, Prices
+from node.matching.lines import malformed, objects, quoted
 from node.matching.load import Load
 from node.matching.problem import Problem
 from protocol.errors import VerificationFailed
 
-LINE_MAX_BYTES = 2**20
-
 _Whole = Annotated[int, Field(ge=0, lt=2**63)]
+_Cell = Annotated[list[_Whole], Field(min_length=3, max_length=3)]
 _Shape = TypeVar("_Shape", bound=BaseModel)
 
 
@@ -58,7 +48,7 @@ class _Line(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     peer: str
-    cells: list[tuple[_Whole, _Whole, _Whole]]
+    cells: list[_Cell]
 
 
 def verify(problem: Problem, certificate: Certificate) -> int:
@@ -93,36 +83,36 @@ def certificate_lines(problem: Problem, certificate: Certificate) -> Iterator[st
 
 
 def read_certificate(problem: Problem, lines: Iterable[bytes | str]) -> Certificate:
-    """A stranger's certificate for this problem; not verified yet. Raises VerificationFailed (checks 1 to 4)."""
+    """A stranger's certificate for this problem; not verified yet. Raises Malformed (checks 1 and 2), or
+    VerificationFailed (checks 3 and 4)."""
     rows = {peer: row for row, peer in enumerate(problem.peers.ids)}
     prices = Prices(*(np.zeros((problem.slots, len(rows)), np.int64) for _ in Prices._fields))
-    head: _Head | None = None
-    for number, text in enumerate(lines, 1):
-        if len(text) > LINE_MAX_BYTES:
-            _refuse(1, f"line {number} is longer than {LINE_MAX_BYTES} bytes")
-        if head is None:
-            head = _parsed(_Head, text, 2, number)
+    bound: int | None = None
+    for number, value in objects(lines):
+        if bound is None:
+            bound = _parsed(_Head, value, number).bound
             continue
-        line = _parsed(_Line, text, 1, number)
+        line = _parsed(_Line, value, number)
         if (row := rows.pop(line.peer, None)) is None:
-            _refuse(3, f"line {number}: peer {json.dumps(line.peer[:60])} is unknown, or has a line already")
+            _refuse(3, f"line {number}: peer {quoted(line.peer)} is unknown, or has a line already")
         before = -1
         for slot, unit, surplus in line.cells:
             if not before < slot < problem.slots:
                 _refuse(4, f"line {number}: slot {slot} is not in {before + 1}..{problem.slots - 1}")
             prices.unit[slot, row], prices.surplus[slot, row] = unit, surplus
             before = slot
-    if head is None:
-        _refuse(2, "the file is empty")
-    return Certificate(head.bound, prices)
+    if bound is None:
+        raise malformed(1, "", 2, "the file is empty")
+    return Certificate(bound, prices)
 
 
-def _parsed(shape: type[_Shape], text: bytes | str, check: int, number: int) -> _Shape:
+def _parsed(shape: type[_Shape], value: dict[str, Any], number: int) -> _Shape:
     try:
-        return shape.model_validate_json(text)
+        return shape.model_validate(value)
     except ValidationError as error:
         wrong = error.errors(include_input=False, include_url=False)[0]
-        _refuse(check, f"line {number}, field {'.'.join(map(str, wrong['loc']))[:60]!a}: {wrong['msg']}")
+        field = quoted(".".join(map(str, wrong["loc"])))
+        raise malformed(number, field, 2, wrong["msg"]) from None
 
 
 def _json(value: object) -> str:
@@ -131,7 +121,7 @@ def _json(value: object) -> str:
 
 def _refuse(check: int, complaint: str) -> NoReturn:
     raise VerificationFailed(
-        "HEL-MATCH-006",
+        "HEL-MATCH-008",
         f"the certificate does not hold: check {check}: {complaint}",
         "Do not rely on its bound; make one of your own from the same instance.",
     )

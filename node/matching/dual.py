@@ -123,7 +123,7 @@ class Dual:
             highest = max(highest, FRACTION * self.problem.declined(job))
         if left < 0:
             raise LocalError(
-                "HEL-MATCH-007",
+                "HEL-MATCH-009",
                 f"the dearest shards cost too much to be priced in 64 bits: {-left} over what is left for a unit",
                 "State the instance in a coarser unit of energy, or with shorter slots; the plan is not concerned.",
             )
