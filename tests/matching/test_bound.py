@@ -147,6 +147,22 @@ def test_bound_knows_that_two_jobs_cannot_have_the_same_unit() -> None:
     assert load.objective - bound(asked, load, 200).bound <= 200
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_bound_of_jobs_in_blocks_is_never_above_a_plan(seed: int) -> None:
+    asked = drawn(seed)
+    blocks = tuple(dataclasses.replace(one, block=one.rigid) for one in asked.jobs)
+    asked = dataclasses.replace(asked, jobs=blocks)
+    load = planned(asked)
+    assert load.placements
+    assert bound(asked, load, 30).bound <= load.objective
+
+
+def test_bound_is_the_optimum_of_a_block_that_is_alone() -> None:
+    rows = [peer("sol", surplus=[0, 150, 0, 0, 150, 90]), peer("luna", grid=[300] * 6)]
+    asked = problem(rows, [job(at_least=1, at_most=1, work=2, block=True)])
+    assert bound(asked, planned(asked), 1).bound == 100 * 20 + 90 * 20 + 10 * 360
+
+
 @pytest.mark.parametrize("seed", [1, 2, 4, 5])
 def test_bound_comes_near_a_plan_and_is_never_above_it(seed: int) -> None:
     asked = drawn(seed)
