@@ -22,8 +22,9 @@ from node.matching.dual import FRACTION, Dual, Prices
 from node.matching.load import Load
 from node.matching.problem import Integers
 
-# Found by trying, on instances of 100 to 10,000 peers; twice or half as much moves the bound by some 0.1 % of carbon.
-UNIT_SCALE = 8  # of a unit's price, in gaps between the plan and the bound without prices, for each unit of the plan
+# Found by trying, on instances of 100 to 10,000 peers: twice or half as much moves a good bound by some 0.1 % of
+# carbon, but a UNIT_SCALE of 8 by 3 % where some units are much sought after.
+UNIT_SCALE = 32  # of a unit's price, in gaps between the plan and the bound without prices, for each unit of the plan
 SURPLUS_START_PERCENT = 90  # of the highest price, where the plan takes all surplus
 STEP_PERCENT = 30  # of the scale of a price, at first
 SLOWER = 8  # in the end steps are 1 + so many times smaller
@@ -32,9 +33,10 @@ MEMORY_PERCENT = 98  # of how great the excess has been
 WEIGHT_PERCENT = 5  # of the newest prices in their mean
 MEAN_EVERY = 10  # rounds: how often the mean is tried
 
-GRAIN = 256  # prices, excess and steps are counted so finely while they move
+GRAIN = 256  # prices and excess are counted so finely while prices move
+STEP_GRAIN = 4096
 EXCESS_MAX = 2**19  # its square, a hundred times over, fits into 64 bits
-SCALE_MAX = 2**32
+SCALE_MAX = 2**40  # times the finest step and share still fits into 64 bits
 
 
 class Proved(NamedTuple):
@@ -94,9 +96,9 @@ class _Climbing:
         self._excess = (INERTIA_PERCENT * self._excess + (100 - INERTIA_PERCENT) * excess) // 100
         self._square = self._square // 100 * MEMORY_PERCENT + excess * excess
         root = np.sqrt(self._square.astype(np.float64)).astype(np.int64) + GRAIN // 32
-        share = self._excess * GRAIN // root
-        change = self.scale * share * STEP_PERCENT // 100 * rounds // (rounds + SLOWER * number)
-        self.now = np.clip(self.now + change // GRAIN, 0, self.highest)
+        share = self._excess * GRAIN // root  # of a whole step; within +-GRAIN, as the mean is within the root
+        step = STEP_PERCENT * STEP_GRAIN * rounds // (100 * (rounds + SLOWER * number))
+        self.now = np.clip(self.now + self.scale * share * step // (GRAIN * STEP_GRAIN), 0, self.highest)
         self.mean += (self.now - self.mean) * WEIGHT_PERCENT // 100
 
     def prices(self, fine: Integers) -> Integers:
