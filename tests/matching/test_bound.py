@@ -205,6 +205,16 @@ def test_bound_of_a_problem_with_nothing_in_it(rows: list[dict[str, object]], jo
     assert certificate.bound == load.objective == verify(asked, certificate)
 
 
+def test_penalties_however_great_do_not_wrap() -> None:
+    rows = [peer("sol", grid=[10_000] * 6, free=[1] * 6), peer("luna", surplus=[40] * 6)]
+    asked = problem(rows, [job(f"j{number}", work=4) for number in range(5)], penalty=2**55)
+    load = planned(asked)
+    certificate = bound(asked, load, 200)
+    assert 0 < certificate.bound <= load.objective
+    assert verify(asked, certificate) == certificate.bound
+    assert certificate.prices.unit.max() > 2**30
+
+
 def test_refuse_costs_that_leave_no_room_for_prices() -> None:
     asked = problem([peer(peak_w=10**6, grid=[10**12] * 6)], [job(work=6)])
     with pytest.raises(LocalError, match="HEL-MATCH-009"):
