@@ -13,4 +13,4 @@ ROUNDS = 150  # more, twice as many too, prove some 0.1 % of carbon more
 
 def bound(problem: Problem, load: Load, rounds: int = ROUNDS) -> Certificate:
     """A bound of every plan's objective, found in so many rounds from this plan."""
-    return Certificate(*climb(Dual(problem), load, rounds))
+    return Certificate(*climb(Dual(problem), load, rounds).best)

@@ -46,8 +46,15 @@ class Proved(NamedTuple):
     prices: Prices
 
 
-def climb(dual: Dual, load: Load, rounds: int) -> Proved:
-    """The best prices of so many rounds, from nothing. A round prices every job once, each tenth round twice.
+class Climbed(NamedTuple):
+    """What proves most, and the last prices: these lead a plan well after some eight rounds, when they prove little."""
+
+    best: Proved
+    last: Prices
+
+
+def climb(dual: Dual, load: Load, rounds: int) -> Climbed:
+    """So many rounds, from nothing. A round prices every job once, each tenth round twice.
 
     `load` is any plan of the problem: it tells where surplus is sought after, and what a unit is worth.
     """
@@ -64,7 +71,7 @@ def climb(dual: Dual, load: Load, rounds: int) -> Proved:
         best = max(best, *tried, key=lambda proved: proved.bound)
         for one, taken in zip(climbing, (answer.units, answer.surplus), strict=True):
             one.move(taken, number, rounds)
-    return best
+    return Climbed(best, Prices(*(one.prices(one.now) for one in climbing)))
 
 
 @dataclass(slots=True, eq=False)
