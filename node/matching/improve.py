@@ -14,6 +14,7 @@ from bisect import bisect_right
 import numpy as np
 
 from node.matching.chance import Chance
+from node.matching.greedy import place
 from node.matching.load import Load, Placement
 from node.matching.narrow import narrowed
 from node.matching.pricing import cheapest
@@ -21,7 +22,7 @@ from node.matching.problem import Integers, Problem
 from node.matching.work import Budget, pricing_units
 
 _JOBS_OUT = 5  # at most, at once
-_TOLERANCE = 500  # at first a plan may be worse than the best by one part in so many
+_TOLERANCE = 12  # at first a plan may be worse than the best by one part in so many of an average job's carbon
 _FRESH = 64  # a job looks at all peers again after it was placed so often
 _NONE = np.zeros(0, np.int64)
 
@@ -29,13 +30,24 @@ _NONE = np.zeros(0, np.int64)
 def improve(load: Load, budget: Budget, chance: Chance) -> Load:
     """The load, or a better one if one is found before the budget ends. Jobs with a cap on carbon stay where they are:
     what a job adds depends on those placed before it, and the others only ever move behind it."""
-    movable = [index for index, job in enumerate(load.problem.jobs) if index not in load.placements or not job.carbon_max]
-    movable = [index for index in movable if len(load.problem.suited[index].peers)]
+    movable = [index for index, placement in load.placements.items() if not load.problem.jobs[index].carbon_max]
+    movable = sorted(movable + _possible(load, budget))
     if len(movable) < 2 or budget.left <= 0:
         return load
     search = _Search(load, movable, budget, chance)
     search.run()
     return placed(load.problem, search.best)
+
+
+def _possible(load: Load, budget: Budget) -> list[int]:
+    """The declined jobs that fit where nothing else is placed."""
+    idle, possible = Load(load.problem), []
+    for index in load.declined:
+        budget.spend(pricing_units(load.problem, index, len(load.problem.suited[index].peers)))
+        if place(idle, index):
+            idle.remove(index)
+            possible.append(index)
+    return possible
 
 
 def placed(problem: Problem, placements: dict[int, Placement]) -> Load:
@@ -60,7 +72,7 @@ class _Search:
 
     def run(self) -> None:
         start = self.budget.left
-        tolerance = self.load.carbon // _TOLERANCE
+        tolerance = self.load.carbon // (_TOLERANCE * len(self.movable))
         while self.budget.left > 0:
             self._try(self.lowest + self.chance.below(1 + tolerance * self.budget.left // start))
 
@@ -104,7 +116,7 @@ class _Search:
 
     def _place(self, index: int) -> None:
         job = self.problem.jobs[index]
-        self.budget.spend(pricing_units(self.problem, job, len(self.problem.suited[index].peers)))
+        self.budget.spend(pricing_units(self.problem, index, len(self.problem.suited[index].peers)))
         priced = cheapest(self.problem, index, self.load.costs(index))
         if priced is not None and priced.cost < self.problem.declined(job):
             self.load.add(index, priced.placement)
@@ -113,7 +125,7 @@ class _Search:
         """Choose anew which peers a job looks at; those where it is stay among them, so that it can go back."""
         self.age[index] = 0
         wide = self.problem.wide
-        self.budget.spend(2 * pricing_units(wide, wide.jobs[index], len(wide.suited[index].peers)))
+        self.budget.spend(2 * pricing_units(wide, index, len(wide.suited[index].peers)))
         placement = self.load.placements.get(index)
         self.problem.narrow(index, self.load, _NONE if placement is None else placement.peers)
 
@@ -126,7 +138,7 @@ def _rivals(problem: Problem, movable: list[int]) -> dict[int, list[int]]:
         looks[index, problem.suited[index].peers] = True
     first = np.array([problem.jobs[index].first_slot for index in movable])
     deadline = np.array([problem.jobs[index].deadline_slot for index in movable])
-    units = np.array([pricing_units(problem, problem.jobs[m], len(problem.suited[m].peers)) for m in movable])
+    units = np.array([pricing_units(problem, m, len(problem.suited[m].peers)) for m in movable])
     looks = looks[movable]
     rivals = {}
     for at, index in enumerate(movable):

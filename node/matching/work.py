@@ -6,10 +6,10 @@ that it looks at, and for the call; so the same budget ends at the same point on
 
 from __future__ import annotations
 
-from node.matching.problem import Job, Problem
+from node.matching.problem import Problem
 
 # On one core of a 2.x GHz server; a slower machine takes longer than the seconds that it was given.
-UNITS_PER_SECOND = 24_000_000
+UNITS_PER_SECOND = 40_000_000
 
 CALL = 8_000  # what pricing a job takes however few its cells are
 _HARD = 16  # how often a job with a budget or with moves that cost something is priced anew until it fits
@@ -25,8 +25,9 @@ class Budget:
         self.left -= units
 
 
-def pricing_units(problem: Problem, job: Job, peers: int) -> int:
+def pricing_units(problem: Problem, index: int, peers: int) -> int:
     """What it takes to price this job where it looks at so many peers."""
+    job = problem.jobs[index]
     ranks = min(job.per_peer, job.at_most)
     units = CALL + (job.deadline_slot - job.first_slot) * peers * ranks
     hard = job.budget or (problem.move_wh_per_gb is not None and job.checkpoint_gb)
@@ -34,5 +35,6 @@ def pricing_units(problem: Problem, job: Job, peers: int) -> int:
 
 
 def greedy_units(problem: Problem) -> int:
-    """What it takes to place all jobs once, each looking at all peers."""
-    return sum(pricing_units(problem, job, len(problem.peers.ids)) for job in problem.jobs)
+    """What it takes to place all jobs once, each looking at those of all peers that are suited."""
+    slots = sum(job.deadline_slot - job.first_slot for job in problem.jobs)
+    return CALL * len(problem.jobs) + slots * len(problem.peers.ids) // 2
