@@ -1,56 +1,44 @@
 """Better plans from a good one: take a few rival jobs out and place them anew in another order, again and again.
 
-Each job by itself is placed exactly, so what a greedy plan loses is lost between jobs: one takes the surplus that
-another had more use for. Few jobs out at once, and the first to return has the choice. (Large neighbourhood search:
-Shaw 1998; the neighbourhoods by relatedness are from there.) A plan that is a little worse than the best is gone on
-from, by less and less as the work is used up (Dueck's record-to-record travel, 1993).
+Each job by itself is placed exactly, so what a greedy plan loses is lost between jobs: one takes the surplus, or the
+last units, that another had more use for. With a few jobs out at once, the first to return has the choice. (Large
+neighbourhood search: Shaw, "Using constraint programming and local search methods to solve vehicle routing problems",
+1998.) The search goes on from a plan that is a little worse than the best, by less and less as the work is used up.
+(Record-to-record travel: Dueck, "New optimization heuristics", 1993.)
 """
 
 from __future__ import annotations
 
-import itertools
-from bisect import bisect_right
-
 import numpy as np
 
 from node.matching.chance import Chance
-from node.matching.greedy import place
+from node.matching.contention import Contention
 from node.matching.load import Load, Placement
 from node.matching.narrow import narrowed
-from node.matching.pricing import cheapest
-from node.matching.problem import Integers, Problem
+from node.matching.pricing import Priced, cheapest
+from node.matching.problem import Problem
 from node.matching.work import Budget, pricing_units
 
+# Found by trying, on instances of 100 to 10,000 peers.
 _JOBS_OUT = 5  # at most, at once
 _TOLERANCE = 12  # at first a plan may be worse than the best by one part in so many of an average job's carbon
-_FRESH = 64  # a job looks at all peers again after it was placed so often
-_NONE = np.zeros(0, np.int64)
+_FRESH = 64  # a job chooses its peers anew after it was taken out so often
 
 
 def improve(load: Load, budget: Budget, chance: Chance) -> Load:
-    """The load, or a better one if one is found before the budget ends. Jobs with a cap on carbon stay where they are:
-    what a job adds depends on those placed before it, and the others only ever move behind it."""
-    movable = [index for index, placement in load.placements.items() if not load.problem.jobs[index].carbon_max]
-    movable = sorted(movable + _possible(load, budget))
+    """The load, or a better one if one is found before the budget ends.
+
+    Jobs with a cap on carbon stay where they are: what they add depends on those placed before them, and the others only
+    ever move behind them.
+    """
+    capped = {index for index in load.placements if load.problem.jobs[index].carbon_max}
+    movable = [index for index in range(len(load.problem.jobs)) if index not in capped]
     if len(movable) < 2 or budget.left <= 0:
         return load
-    search = _Search(load, movable, budget, chance)
-    search.run()
-    return placed(load.problem, search.best)
+    return _placed(load.problem, _Search(load, movable, budget, chance).run())
 
 
-def _possible(load: Load, budget: Budget) -> list[int]:
-    """The declined jobs that fit where nothing else is placed."""
-    idle, possible = Load(load.problem), []
-    for index in load.declined:
-        budget.spend(pricing_units(load.problem, index, len(load.problem.suited[index].peers)))
-        if place(idle, index):
-            idle.remove(index)
-            possible.append(index)
-    return possible
-
-
-def placed(problem: Problem, placements: dict[int, Placement]) -> Load:
+def _placed(problem: Problem, placements: dict[int, Placement]) -> Load:
     """The plan with these placements, in this order."""
     load = Load(problem)
     for index, placement in placements.items():
@@ -61,65 +49,58 @@ def placed(problem: Problem, placements: dict[int, Placement]) -> Load:
 class _Search:
     def __init__(self, load: Load, movable: list[int], budget: Budget, chance: Chance) -> None:
         self.problem = narrowed(load.problem)
-        self.load = placed(self.problem, load.placements)
-        self.movable, self.budget, self.chance = movable, budget, chance
-        self.age = [0] * len(self.problem.jobs)
+        self.load = _placed(self.problem, load.placements)
+        self.budget, self.chance = budget, chance
+        self.age = dict.fromkeys(movable, 0)
         for index in movable:
             self._narrow(index)
-        self.rivals = _rivals(self.problem, movable)
-        self.objective = self.lowest = self.load.objective
-        self.best = dict(self.load.placements)
+        idle = Load(self.problem)
+        alone = {index: priced for index in movable if (priced := self._priced(idle, index))}
+        self.movable = list(alone)
+        self.contention = Contention(self.problem, alone, load.placements)
+        self.objective = self.load.objective
 
-    def run(self) -> None:
-        start = self.budget.left
-        tolerance = self.load.carbon // (_TOLERANCE * len(self.movable))
-        while self.budget.left > 0:
-            self._try(self.lowest + self.chance.below(1 + tolerance * self.budget.left // start))
+    def run(self) -> dict[int, Placement]:
+        """The best placements found."""
+        best, lowest, start = dict(self.load.placements), self.objective, self.budget.left
+        tolerance = self.load.carbon // (_TOLERANCE * max(1, len(self.movable)))
+        while self.budget.left > 0 and len(self.movable) > 1:
+            self._try(lowest + self.chance.below(1 + tolerance * self.budget.left // start))
+            if self.objective < lowest:
+                best, lowest = dict(self.load.placements), self.objective
+        return best
 
     def _try(self, limit: int) -> None:
-        """Take some rivals out and place them anew; go back to where they were if the objective is above both what it
-        was and the limit."""
-        out = self._choose()
+        """Take some jobs out and place them anew; put them back if that leads above the limit and to a worse plan."""
+        declined = [index for index in self.movable if index not in self.load.placements]
+        out = self.contention.choose(declined, _JOBS_OUT, self.chance)
         for index in out:
             self.age[index] += 1
             if self.age[index] > _FRESH:
                 self._narrow(index)
         before = {index: self.load.remove(index) for index in out if index in self.load.placements}
-        if len(before) == len(out):
+        if self.chance.below(2):
             self.chance.shuffle(out)
         for index in out:
-            self._place(index)
+            priced = self._priced(self.load, index)
+            if priced is not None:
+                self.load.add(index, priced.placement)
+                self.contention.put(index, priced)
         objective = self.load.objective
-        if objective > max(limit, self.objective):
-            for index in out:
-                if index in self.load.placements:
-                    self.load.remove(index)
-            for index, placement in before.items():
-                self.load.add(index, placement)
+        if objective <= max(limit, self.objective):
+            self.objective = objective
             return
-        self.objective = objective
-        if objective < self.lowest:
-            self.lowest, self.best = objective, dict(self.load.placements)
+        for index in out:
+            if index in self.load.placements:
+                self.load.remove(index)
+        for index, placement in before.items():
+            self.load.add(index, placement)
 
-    def _choose(self) -> list[int]:
-        """A job and some of its rivals, the closer the likelier; a declined job first."""
-        declined = [index for index in self.movable if index not in self.load.placements]
-        among = declined if declined and self.chance.below(2) else self.movable
-        first = among[self.chance.below(len(among))]
-        out, closeness = [first], self.rivals[first]
-        for _ in range(1 + self.chance.below(_JOBS_OUT - 1)):
-            if closeness[-1]:
-                rival = self.movable[bisect_right(closeness, self.chance.below(closeness[-1]))]
-                if rival not in out:
-                    out.append(rival)
-        return out
-
-    def _place(self, index: int) -> None:
-        job = self.problem.jobs[index]
+    def _priced(self, load: Load, index: int) -> Priced | None:
+        """The best placement of a job, unless it costs as much as declining it."""
         self.budget.spend(pricing_units(self.problem, index, len(self.problem.suited[index].peers)))
-        priced = cheapest(self.problem, index, self.load.costs(index))
-        if priced is not None and priced.cost < self.problem.declined(job):
-            self.load.add(index, priced.placement)
+        priced = cheapest(self.problem, index, load.costs(index))
+        return None if priced is None or priced.cost >= self.problem.declined(self.problem.jobs[index]) else priced
 
     def _narrow(self, index: int) -> None:
         """Choose anew which peers a job looks at; those where it is stay among them, so that it can go back."""
@@ -127,24 +108,4 @@ class _Search:
         wide = self.problem.wide
         self.budget.spend(2 * pricing_units(wide, index, len(wide.suited[index].peers)))
         placement = self.load.placements.get(index)
-        self.problem.narrow(index, self.load, _NONE if placement is None else placement.peers)
-
-
-def _rivals(problem: Problem, movable: list[int]) -> dict[int, list[int]]:
-    """For each movable job the running sum, over all movable jobs, of how close a rival each is: how many cells both
-    may look at, for the work that it is to place it."""
-    looks = np.zeros((len(problem.jobs), len(problem.peers.ids)), np.bool_)
-    for index in movable:
-        looks[index, problem.suited[index].peers] = True
-    first = np.array([problem.jobs[index].first_slot for index in movable])
-    deadline = np.array([problem.jobs[index].deadline_slot for index in movable])
-    units = np.array([pricing_units(problem, m, len(problem.suited[m].peers)) for m in movable])
-    looks = looks[movable]
-    rivals = {}
-    for at, index in enumerate(movable):
-        peers = looks[:, problem.suited[index].peers].sum(axis=1)
-        slots = np.maximum(0, np.minimum(deadline, deadline[at]) - np.maximum(first, first[at]))
-        closeness = peers * slots * 10**6 // units
-        closeness[at] = 0
-        rivals[index] = np.cumsum(closeness).tolist()
-    return rivals
+        self.problem.narrow(index, self.load, np.zeros(0, np.int64) if placement is None else placement.peers)

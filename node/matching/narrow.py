@@ -15,7 +15,7 @@ import numpy as np
 from node.matching.load import Costs, Load
 from node.matching.problem import Integers, Problem, Suited
 
-_SPARE = 32  # peers of each slot beyond those that the job needs at most
+_SPARE = 16  # peers of each slot beyond those that the job needs at most
 _HIGH = 2**40  # so that the keys fit into 64 bits for eight million peers
 
 

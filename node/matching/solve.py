@@ -10,7 +10,7 @@ from node.matching.load import Load
 from node.matching.problem import Problem
 from node.matching.work import Budget, greedy_units
 
-_SHARE = 10  # another order is tried as long as it takes no more than one part in so many of what is left
+_SHARE = 40  # another order is tried as long as it takes no more than one part in so many of what is left
 
 
 def solve(problem: Problem, work: int, seed: int = 0) -> Load:
