@@ -48,4 +48,3 @@ class Contention:
 
     def _cells(self, placement: Placement) -> Integers:
         return placement.slots * self._peers + placement.peers
-
