@@ -16,7 +16,7 @@ _STRANGERS = 4  # once in so many times the others are drawn from all jobs, whoe
 
 
 class Contention:
-    """`alone` are the placements that the jobs would have with all peers to themselves: they compete for those cells."""
+    """`alone`: the placements that the jobs would have with all peers to themselves; it is those cells they compete for."""
 
     def __init__(self, problem: Problem, alone: Mapping[int, Priced], placements: Mapping[int, Placement]) -> None:
         self._jobs = sorted(alone)

@@ -28,8 +28,8 @@ _FRESH = 64  # a job chooses its peers anew after it was taken out so often
 def improve(load: Load, budget: Budget, chance: Chance) -> Load:
     """The load, or a better one if one is found before the budget ends.
 
-    Jobs with a cap on carbon stay where they are: what they add depends on those placed before them, and the others only
-    ever move behind them.
+    Jobs with a cap on carbon stay where they are: what they add depends on those placed before them, and the others
+    only ever move behind them.
     """
     capped = {index for index in load.placements if load.problem.jobs[index].carbon_max}
     movable = [index for index in range(len(load.problem.jobs)) if index not in capped]

@@ -95,7 +95,7 @@ def _objective(asked: Problem, combination: tuple[tuple[int, ...] | None, ...]) 
             units[row] += shards * one.units
     if any(taken > free for taken, free in zip(units, asked.peers.free[0].tolist(), strict=True)):
         return None
-    surplus = asked.peers.surplus[0].tolist()
+    surplus: list[int] = asked.peers.surplus[0].tolist()
     energy = [100 * taken for taken in units]
     return penalty + sum(20 * min(e, s) + 360 * max(0, e - s) for e, s in zip(energy, surplus, strict=True))
 
