@@ -16,7 +16,7 @@ _STRANGERS = 4  # once in so many times the others are drawn from all jobs, whoe
 
 
 class Contention:
-    """`alone`: the placements that the jobs would have with all peers to themselves; it is those cells they compete for."""
+    """`alone`: the placements that jobs would have with all peers to themselves; they compete for these cells."""
 
     def __init__(self, problem: Problem, alone: Mapping[int, Priced], placements: Mapping[int, Placement]) -> None:
         self._jobs = sorted(alone)

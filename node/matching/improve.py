@@ -20,8 +20,8 @@ from node.matching.problem import Problem
 from node.matching.work import Budget, pricing_units
 
 # Found by trying, on instances of 100 to 10,000 peers.
-_JOBS_OUT = 5  # at most, at once
-_TOLERANCE = 12  # at first a plan may be worse than the best by one part in so many of an average job's carbon
+_JOBS_OUT = 4  # at most, at once
+_TOLERANCE = 3  # at first a plan may be worse than the best by so many average jobs, divided by how many jobs there are
 _FRESH = 64  # a job chooses its peers anew after it was taken out so often
 
 
@@ -63,7 +63,7 @@ class _Search:
     def run(self) -> dict[int, Placement]:
         """The best placements found."""
         best, lowest, start = dict(self.load.placements), self.objective, self.budget.left
-        tolerance = self.load.carbon // (_TOLERANCE * max(1, len(self.movable)))
+        tolerance = _TOLERANCE * self.load.carbon // max(1, len(self.movable) ** 2)
         while self.budget.left > 0 and len(self.movable) > 1:
             self._try(lowest + self.chance.below(1 + tolerance * self.budget.left // start))
             if self.objective < lowest:
@@ -106,6 +106,6 @@ class _Search:
         """Choose anew which peers a job looks at; those where it is stay among them, so that it can go back."""
         self.age[index] = 0
         wide = self.problem.wide
-        self.budget.spend(2 * pricing_units(wide, index, len(wide.suited[index].peers)))
+        self.budget.spend(pricing_units(wide, index, len(wide.suited[index].peers)))
         placement = self.load.placements.get(index)
         self.problem.narrow(index, self.load, np.zeros(0, np.int64) if placement is None else placement.peers)

@@ -38,6 +38,11 @@ class Narrowed(Problem):
     def _idle(self) -> Load:
         return Load(self.wide)
 
+    @functools.cached_property
+    def _cheapest_idle(self) -> dict[int, Integers]:
+        """By job, in rows of `wide.suited`, once they were asked for."""
+        return {}
+
     def narrow(self, index: int, load: Load, keep: Integers) -> None:
         """Leave this job the peers that are among the cheapest in some slot, at the present load or while nothing is
         placed, and those to `keep`."""
@@ -45,9 +50,11 @@ class Narrowed(Problem):
         most = min(len(suited.peers), job.at_most + _SPARE)
         kept = np.isin(suited.peers, keep)
         if most:
+            if index not in self._cheapest_idle:
+                self._cheapest_idle[index] = _cheapest(self._idle.costs(index), most)
+            kept[self._cheapest_idle[index]] = True
             self._shortlists[index] = suited
-            for costs in (load.costs(index), self._idle.costs(index)):
-                kept[_cheapest(costs, most)] = True
+            kept[_cheapest(load.costs(index), most)] = True
         at = np.flatnonzero(kept)
         self._shortlists[index] = Suited(suited.peers[at], suited.energy[at], suited.embodied[at])
 
