@@ -90,11 +90,13 @@ class _Search:
         if objective <= max(limit, self.objective):
             self.objective = objective
             return
-        for index in out:
+        changed = [index for index in out if self.load.placements.get(index) != before.get(index)]
+        for index in changed:
             if index in self.load.placements:
                 self.load.remove(index)
-        for index, placement in before.items():
-            self.load.add(index, placement)
+        for index in changed:
+            if index in before:
+                self.load.add(index, before[index])
 
     def _priced(self, load: Load, index: int) -> Priced | None:
         """The best placement of a job, unless it costs as much as declining it."""
