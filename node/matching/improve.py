@@ -108,6 +108,6 @@ class _Search:
         """Choose anew which peers a job looks at; those where it is stay among them, so that it can go back."""
         self.age[index] = 0
         wide = self.problem.wide
-        self.budget.spend(pricing_units(wide, index, len(wide.suited[index].peers)))
+        self.budget.spend(2 * pricing_units(wide, index, len(wide.suited[index].peers)))
         placement = self.load.placements.get(index)
         self.problem.narrow(index, self.load, np.zeros(0, np.int64) if placement is None else placement.peers)

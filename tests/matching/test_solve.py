@@ -16,7 +16,7 @@ from node.matching.work import UNITS_PER_SECOND
 
 from .builders import drawn, job, peer, problem
 
-WORK = UNITS_PER_SECOND // 8
+WORK = UNITS_PER_SECOND // 4
 SEEDS = range(8)
 
 
