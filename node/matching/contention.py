@@ -11,7 +11,7 @@ from node.matching.load import Placement
 from node.matching.pricing import Priced
 from node.matching.problem import Integers, Problem
 
-_CANDIDATES = 4  # of so many jobs drawn the one with most to regret is taken out first
+_CANDIDATES = 8  # of so many jobs drawn the one with most to regret is taken out first
 _STRANGERS = 4  # once in so many times the others are drawn from all jobs, whoever is in the way
 
 

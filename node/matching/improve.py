@@ -22,7 +22,7 @@ from node.matching.work import Budget, pricing_units
 # Found by trying, on instances of 100 to 10,000 peers.
 _JOBS_OUT = 4  # at most, at once
 _TOLERANCE = 3  # at first a plan may be worse than the best by so many average jobs, divided by how many jobs there are
-_FRESH = 64  # a job chooses its peers anew after it was taken out so often
+_FRESH = 128  # a job chooses its peers anew after it was taken out so often
 
 
 def improve(load: Load, budget: Budget, chance: Chance) -> Load:
