@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from node.matching.problem import Problem
 
-# Measured on one core of a server while others were busy; a slower machine takes longer than the seconds it was given.
-UNITS_PER_SECOND = 35_000_000
+# Measured on one core of a server, with a fifth to spare; a slower machine takes longer than the seconds it was given.
+UNITS_PER_SECOND = 40_000_000
 
 CALL = 8_000  # what pricing a job takes however few its cells are
 _HARD = 16  # how often a job with a budget or with moves that cost something is priced anew until it fits
