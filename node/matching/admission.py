@@ -12,6 +12,17 @@ def arrival(problem: Problem) -> list[int]:
     return list(range(len(problem.jobs)))
 
 
+def choosiest_first(problem: Problem) -> list[int]:
+    """Jobs in one zone first, then by how many cells they could use; ties to the larger, then in the given order."""
+
+    def key(index: int) -> tuple[bool, int, int]:
+        job = problem.jobs[index]
+        cells = problem.suited_count(index) * (job.deadline_slot - job.first_slot)
+        return not job.same_zone, cells, -job.work
+
+    return sorted(range(len(problem.jobs)), key=key)
+
+
 def tightest_first(problem: Problem) -> list[int]:
     """Those whose window leaves least room for waiting come first."""
     return _sorted(problem, lambda job: job.deadline_slot - job.first_slot - -(-job.work // job.at_most))
@@ -32,6 +43,7 @@ def neediest_first(problem: Problem) -> list[int]:
 
 ORDERS: tuple[Callable[[Problem], list[int]], ...] = (
     arrival,
+    choosiest_first,
     tightest_first,
     largest_first,
     smallest_first,

@@ -8,23 +8,28 @@ they add alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from node.matching.admission import choosiest_first
 from node.matching.dual import FRACTION, Prices
 from node.matching.greedy import place
 from node.matching.load import Costs, Load
 from node.matching.pricing import cheapest
 from node.matching.problem import Problem
 
-SHARES_PERCENT = (100, 75, 50, 25, 0)  # of the prices, from pass to pass
+# Of the prices, from pass to pass. The second begins with more than all: prices that still climb are too low. Which of
+# the two leads to the better plan differs from problem to problem.
+SHARES_PERCENT = ((100, 75, 50, 25, 0), (150, 120, 100, 75, 50, 25, 0))
 
 
-def guided(problem: Problem, prices: Prices) -> Load:
-    """Place all jobs at these prices. A job that does not fit any more, or that would cost more than its penalty, is
-    declined, as `greedy` does it."""
+def guided(problem: Problem, prices: Prices, shares_percent: Sequence[int] = SHARES_PERCENT[0]) -> Load:
+    """Place all jobs at these shares of these prices, one pass for each. A job that does not fit any more, or that would
+    cost more than its penalty, is declined, as `greedy` does it."""
     load = Load(problem)
-    first, *later = SHARES_PERCENT
-    for index in tightest_first(problem):
+    first, *later = shares_percent
+    for index in choosiest_first(problem):
         _place(load, index, prices, first)
     for share in later:
         for index in [*load.placements, *load.declined]:
@@ -34,18 +39,6 @@ def guided(problem: Problem, prices: Prices) -> Load:
                 load.remove(index)
             _place(load, index, prices, share)
     return load
-
-
-def tightest_first(problem: Problem) -> list[int]:
-    """Jobs in one zone first, then by how many cells they could use; ties to the larger, then in the given order."""
-    jobs = problem.jobs
-
-    def key(index: int) -> tuple[bool, int, int]:
-        job = jobs[index]
-        cells = len(problem.suited[index].peers) * (job.deadline_slot - job.first_slot)
-        return not job.same_zone, cells, -job.work
-
-    return sorted(range(len(jobs)), key=key)
 
 
 def priced_costs(load: Load, index: int, prices: Prices, percent: int) -> Costs:

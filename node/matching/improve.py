@@ -9,15 +9,13 @@ neighbourhood search: Shaw, "Using constraint programming and local search metho
 
 from __future__ import annotations
 
-import numpy as np
-
 from node.matching.chance import Chance
 from node.matching.contention import Contention
+from node.matching.greedy import place
 from node.matching.load import Load, Placement
-from node.matching.narrow import narrowed
+from node.matching.narrow import Narrowed, narrowed, narrowing_units
 from node.matching.pricing import Priced, cheapest
-from node.matching.problem import Problem
-from node.matching.work import Budget, pricing_units
+from node.matching.work import Budget, greedy_units, pricing_units
 
 # Found by trying, on instances of 100 to 10,000 peers.
 _JOBS_OUT = 4  # at most, at once
@@ -25,8 +23,8 @@ _TOLERANCE = 3  # at first a plan may be worse than the best by so many average 
 _FRESH = 128  # a job chooses its peers anew after it was taken out so often
 
 
-def improve(load: Load, budget: Budget, chance: Chance) -> Load:
-    """The load, or a better one if one is found before the budget ends.
+def improve(load: Load, budget: Budget, chance: Chance, few: Narrowed | None = None) -> Load:
+    """The load, or a better one if one is found before the budget ends. `few` is its problem, narrowed already.
 
     Jobs with a cap on carbon stay where they are: what they add depends on those placed before them, and the others
     only ever move behind them.
@@ -35,25 +33,41 @@ def improve(load: Load, budget: Budget, chance: Chance) -> Load:
     movable = [index for index in range(len(load.problem.jobs)) if index not in capped]
     if len(movable) < 2 or budget.left <= 0:
         return load
-    return _placed(load.problem, _Search(load, movable, budget, chance).run())
+    return Load.of(load.problem, _Search(load, movable, budget, chance, few).run())
 
 
-def _placed(problem: Problem, placements: dict[int, Placement]) -> Load:
-    """The plan with these placements, in this order."""
-    load = Load(problem)
-    for index, placement in placements.items():
-        load.add(index, placement)
-    return load
+def refresh(load: Load, budget: Budget) -> None:
+    """Take each job out and place it anew where it adds least now, round after round while that gains and the budget
+    lasts: what is left to do where a search would not come around once."""
+    problem = load.problem
+    each = greedy_units(problem) // max(1, len(problem.jobs))
+    before = load.objective + 1
+    while load.objective < before:
+        before = load.objective
+        for index in list(load.placements):
+            if budget.left <= 0:
+                return
+            if not problem.jobs[index].carbon_max:
+                budget.spend(each)
+                carbon, placement = load.carbon, load.remove(index)
+                priced = place(load, index)
+                if priced is None or load.carbon > carbon:  # budgets and moves are not priced exactly
+                    if priced is not None:
+                        load.remove(index)
+                    load.add(index, placement)
 
 
 class _Search:
-    def __init__(self, load: Load, movable: list[int], budget: Budget, chance: Chance) -> None:
-        self.problem = narrowed(load.problem)
-        self.load = _placed(self.problem, load.placements)
+    def __init__(self, load: Load, movable: list[int], budget: Budget, chance: Chance, few: Narrowed | None) -> None:
+        self.problem = few or narrowed(load.problem)
+        self.load = Load.of(self.problem, load.placements)
         self.budget, self.chance = budget, chance
         self.age = dict.fromkeys(movable, 0)
         for index in movable:
-            self._narrow(index)
+            if few is None:
+                self._narrow(index)
+            else:
+                few.keep(index, load.peers_of(index))
         idle = Load(self.problem)
         alone = {index: priced for index in movable if (priced := self._priced(idle, index))}
         self.movable = list(alone)
@@ -107,7 +121,5 @@ class _Search:
     def _narrow(self, index: int) -> None:
         """Choose anew which peers a job looks at; those where it is stay among them, so that it can go back."""
         self.age[index] = 0
-        wide = self.problem.wide
-        self.budget.spend(2 * pricing_units(wide, index, len(wide.suited[index].peers)))
-        placement = self.load.placements.get(index)
-        self.problem.narrow(index, self.load, np.zeros(0, np.int64) if placement is None else placement.peers)
+        self.budget.spend(narrowing_units(self.problem.wide, index))
+        self.problem.narrow(index, self.load, self.load.peers_of(index))

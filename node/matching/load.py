@@ -7,6 +7,7 @@ rises piecewise linearly with its energy, and the next shard never costs less th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,10 +55,23 @@ class Load:
         self.carbon = 0
         self.depths: dict[tuple[int, int], Integers] = {}  # how far `shortlist` looks first, by class: time only
 
+    @classmethod
+    def of(cls, problem: Problem, placements: Mapping[int, Placement]) -> Load:
+        """The plan with these placements, in this order."""
+        load = cls(problem)
+        for index, placement in placements.items():
+            load.add(index, placement)
+        return load
+
     @property
     def declined(self) -> list[int]:
         """The jobs without a placement."""
         return [index for index in range(len(self.problem.jobs)) if index not in self.placements]
+
+    def peers_of(self, index: int) -> Integers:
+        """Where the shards of this job are, once for each slot; nowhere if it is declined."""
+        placement = self.placements.get(index)
+        return np.zeros(0, np.int64) if placement is None else placement.peers
 
     @property
     def objective(self) -> int:

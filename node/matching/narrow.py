@@ -14,6 +14,7 @@ import numpy as np
 
 from node.matching.load import Costs, Load
 from node.matching.problem import Integers, Problem, Suited
+from node.matching.work import pricing_units
 
 _SPARE = 16  # peers of each slot beyond those that the job needs at most
 _HIGH = 2**40  # so that the keys fit into 64 bits for eight million peers
@@ -21,18 +22,14 @@ _HIGH = 2**40  # so that the keys fit into 64 bits for eight million peers
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Narrowed(Problem):
-    """`wide` with other peers suited to its jobs."""
+    """`wide` with other peers suited to its jobs: the `shortlists`, one for each, which `narrow` replaces."""
 
     wide: Problem = dataclasses.field(kw_only=True)
+    shortlists: list[Suited] = dataclasses.field(kw_only=True)
 
     @functools.cached_property
     def suited(self) -> Sequence[Suited]:
-        """At first all; `narrow` replaces them one by one."""
-        return self._shortlists
-
-    @functools.cached_property
-    def _shortlists(self) -> list[Suited]:
-        return list(self.wide.suited)
+        return self.shortlists
 
     @functools.cached_property
     def _idle(self) -> Load:
@@ -53,15 +50,35 @@ class Narrowed(Problem):
             if index not in self._cheapest_idle:
                 self._cheapest_idle[index] = _cheapest(self._idle.costs(index), most)
             kept[self._cheapest_idle[index]] = True
-            self._shortlists[index] = suited
+            self.shortlists[index] = suited  # which `load` looks at, if it is one of this problem
             kept[_cheapest(load.costs(index), most)] = True
         at = np.flatnonzero(kept)
-        self._shortlists[index] = Suited(suited.peers[at], suited.energy[at], suited.embodied[at])
+        self.shortlists[index] = Suited(suited.peers[at], suited.energy[at], suited.embodied[at])
+
+    def keep(self, index: int, peers: Integers) -> None:
+        """Add these peers, all suited, to those that this job looks at."""
+        wide = self.wide.suited[index]
+        at = np.searchsorted(wide.peers, np.union1d(self.shortlists[index].peers, peers))
+        self.shortlists[index] = Suited(wide.peers[at], wide.energy[at], wide.embodied[at])
 
 
 def narrowed(problem: Problem) -> Narrowed:
+    """At first as wide as before."""
     fields = {field.name: getattr(problem, field.name) for field in dataclasses.fields(problem)}
-    return Narrowed(**fields, wide=problem)
+    return Narrowed(**fields, wide=problem, shortlists=list(problem.suited))
+
+
+def narrowed_at(load: Load) -> Narrowed:
+    """Narrowed for every job, at this load; the peers where a job is stay among its own."""
+    problem = narrowed(load.problem)
+    for index in range(len(problem.jobs)):
+        problem.narrow(index, load, load.peers_of(index))
+    return problem
+
+
+def narrowing_units(problem: Problem, index: int) -> int:
+    """What it takes to narrow one job: its costs at all suited peers, without choosing among them."""
+    return pricing_units(problem, index, problem.suited_count(index))
 
 
 def _cheapest(costs: Costs, most: int) -> Integers:

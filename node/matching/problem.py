@@ -152,6 +152,10 @@ class Problem:
 
         return np.unpackbits(self._passing.get(index, find), count=len(self.peers.ids)).view(np.bool_)
 
+    def suited_count(self, index: int) -> int:
+        """How many peers may take shards of this job; without making the list of them."""
+        return int(np.count_nonzero(self.passing(index)))
+
     def declined(self, job: Job) -> int:
         """Carbon that declining this job counts as."""
         return self.penalty * job.work

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from node.matching.admission import choosiest_first
 from node.matching.dual import Dual, Prices
 from node.matching.greedy import greedy
-from node.matching.guided import guided, priced_costs, tightest_first
+from node.matching.guided import guided, priced_costs
 from node.matching.load import Load
 from node.matching.prices import climb
 from node.matching.problem import Problem
@@ -16,7 +17,7 @@ from .builders import broken_limits, drawn, job, peer, problem, recounted_carbon
 
 
 def planned(asked: Problem, rounds: int = 8) -> Load:
-    load = greedy(asked, tightest_first(asked))
+    load = greedy(asked, choosiest_first(asked))
     return guided(asked, climb(Dual(asked), load, rounds).last)
 
 
@@ -67,7 +68,7 @@ def test_jobs_in_one_zone_come_first_then_those_with_few_places_to_go() -> None:
         job("short", work=1, deadline_slot=5),
         job("zone", same_zone=True),
     ]
-    assert tightest_first(problem([peer()], jobs)) == [3, 1, 2, 0]
+    assert choosiest_first(problem([peer()], jobs)) == [3, 1, 2, 0]
 
 
 @pytest.mark.parametrize(("peers", "jobs"), [([], [job()]), ([peer()], []), ([peer(free=[0] * 6)], [job()])])
