@@ -26,10 +26,11 @@ def facts(matched: Mapping[str, Any]) -> None:
         ),
         ("carbon", f"{format_carbon(matched['carbon_mg'] * 1000)} CO2e planned with {matched['surplus']}"),
         ("objective", f"{matched['objective_mg']:,} mg with the penalties of what is declined"),
-        ("time", f"{seconds['reading']:.3f} s reading, {seconds['planning']:.3f} s planning"),
+        ("bound", _bound(matched)),
+        ("time", ", ".join(f"{each:.3f} s {what}" for what, each in seconds.items())),
         ("plan", f"SHA-256 {matched['plan_sha256']}"),
     ]
-    rows(("", ""), lines)
+    rows(("", ""), [line for line in lines if line[1]])
 
 
 def explanation(matched: Mapping[str, Any]) -> None:
@@ -42,3 +43,11 @@ def explanation(matched: Mapping[str, Any]) -> None:
         say("")
         for row in matched["refusals"]:  # no table: they may be a hundred thousand
             say(f"{row['peer']}  {row['text']}")
+
+
+def _bound(matched: Mapping[str, Any]) -> str:
+    if "bound_mg" not in matched:
+        return ""
+    gap = matched["gap_permyriad"]
+    above = "" if gap is None else f"; the plan's carbon is at most {gap / 100:.2f} % above the best"
+    return f"{matched['bound_mg']:,} mg, below which no plan's objective is{above}"

@@ -25,8 +25,8 @@ SHARES_PERCENT = ((100, 75, 50, 25, 0), (150, 120, 100, 75, 50, 25, 0))
 
 
 def guided(problem: Problem, prices: Prices, shares_percent: Sequence[int] = SHARES_PERCENT[0]) -> Load:
-    """Place all jobs at these shares of these prices, one pass for each. A job that does not fit any more, or that would
-    cost more than its penalty, is declined, as `greedy` does it."""
+    """Place all jobs at these shares of these prices, one pass for each. A job that does not fit any more, or that
+    would cost more than its penalty, is declined, as `greedy` does it."""
     load = Load(problem)
     first, *later = shares_percent
     for index in choosiest_first(problem):

@@ -21,7 +21,7 @@ from node.matching.problem import Problem
 from node.matching.work import Budget, greedy_units, pricing_units
 
 # Parts of what is left of the work. Found by trying, on instances of 100 to 100,000 peers.
-_FIRST_ORDERS, _FIRST_PART = 2, 5  # so many orders are tried if each takes no more than one part in so many
+_FIRST_ORDERS, _FIRST_PART = 2, 4  # so many orders are tried if each takes no more than one part in so many
 _OTHER_PART = 40  # and each of the others
 _CLIMB_PERCENT = 80  # the longest climb, and the plan that follows it
 _ROUNDS = (32, 16, 8, 4)  # of climbs; the first is shorter if that is all there is work for

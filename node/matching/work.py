@@ -12,8 +12,13 @@ from node.matching.problem import Problem
 UNITS_PER_SECOND = 36_000_000
 
 CALL = 8_000  # what pricing a job takes however few its cells are
-_PRUNED = 16  # of so many cells of all peers `shortlist` has a job look at about one
+_PRUNED = 24  # of so many cells of all peers `shortlist` has a job look at about one
 _HARD = 16  # how often a job with a budget or with moves that cost something is priced anew until it fits
+
+
+def units_of(seconds: float) -> int:
+    """The work that so much time stands for; none for less than no time."""
+    return max(0, round(seconds * UNITS_PER_SECOND))
 
 
 class Budget:

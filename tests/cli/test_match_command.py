@@ -103,3 +103,20 @@ def test_a_line_without_end_is_not_read_whole(heliotrope: Heliotrope, tmp_path: 
     said = heliotrope("match", endless)
     assert said.code == 2
     assert "line 1: check 1: longer than 1048576 bytes" in said.err
+
+
+def test_no_plan_is_better_than_the_bound(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    made = written(tmp_path / "instance.jsonl", generated(6, 20, 5, 6))
+    said = heliotrope("match", made, "--bound")
+    facts = heliotrope("match", made, "--bound", "--json").json
+    assert 0 < facts["bound_mg"] <= facts["objective_mg"]
+    assert f"bound      {facts['bound_mg']:,} mg" in said.out
+    assert " s bound" in said.out
+
+
+def test_every_job_is_explained(heliotrope: Heliotrope, made: Path) -> None:
+    facts = heliotrope("match", made, "--explain", "--json").json
+    assert [row["job"] for row in facts["explanation"]["jobs"] if row["verdict"] == "declined"] == facts["declined"]
+    assert facts["explanation"]["plan"]["carbon_mg"] == facts["carbon_mg"]
+    said = heliotrope("match", made, "--explain")
+    assert f"{facts['declined'][0]} declined: " in said.out
