@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from node.matching.load import Load
 
 SECONDS = 5.0
-BOUND_ROUNDS = 300  # more of them move the bound by less than a thousandth on instances of 100 to 1,000 peers
 
 
 def match(
@@ -106,7 +105,7 @@ def _bound(load: Load, seconds: dict[str, float], out: Path | None, check: Path 
 
     began = time.monotonic()
     if check is None:
-        proof = bound(load.problem, load, BOUND_ROUNDS)
+        proof = bound(load.problem, load)
         proved = proof.bound
         if out is not None:
             out.write_text("".join(line + "\n" for line in certificate_lines(load.problem, proof)))
