@@ -65,7 +65,7 @@ PLANS = {
     "scarce": "caa82a1a175d760c085ac4e196234b76c649b04b6c9a29f0eb1683df3c8fd4c1",
     "one slot": "aba1686c3c7ff2ec7fe1fe4523ba612502445a8b837f907ac12c6a066403c4d1",
     "equals": "51fe53d70fd438e27fc5b86ad4737a06cc9de1e849eb725397fc803dd55ce4a5",
-    "beyond": "d90c7416a2b23f11542f52f8784f92714ba6ed39f587f5120fc6c098800f476c",
+    "beyond": "b0821539eaa19cb7b6f1d07ce5e5f001d3f38aadda38a267abd88ebdbdc5a011",
 }
 
 
