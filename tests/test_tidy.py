@@ -65,6 +65,7 @@ CONFINED = {
     "trio": "node/link/*.py",
     "torch": "node/training/*.py",
     "psycopg": "ledger/store/postgres.py",
+    "highspy": "node/matching/master.py",
 }
 
 # Reading any of these executes what a stranger wrote. torch.load and torch.save are pickle by another name.
@@ -98,7 +99,7 @@ REGISTRY_HOST = re.compile(
 )
 
 # Together they cost two seconds of CPU; `heliotrope --help` has a quarter of one.
-HEAVY = frozenset({"aiohttp", "libp2p", "matplotlib", "numpy", "pydantic", "torch", "trio"})
+HEAVY = frozenset({"aiohttp", "highspy", "libp2p", "matplotlib", "numpy", "pydantic", "torch", "trio"})
 
 
 def python_files(*folders: str) -> Iterator[tuple[str, ast.Module]]:

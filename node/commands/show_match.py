@@ -50,4 +50,4 @@ def _bound(matched: Mapping[str, Any]) -> str:
         return ""
     gap = matched["gap_permyriad"]
     above = "" if gap is None else f"; the plan's carbon is at most {gap / 100:.2f} % above the best"
-    return f"{matched['bound_mg']:,} mg, below which no plan's objective is{above}"
+    return f"{matched['bound_mg']:,} mg, below which no plan's objective is, by {matched['bound_by']}{above}"

@@ -13,13 +13,14 @@ which is rounded correctly everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from node.matching.dual import FRACTION, Dual, Prices
-from node.matching.load import Load
+from node.matching.load import Load, Placement
 from node.matching.problem import Integers
 
 # Found by trying, on instances of 100 to 10,000 peers: twice or half as much moves a good bound by some 0.1 % of
@@ -53,10 +54,11 @@ class Climbed(NamedTuple):
     last: Prices
 
 
-def climb(dual: Dual, load: Load, rounds: int) -> Climbed:
+def climb(dual: Dual, load: Load, rounds: int, seen: Callable[[dict[int, Placement]], object] | None = None) -> Climbed:
     """So many rounds, from nothing. A round prices every job once, each tenth round twice.
 
-    `load` is any plan of the problem: it tells where surplus is sought after, and what a unit is worth.
+    `load` is any plan of the problem: it tells where surplus is sought after, and what a unit is worth. `seen` is told
+    what the jobs take in each round.
     """
     nothing = np.zeros_like(dual.highest.unit)
     best = Proved(dual.at(Prices(nothing, nothing)).bound, Prices(nothing, nothing))
@@ -64,6 +66,8 @@ def climb(dual: Dual, load: Load, rounds: int) -> Climbed:
     for number in range(rounds):
         prices = Prices(*(one.prices(one.now) for one in climbing))
         answer = dual.at(prices)
+        if seen is not None:
+            seen(answer.placements)
         tried = [Proved(answer.bound, prices)]
         if number % MEAN_EVERY == MEAN_EVERY - 1:
             mean = Prices(*(one.prices(one.mean) for one in climbing))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,28 @@ def test_nothing_placed_ends_with_4_and_an_empty_plan(heliotrope: Heliotrope, tm
     assert said.code == 4
     assert "none of the 1 jobs" in said.err
     assert plan.read_bytes() == b""
+
+
+def test_the_solver_proves_no_less_and_is_named(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    match = ("match", written(tmp_path / "instance.jsonl", generated(6, 20, 5, 6)), "--seconds=0.1")
+    prices, solver = (heliotrope(*match, flag, "--json").json for flag in ("--bound", "--solver"))
+    assert prices["bound_mg"] <= solver["bound_mg"] <= solver["objective_mg"]
+    assert (prices["bound_by"], solver["bound_by"]) == ("prices", "prices and solver")
+    assert "no plan's objective is, by prices and solver" in heliotrope(*match, "--solver").out
+
+
+def test_what_the_solver_found_is_checked_without_it(
+    heliotrope: Heliotrope, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = tmp_path / "proof.jsonl"
+    match = ("match", written(tmp_path / "instance.jsonl", generated(6, 20, 5, 6)), "--seconds=0.1", "--json")
+    found = heliotrope(*match, "--solver", "--bound-out", proof).json
+    monkeypatch.setitem(sys.modules, "highspy", None)
+    checked = heliotrope(*match, "--check-bound", proof).json
+    assert (checked["bound_mg"], checked["bound_by"]) == (found["bound_mg"], "checked prices")
+    refused = heliotrope(*match, "--solver")
+    assert refused.code != 0
+    assert "pip install 'heliotrope[solver]'" in refused.err
 
 
 def test_every_job_is_explained_if_asked(heliotrope: Heliotrope, made: Path) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import random
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,6 +24,8 @@ from node.matching.dual import FRACTION, Dual, Prices
 from node.matching.greedy import greedy
 from node.matching.lines import LINE_MAX_BYTES, Malformed
 from node.matching.load import Load, Placement
+from node.matching.master import polish
+from node.matching.prices import Proved
 from node.matching.problem import Problem
 from protocol.errors import LocalError, VerificationFailed
 
@@ -219,6 +222,72 @@ def test_refuse_costs_that_leave_no_room_for_prices() -> None:
     asked = problem([peer(peak_w=10**6, grid=[10**12] * 6)], [job(work=6)])
     with pytest.raises(LocalError, match="HEL-MATCH-009"):
         Dual(asked)
+
+
+# With the solver
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_solver_proves_no_less_than_without_and_no_more_than_the_optimum(seed: int) -> None:
+    asked = tiny(seed)
+    load = planned(asked)
+    certificate = bound(asked, load, 20, solver=True)
+    assert bound(asked, load, 20).bound <= certificate.bound <= optimum(asked)
+    assert verify(asked, certificate) == certificate.bound
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_solver_proves_more_where_many_compete(blocks: bool) -> None:
+    asked = drawn(5, peers=30, jobs=40)
+    jobs = tuple(dataclasses.replace(one, block=blocks and one.rigid) for one in asked.jobs)
+    asked = dataclasses.replace(asked, jobs=jobs)
+    load = planned(asked)
+    assert bound(asked, load, 30).bound < bound(asked, load, 30, solver=True).bound <= load.objective
+
+
+def test_solver_finds_from_prices_of_nothing_that_a_unit_is_worth_a_penalty() -> None:
+    asked = problem([peer("sol", free=[1] + [0] * 5)], [job("a", work=1), job("b", work=1)], penalty=50_000)
+    dual, nothing = Dual(asked), np.zeros_like(asked.peers.free)
+    start = Proved(dual.at(Prices(nothing, nothing)).bound, Prices(nothing, nothing))
+    proved = polish(dual, start, [], 40)
+    assert start.bound == 2 * 36_000
+    assert proved.bound == planned(asked).objective == 36_000 + 50_000
+    assert dual.at(proved.prices).bound == proved.bound
+
+
+def test_no_rounds_of_the_solver_change_nothing() -> None:
+    asked = drawn(5)
+    certificate = certified(asked)
+    assert polish(Dual(asked), Proved(certificate.bound, certificate.prices), [], 0).prices is certificate.prices
+
+
+@pytest.mark.parametrize(("rows", "jobs"), [([], [job()]), ([peer()], []), ([peer(free=[0] * 6)], [job()])])
+def test_solver_takes_a_problem_with_nothing_in_it(rows: list[dict[str, object]], jobs: list[object]) -> None:
+    asked = problem(rows, jobs)  # type: ignore[arg-type]
+    load = planned(asked)
+    assert bound(asked, load, 5, solver=True).bound == load.objective
+
+
+def test_solver_takes_penalties_however_great() -> None:
+    rows = [peer("sol", grid=[10_000] * 6, free=[1] * 6), peer("luna", surplus=[40] * 6)]
+    asked = problem(rows, [job(f"j{number}", work=4) for number in range(5)], penalty=2**55)
+    load = planned(asked)
+    assert bound(asked, load, 20).bound <= bound(asked, load, 20, solver=True).bound <= load.objective
+
+
+def test_solver_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    asked = drawn(5)
+    bound(asked, planned(asked), 10, solver=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_refuse_the_solver_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "highspy", None)
+    asked = drawn(5)
+    with pytest.raises(LocalError, match="HEL-MATCH-010") as refused:
+        bound(asked, planned(asked), 10, solver=True)
+    assert "pip install 'heliotrope[solver]'" in refused.value.remedy
+    assert bound(asked, planned(asked), 10).bound > 0
 
 
 # Certificates
