@@ -21,7 +21,7 @@ SECONDS = 5.0
 
 
 def match(
-    instance: Annotated[Path, Parameter(help="Peers, their forecasts and jobs: JSON lines, see matching/FORMAT.md.")],
+    instance: Annotated[Path, Parameter(help="Peers, their forecasts and jobs: JSON lines (files/FORMAT.md).")],
     /,
     *,
     out: Annotated[Path | None, Parameter(help="Write the plan to this file.")] = None,
@@ -58,8 +58,8 @@ def match(
     """Place the jobs of a file where they emit least. Exit code 4 if there are jobs and none could be placed."""
     from node.commands import show_match
     from node.matching import explain as why
-    from node.matching.instance import read
-    from node.matching.plan import plan_lines, read_plan
+    from node.matching.files.instance import read
+    from node.matching.files.plan import plan_lines, read_plan
     from node.matching.solve import solve
     from node.matching.work import units_of
 
@@ -103,8 +103,8 @@ def match(
 
 def _bound(load: Load, seconds: dict[str, float], solver: bool, out: Path | None, check: Path | None) -> dict[str, Any]:
     """What no plan falls below, by what, and the gap to it; adds to `seconds` how long finding or checking it took."""
-    from node.matching.bound import bound
-    from node.matching.certificate import certificate_lines, gap_permyriad, read_certificate, verify
+    from node.matching.proof.bound import bound
+    from node.matching.proof.certificate import certificate_lines, gap_permyriad, read_certificate, verify
 
     began = time.monotonic()
     if check is None:
@@ -122,7 +122,7 @@ def _bound(load: Load, seconds: dict[str, float], solver: bool, out: Path | None
 @contextmanager
 def _lines(path: Path) -> Iterator[Iterator[bytes]]:
     """The lines of a stranger's file, none held that is longer than a reader takes; a refusal says which file it is."""
-    from node.matching.lines import LINE_MAX_BYTES, Malformed
+    from node.matching.files.lines import LINE_MAX_BYTES, Malformed
 
     with path.open("rb") as file:
         try:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.matching.load import Costs, Load, Placement
-from node.matching.market import Market, affordable
-from node.matching.pricing import cheapest, preferred
+from node.matching.one.market import Market, affordable
+from node.matching.one.pricing import cheapest, preferred
+from node.matching.one.ranking import rank
 from node.matching.problem import NEVER, Integers, Job, Problem
-from node.matching.ranking import rank
 
 Policy = Callable[[Load, int, int], Placement | None]
 """(load, job, seed) -> where this policy places the job, or None where nothing fits. The load is not changed."""

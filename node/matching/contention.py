@@ -8,7 +8,7 @@ import numpy as np
 
 from node.matching.chance import Chance
 from node.matching.load import Placement
-from node.matching.pricing import Priced
+from node.matching.one.pricing import Priced
 from node.matching.problem import Integers, Problem
 
 _CANDIDATES = 8  # of so many jobs drawn the one with most to regret is taken out first

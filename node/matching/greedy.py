@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from node.matching.load import Load
-from node.matching.pricing import Priced
+from node.matching.one.pricing import Priced
+from node.matching.one.shortlist import cheapest_now
 from node.matching.problem import Problem
-from node.matching.shortlist import cheapest_now
 
 
 def greedy(problem: Problem, order: Iterable[int]) -> Load:

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from node.matching.admission import choosiest_first
-from node.matching.dual import FRACTION, Prices
 from node.matching.greedy import place
 from node.matching.load import Costs, Load
-from node.matching.pricing import cheapest
+from node.matching.one.pricing import cheapest
 from node.matching.problem import Problem
+from node.matching.proof.dual import FRACTION, Prices
 
 # Of the prices, from pass to pass. The second begins with more than all: prices that still climb are too low. Which of
 # the two leads to the better plan differs from problem to problem.

@@ -14,7 +14,7 @@ from node.matching.contention import Contention
 from node.matching.greedy import place
 from node.matching.load import Load, Placement
 from node.matching.narrow import Narrowed, narrowed, narrowing_units
-from node.matching.pricing import Priced, cheapest
+from node.matching.one.pricing import Priced, cheapest
 from node.matching.work import Budget, greedy_units, pricing_units
 
 # Found by trying, on instances of 100 to 10,000 peers.

@@ -14,7 +14,7 @@ import numpy as np
 from node.matching.changes import Axis, Fields, Relaxation, Trials, relax
 from node.matching.filters import Filter, first_filters
 from node.matching.load import Load
-from node.matching.pricing import Priced, cheapest
+from node.matching.one.pricing import Priced, cheapest
 from node.matching.problem import Integers, Job, Problem
 from protocol.units import MS_PER_HOUR, format_carbon
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from node.matching.load import Costs, Load, Placement
 from node.matching.moves import moves_carbon
-from node.matching.pricing import cheapest, preferred
+from node.matching.one.pricing import cheapest, preferred
 from node.matching.problem import NEVER, Integers, Job, Problem
 
 NOWHERE = Placement(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))

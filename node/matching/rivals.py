@@ -17,7 +17,7 @@ from hashlib import sha256
 
 from node.matching.greedy import place
 from node.matching.load import Load, Placement
-from node.matching.pricing import cheapest, preferred
+from node.matching.one.pricing import cheapest, preferred
 from node.matching.rest import NOWHERE, reluctant, shards_at
 
 RIVALS_MAX = 64  # looked at by one requester; each costs as much time as its own job

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 from node.matching.admission import ORDERS
 from node.matching.chance import Chance
-from node.matching.dual import Dual
 from node.matching.greedy import greedy
 from node.matching.guided import SHARES_PERCENT, guided
 from node.matching.improve import improve, refresh
 from node.matching.load import Load
 from node.matching.narrow import narrowed_at, narrowing_units
-from node.matching.prices import MEAN_EVERY, climb
 from node.matching.problem import Problem
+from node.matching.proof.dual import Dual
+from node.matching.proof.prices import MEAN_EVERY, climb
 from node.matching.work import Budget, greedy_units, pricing_units
 
 # Parts of what is left of the work. Found by trying, on instances of 100 to 100,000 peers.

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
 
+from node.matching.files.instance import read
 from node.matching.greedy import greedy
-from node.matching.instance import read
 from node.matching.online import InForce
 from node.matching.problem import Problem
 from tests.bench import instances

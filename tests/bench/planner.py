@@ -20,12 +20,12 @@ from statistics import median
 from typing import Any
 
 from node.matching.baselines import BASELINES, arrivals
-from node.matching.bound import bound
+from node.matching.files.instance import read
+from node.matching.files.plan import plan_lines
 from node.matching.greedy import greedy, place
-from node.matching.instance import read
 from node.matching.load import Load
-from node.matching.plan import plan_lines
 from node.matching.problem import Job, Problem
+from node.matching.proof.bound import bound
 from node.matching.solve import solve
 from node.matching.work import UNITS_PER_SECOND
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from node.matching.greedy import greedy, place
 from node.matching.load import Costs, Load, Placement
-from node.matching.pricing import cheapest
+from node.matching.one.pricing import cheapest
 from node.matching.problem import Integers, Job, Problem
 from node.matching.rest import shards_at
 from node.matching.rivals import before, choose

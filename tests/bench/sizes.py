@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from node.matching import shortlist
 from node.matching.greedy import greedy, place
 from node.matching.load import Load
+from node.matching.one import shortlist
 from tests.bench.problems import drawn
 
 SEED = 1

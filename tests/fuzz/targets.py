@@ -10,10 +10,10 @@ from ledger.archive import check, frames, lines
 from ledger.checkpoint import cosigners, open_note, parse_note
 from ledger.proof import build, verify
 from ledger.witness import Status, answer, parse_request
+from node.matching.files.instance import read
+from node.matching.files.lines import Malformed
+from node.matching.files.plan import plan_lines, read_plan
 from node.matching.greedy import greedy
-from node.matching.instance import read
-from node.matching.lines import Malformed
-from node.matching.plan import plan_lines, read_plan
 from node.matching.problem import CARBON_MAX
 from protocol import adverts
 from protocol.adverts import open_advert

@@ -13,7 +13,7 @@ import numpy as np
 from node.matching.check import violations
 from node.matching.load import Load, Placement
 from node.matching.moves import moves_carbon
-from node.matching.pricing import Priced, cheapest
+from node.matching.one.pricing import Priced, cheapest
 from node.matching.problem import Problem
 
 from .builders import job, peer, problem

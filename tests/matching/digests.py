@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from node.matching.instance import read
-from node.matching.plan import plan_lines
+from node.matching.files.instance import read
+from node.matching.files.plan import plan_lines
 from node.matching.solve import solve
 from tests.matching.instances import Row, generated, instance, job, lines, peer
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from node.matching.instance import Surplus, read
+from node.matching.files.instance import Surplus, read
 from node.matching.problem import Problem
 
 Row = dict[str, Any]

@@ -12,21 +12,21 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from node.matching.bound import bound
-from node.matching.certificate import (
+from node.matching.files.lines import LINE_MAX_BYTES, Malformed
+from node.matching.greedy import greedy
+from node.matching.load import Load, Placement
+from node.matching.problem import Problem
+from node.matching.proof.bound import bound
+from node.matching.proof.certificate import (
     Certificate,
     certificate_lines,
     gap_permyriad,
     read_certificate,
     verify,
 )
-from node.matching.dual import FRACTION, Dual, Prices
-from node.matching.greedy import greedy
-from node.matching.lines import LINE_MAX_BYTES, Malformed
-from node.matching.load import Load, Placement
-from node.matching.master import polish
-from node.matching.prices import Proved
-from node.matching.problem import Problem
+from node.matching.proof.dual import FRACTION, Dual, Prices
+from node.matching.proof.master import polish
+from node.matching.proof.prices import Proved
 from protocol.errors import LocalError, VerificationFailed
 
 from .builders import drawn, job, peer, problem, recounted_carbon

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from node.matching.admission import choosiest_first
-from node.matching.dual import Dual, Prices
 from node.matching.greedy import greedy
 from node.matching.guided import guided, priced_costs
 from node.matching.load import Load
-from node.matching.prices import climb
 from node.matching.problem import Problem
+from node.matching.proof.dual import Dual, Prices
+from node.matching.proof.prices import climb
 
 from .builders import broken_limits, drawn, job, peer, problem, recounted_carbon
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import node.matching
-from node.matching.fields import FIELDS
-from node.matching.instance import read
-from node.matching.lines import LINE_MAX_BYTES, Malformed
+from node.matching.files.fields import FIELDS
+from node.matching.files.instance import read
+from node.matching.files.lines import LINE_MAX_BYTES, Malformed
+from node.matching.files.sums import KEYS_MAX
 from node.matching.problem import CARBON_MAX
-from node.matching.sums import KEYS_MAX
 
 from .instances import Row, generated, instance, job, lines, peer, problem, zone
 

@@ -15,9 +15,9 @@ from node.matching.check import violations
 from node.matching.greedy import greedy
 from node.matching.load import Costs, Load
 from node.matching.moves import moves_carbon
-from node.matching.pricing import cheapest, preferred, unbeaten
+from node.matching.one.pricing import cheapest, preferred, unbeaten
+from node.matching.one.zones import CLIQUES_MAX, together
 from node.matching.problem import Problem
-from node.matching.zones import CLIQUES_MAX, together
 
 from .brute import best, every_placement, found, tiny, with_job
 from .builders import job, peer, problem

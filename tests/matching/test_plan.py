@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from node.matching.files.instance import Surplus
+from node.matching.files.lines import Malformed
+from node.matching.files.plan import plan_lines, read_plan
 from node.matching.greedy import greedy
-from node.matching.instance import Surplus
-from node.matching.lines import Malformed
 from node.matching.load import Load
-from node.matching.plan import plan_lines, read_plan
 from node.matching.problem import Problem
 from protocol.errors import VerificationFailed
 

@@ -10,7 +10,7 @@ import pytest
 
 from node.matching.check import violations
 from node.matching.load import Costs, Load, Placement
-from node.matching.pricing import cheapest
+from node.matching.one.pricing import cheapest
 from node.matching.problem import Job, Problem
 
 from .brute import best, found, tiny

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.matching import footprint, shortlist
+from node.matching import footprint
 from node.matching.greedy import greedy, place
 from node.matching.load import Load
-from node.matching.pricing import Priced, cheapest
+from node.matching.one import shortlist
+from node.matching.one.pricing import Priced, cheapest
+from node.matching.one.shortlist import cheapest_now
 from node.matching.problem import Problem
-from node.matching.shortlist import cheapest_now
 from tests.matching.builders import drawn, job, peer, problem
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -7,10 +7,10 @@ from collections import defaultdict
 
 import pytest
 
-from node.matching.fields import FIELDS, Series, Whole
+from node.matching.files.fields import FIELDS, Series, Whole
+from node.matching.files.instance import read
+from node.matching.files.lines import Malformed
 from node.matching.greedy import greedy
-from node.matching.instance import read
-from node.matching.lines import Malformed
 from node.matching.load import Load
 
 from .instances import Row, generated, lines

@@ -17,7 +17,7 @@ from node.matching.bids.demand import Candidate, Demand, Window, windows
 from node.matching.bids.refusal import sift
 from node.matching.bids.windows import Starts, carbon_ug
 from node.matching.load import Costs
-from node.matching.pricing import cheapest
+from node.matching.one.pricing import cheapest
 from node.matching.problem import Integers, Job, Peers, Problem
 
 Gang = tuple[Window, ...]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from node.matching.fields import INTENSITY_MAX
+from node.matching.files.fields import INTENSITY_MAX
 from node.matching.problem import CARBON_MAX
 
 SUMS_MAX = 2**62  # of penalties, of prices, and of what energy is a quotient of: 64-bit integers end at twice this

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from node.matching.certificate import Certificate
-from node.matching.dual import Dual
 from node.matching.load import Load, Placement
-from node.matching.master import polish, require_solver
-from node.matching.prices import climb
 from node.matching.problem import Problem
+from node.matching.proof.certificate import Certificate
+from node.matching.proof.dual import Dual
+from node.matching.proof.master import polish, require_solver
+from node.matching.proof.prices import climb
 from node.matching.work import pricing_units
 
 ROUNDS = 300  # more prove less than 0.1 % of carbon more

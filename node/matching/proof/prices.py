@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from node.matching.dual import FRACTION, Dual, Prices
 from node.matching.load import Load, Placement
 from node.matching.problem import Integers
+from node.matching.proof.dual import FRACTION, Dual, Prices
 
 # Found by trying, on instances of 100 to 10,000 peers: twice or half as much moves a good bound by some 0.1 % of
 # carbon, but a UNIT_SCALE of 8 by 3 % where some units are much sought after.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from node.matching.market import Found, Market, gangs_of, shards_of
+from node.matching.one.market import Found, Market, gangs_of, shards_of
 from node.matching.problem import NEVER, Integers
 
 # Each turn finds another corner of the hull or ends; real hulls have a dozen.

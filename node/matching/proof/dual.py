@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 
 from node.matching.load import Costs, Placement
-from node.matching.pricing import cheapest
+from node.matching.one.pricing import cheapest
 from node.matching.problem import Integers, Job, Problem
 from protocol.errors import LocalError
 

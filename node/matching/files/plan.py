@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from node.matching.check import violations
-from node.matching.lines import malformed, objects, quoted
+from node.matching.files.lines import malformed, objects, quoted
 from node.matching.load import Load, Placement
 from node.matching.problem import Problem
 from protocol.errors import VerificationFailed
@@ -74,5 +74,5 @@ def _refuse(check: int, complaint: str) -> NoReturn:
     raise VerificationFailed(
         "HEL-MATCH-004",
         f"the plan does not keep to the instance: check {check}: {complaint}",
-        "Do not use this plan; node/matching/FORMAT.md says what the checks ask for.",
+        "Do not use this plan; node/matching/files/FORMAT.md says what the checks ask for.",
     )

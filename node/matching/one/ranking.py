@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from node.matching.load import Costs
-from node.matching.market import Market
+from node.matching.one.market import Market
 from node.matching.problem import NEVER, Integers
 
 

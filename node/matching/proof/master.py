@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from node.matching.dual import FRACTION, Dual, Prices
 from node.matching.load import Placement
-from node.matching.prices import Proved
 from node.matching.problem import Integers
+from node.matching.proof.dual import FRACTION, Dual, Prices
+from node.matching.proof.prices import Proved
 from protocol.errors import LocalError
 
 # Found by trying on 1,000 peers: with 1, or a box four times as wide, the first rounds prove less than is proved.

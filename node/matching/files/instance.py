@@ -15,10 +15,10 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from node.matching.fields import FIELDS, ZONES_MAX, Series, Whole, complaint
-from node.matching.lines import malformed, objects, quoted
+from node.matching.files.fields import FIELDS, ZONES_MAX, Series, Whole, complaint
+from node.matching.files.lines import malformed, objects, quoted
+from node.matching.files.sums import Sums
 from node.matching.problem import Integers, Job, Peers, Problem
-from node.matching.sums import Sums
 
 Surplus = Literal["s50", "s20"]
 

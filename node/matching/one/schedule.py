@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from node.matching.load import Costs
-from node.matching.market import Found, Market
+from node.matching.one.market import Found, Market
+from node.matching.one.ranking import rank
 from node.matching.problem import NEVER, Integers, Job
-from node.matching.ranking import rank
 
 # Beyond so many steps in plain Python the program over whole arrays is faster.
 _STEPS_MAX = 2_000

@@ -36,9 +36,9 @@ from numpy.typing import NDArray
 from node.matching.footprint import marginal
 from node.matching.load import Load, Placement
 from node.matching.moves import are_counted
-from node.matching.pricing import Priced, cheapest
+from node.matching.one.pricing import Priced, cheapest
+from node.matching.one.schedule import chosen
 from node.matching.problem import NEVER, Integers, Job, Problem
-from node.matching.schedule import chosen
 
 # None of these decides anything but time; measured at 100 to 100,000 peers.
 FEW_PEERS = 500  # a job with as many suited peers, or fewer, looks at all of them

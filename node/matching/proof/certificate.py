@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from node.matching.dual import FRACTION, Dual, Prices
-from node.matching.lines import malformed, objects, quoted
+from node.matching.files.lines import malformed, objects, quoted
 from node.matching.load import Load
 from node.matching.problem import Problem
+from node.matching.proof.dual import FRACTION, Dual, Prices
 from protocol.errors import VerificationFailed
 
 _Whole = Annotated[int, Field(ge=0, lt=2**63)]

@@ -25,7 +25,7 @@ def malformed(line: int, field: str, check: int, complaint: str) -> Malformed:
     return Malformed(
         "HEL-MATCH-003",
         f"{where}: check {check}: {complaint}",
-        "Correct the line; node/matching/FORMAT.md says what it may hold. Nothing was placed or written.",
+        "Correct the line; node/matching/files/FORMAT.md says what it may hold. Nothing was placed or written.",
     )
 
 

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from node.matching.budget import within_budget
 from node.matching.load import Costs, Placement
-from node.matching.market import Found, Market, affordable
 from node.matching.moves import arrivals
-from node.matching.moving import cheapest_moving
+from node.matching.one.budget import within_budget
+from node.matching.one.market import Found, Market, affordable
+from node.matching.one.moving import cheapest_moving
+from node.matching.one.schedule import cheapest_schedule
+from node.matching.one.zones import together
 from node.matching.problem import NEVER, Integers, Problem
-from node.matching.schedule import cheapest_schedule
-from node.matching.zones import together
 
 
 class Priced(NamedTuple):

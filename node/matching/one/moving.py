@@ -18,10 +18,10 @@ from collections import Counter
 import numpy as np
 
 from node.matching.load import Costs
-from node.matching.market import Found, Market, gangs_of, shards_of
+from node.matching.one.market import Found, Market, gangs_of, shards_of
+from node.matching.one.ranking import rank
+from node.matching.one.schedule import cheapest_schedule, windows
 from node.matching.problem import NEVER, Integers
-from node.matching.ranking import rank
-from node.matching.schedule import cheapest_schedule, windows
 
 # The time grows with the square of the pool. On 1,000 peers 24 leave 2 % more carbon, 64 hardly less (measured).
 POOL_MAX = 48

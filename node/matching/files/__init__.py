@@ -1,0 +1,1 @@
+"""Instances and plans as files of JSON lines; FORMAT.md describes them."""

@@ -1,0 +1,1 @@
+"""One job at given costs: its cheapest placement, exactly, within every limit."""
