@@ -57,7 +57,7 @@ def main() -> None:
     first = loads[asked.policy[0]]
     if asked.bound_rounds:
         began = time.process_time()
-        said["bound"] = bound(problem, first, asked.bound_rounds).bound
+        said["bound"] = bound(problem, first, asked.bound_rounds, solver=True).bound
         said["bounding_s"] = time.process_time() - began
     said["replacing_ms"] = _replacing_ms(first)
     print(json.dumps(said))
