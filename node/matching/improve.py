@@ -88,7 +88,9 @@ class _Search:
         """Take some jobs out and place them anew; put them back if that leads above the limit and to a worse plan."""
         declined = [index for index in self.movable if index not in self.load.placements]
         chosen = self.contention.choose(declined, _JOBS_OUT, self.chance)
-        out = [index for index in chosen if index not in self.load.placements or not self.problem.jobs[index].carbon_max]
+        out = [
+            index for index in chosen if index not in self.load.placements or not self.problem.jobs[index].carbon_max
+        ]
         for index in out:
             self.age[index] += 1
             if self.age[index] > _FRESH:
