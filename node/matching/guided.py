@@ -63,7 +63,7 @@ def priced_costs(load: Load, index: int, prices: Prices, percent: int) -> Costs:
 
 
 def _share(amounts: Integers, percent: int) -> Integers:
-    """Rounded down; without a product that may not fit into 64 bits: `dual` leaves two of them to amounts, not seven."""
+    """Rounded down, without a product that may not fit into 64 bits: `dual` keeps amounts below NEVER alone."""
     whole, rest = np.divmod(amounts, 100)
     share: Integers = whole * percent + rest * percent // 100
     return share
