@@ -16,7 +16,7 @@ from node.matching.admission import choosiest_first
 from node.matching.greedy import place
 from node.matching.load import Costs, Load
 from node.matching.one.pricing import cheapest
-from node.matching.problem import Problem
+from node.matching.problem import Integers, Problem
 from node.matching.proof.dual import FRACTION, Prices
 
 # Of the prices, from pass to pass. The second begins with more than all: prices that still climb are too low. Which of
@@ -53,13 +53,20 @@ def priced_costs(load: Load, index: int, prices: Prices, percent: int) -> Costs:
         for table in (*prices, of.surplus, load.energy)
     )
     spare = np.maximum(0, surplus - energy)
-    carbon = added.carbon * FRACTION + percent * unit * job.units // 100
+    carbon = added.carbon * FRACTION + _share(unit * job.units, percent)
     before = np.zeros_like(spare)
     for rank in range(len(carbon)):
         after = np.minimum((rank + 1) * suited.energy, spare)
-        carbon[rank] += percent * price * (after - before) // 100
+        carbon[rank] += _share(price * (after - before), percent)
         before = after
     return Costs(np.maximum.accumulate(carbon, axis=0), added.room)
+
+
+def _share(amounts: Integers, percent: int) -> Integers:
+    """Rounded down, without a product that may not fit into 64 bits: `dual` keeps amounts below NEVER alone."""
+    whole, rest = np.divmod(amounts, 100)
+    share: Integers = whole * percent + rest * percent // 100
+    return share
 
 
 def _place(load: Load, index: int, prices: Prices, percent: int) -> None:

@@ -26,8 +26,8 @@ _FRESH = 128  # a job chooses its peers anew after it was taken out so often
 def improve(load: Load, budget: Budget, chance: Chance, few: Narrowed | None = None) -> Load:
     """The load, or a better one if one is found before the budget ends. `few` is its problem, narrowed already.
 
-    Jobs with a cap on carbon stay where they are: what they add depends on those placed before them, and the others
-    only ever move behind them.
+    Jobs with a cap on carbon stay where they are, also those that find a place only here: what they add depends on
+    those placed before them, and the others only ever move behind them.
     """
     capped = {index for index in load.placements if load.problem.jobs[index].carbon_max}
     movable = [index for index in range(len(load.problem.jobs)) if index not in capped]
@@ -87,7 +87,10 @@ class _Search:
     def _try(self, limit: int) -> None:
         """Take some jobs out and place them anew; put them back if that leads above the limit and to a worse plan."""
         declined = [index for index in self.movable if index not in self.load.placements]
-        out = self.contention.choose(declined, _JOBS_OUT, self.chance)
+        chosen = self.contention.choose(declined, _JOBS_OUT, self.chance)
+        out = [
+            index for index in chosen if index not in self.load.placements or not self.problem.jobs[index].carbon_max
+        ]
         for index in out:
             self.age[index] += 1
             if self.age[index] > _FRESH:

@@ -19,6 +19,7 @@ from node.matching.problem import Problem
 from node.matching.proof.dual import Dual
 from node.matching.proof.prices import MEAN_EVERY, climb
 from node.matching.work import Budget, greedy_units, pricing_units
+from protocol.errors import LocalError
 
 # Parts of what is left of the work. Found by trying, on instances of 100 to 100,000 peers.
 _FIRST_ORDERS, _FIRST_PART = 2, 4  # so many orders are tried if each takes no more than one part in so many
@@ -76,7 +77,10 @@ def _led(load: Load, problem: Problem, budget: Budget) -> Iterator[Load]:
         if number < (_ROUNDS_MIN if first else rounds):
             return
         budget.spend(_led_units(problem, number))
-        dual = dual or Dual(problem)
+        try:
+            dual = dual or Dual(problem)
+        except LocalError:
+            return  # costs too great to be priced in 64 bits: there are plans without prices
         prices = climb(dual, load, number).last
         for shares_percent in SHARES_PERCENT:
             yield Load.of(load.problem, guided(problem, prices, shares_percent).placements)

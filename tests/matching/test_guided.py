@@ -61,6 +61,16 @@ def test_costs_never_fall_with_the_rank() -> None:
         assert (np.diff(carbon, axis=0) >= 0).all()
 
 
+def test_the_highest_prices_there_are_fit_into_64_bits_at_every_share() -> None:
+    rows = [peer(units=2**12, free=[2**12] * 6)]
+    asked = problem(rows, [job(units=2**12, work=1, deadline_slot=1)], penalty=2**50)
+    highest = Dual(asked).highest
+    carbon = priced_costs(Load(asked), 0, highest, 150).carbon
+    unit = int(highest.unit[0, 0])
+    assert unit * 2**12 * 150 >= 2**63
+    assert carbon[0, 0, 0] == 16 * 2**12 * 100 * 360 + unit * 2**12 * 150 // 100
+
+
 def test_jobs_in_one_zone_come_first_then_those_with_few_places_to_go() -> None:
     jobs = [
         job("wide"),

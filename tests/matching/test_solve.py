@@ -127,3 +127,10 @@ def test_equal_peers_are_taken_from_the_first() -> None:
     found = solve(asked, WORK)
     assert found.carbon == 2 * 2 * 100 * 360
     assert violations(asked, found.placements) == []
+
+
+def test_costs_too_great_to_prove_a_bound_with_are_no_hindrance_to_a_plan() -> None:
+    rows = [peer(units=2**16, free=[2**16] * 6, idle_w=2**20, peak_w=2**20, grid=[10_000] * 6)]
+    large = {"units": 2**13, "work": 2**10, "at_least": 2**9, "at_most": 2**9, "per_peer": 8, "deadline_slot": 2}
+    asked = problem(rows, [job("a", **large), job("b", **large), job("c", work=1)], penalty=2**40)
+    assert solve(asked, WORK).declined == [0, 1]
