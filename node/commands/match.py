@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from node.commands.options import JsonOption, print_json
 from protocol.errors import LocalError, NoMatch
 
 if TYPE_CHECKING:
     from node.matching.load import Load
+    from node.matching.problem import Problem
 
 SECONDS = 5.0
+SECONDS_MAX = 86_400.0  # a day: more is a slip of the hand, and work has to be a finite number
 
 
 def match(
@@ -32,7 +35,11 @@ def match(
         Literal["s50", "s20"], Parameter(help="Plan with the median forecast of surplus, or its 20 % quantile.")
     ] = "s50",
     seconds: Annotated[
-        float, Parameter(help="How long to look for better plans, at a fixed count of work for each second.")
+        float,
+        Parameter(
+            validator=Number(gte=0, lte=SECONDS_MAX),
+            help="How long to look for better plans, at a fixed count of work for each second.",
+        ),
     ] = SECONDS,
     seed: Annotated[int, Parameter(help="Of the search: the same seed and seconds give the same plan.")] = 0,
     bound: Annotated[
@@ -66,6 +73,7 @@ def match(
     began = time.monotonic()
     with _lines(instance) as lines:
         problem = read(lines, surplus)
+    refusing = None if refused_by is None else _job(problem, refused_by)
     was_read = time.monotonic()
     if check is None:
         load = solve(problem, units_of(seconds), seed)
@@ -86,14 +94,14 @@ def match(
         facts |= _bound(load, facts["seconds"], solver, bound_out, check_bound)
     if explain:
         facts["explanation"] = why.explain(load)
-    if refused_by is not None:
-        facts["refusals"] = list(why.refusals(load, _job(load, refused_by)))
+    if refusing is not None:
+        facts["refusals"] = list(why.refusals(load, refusing))
     if as_json:
         print_json(facts)
     else:
         show_match.facts(facts)
         show_match.explanation(facts)
-    if problem.jobs and not load.placements:
+    if problem.jobs and not load.placements and check is None:
         raise NoMatch(
             "HEL-MATCH-005",
             f"none of the {len(problem.jobs)} jobs of {instance} could be placed",
@@ -131,9 +139,9 @@ def _lines(path: Path) -> Iterator[Iterator[bytes]]:
             raise Malformed(error.code, f"{path}: {error.cause}", error.remedy) from None
 
 
-def _job(load: Load, name: str) -> int:
+def _job(problem: Problem, name: str) -> int:
     """The row of the job of this id."""
-    rows = {job.id: row for row, job in enumerate(load.problem.jobs)}
+    rows = {job.id: row for row, job in enumerate(problem.jobs)}
     if name not in rows:
         raise LocalError(
             "HEL-MATCH-006", f"the instance has no job {name!r}", "The job lines of the instance name their ids."

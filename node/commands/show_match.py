@@ -43,6 +43,8 @@ def explanation(matched: Mapping[str, Any]) -> None:
         say("")
         for row in matched["refusals"]:  # no table: they may be a hundred thousand
             say(f"{row['peer']}  {row['text']}")
+        if not matched["refusals"]:
+            say("no peer is refused")
 
 
 def _bound(matched: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from node.matching.filters import Filter, first_filters
 from node.matching.load import Load
 from node.matching.one.pricing import Priced, cheapest
 from node.matching.problem import Integers, Job, Problem
-from protocol.units import MS_PER_HOUR, format_carbon
+from protocol.units import MS_PER_HOUR
 
 TRIALS_MAX = 500  # pricing calls for one job; singles take about 30, pairs a few hundred (measured)
 AT_MOST_FACTOR = 4  # how many times more shards at once are proposed (guess, not measured)
@@ -130,7 +130,7 @@ def _of_whole(problem: Problem, job: Job) -> Iterator[Axis]:
             "carbon_max",
             job.carbon_max,
             range(job.carbon_max + 1, problem.declined(job)),
-            lambda mg: f"carbon cap {format_carbon(job.carbon_max * 1000)} -> {format_carbon(mg * 1000)}",
+            lambda mg: f"carbon cap {job.carbon_max:,} -> {mg:,} mg",
             lambda mg: {"carbon_max": mg},
         )
     if job.budget:
@@ -174,8 +174,8 @@ def _above(offered: Integers, old: int) -> list[int]:
 
 
 def price_text(micro: int) -> str:
-    """Millionths as whole ones: `1.2`."""
-    return f"{micro / 1_000_000:.6g}"
+    """Millionths as whole ones, exactly, since what is told to be enough has to be enough: `1.2`."""
+    return f"{micro // 1_000_000}.{micro % 1_000_000:06d}".rstrip("0").rstrip(".")
 
 
 def _fallen(load: Load, index: int) -> str:

@@ -96,6 +96,23 @@ def test_a_job_says_whom_it_refused_and_why(heliotrope: Heliotrope, tmp_path: Pa
     assert said.code == 4
     assert f"{peer()['id']}  memory: {peer()['vram']} of 1000 GB per unit needed" in said.out
     assert heliotrope("match", small, "--refused-by", "nobody").code == 2
+    fitting = written(tmp_path / "fitting.jsonl", instance([peer()], [job()]))
+    assert heliotrope("match", fitting, "--refused-by", job()["id"]).out.endswith("\nno peer is refused\n")
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e300"])
+def test_a_time_that_is_none_is_refused(heliotrope: Heliotrope, made: Path, seconds: str) -> None:
+    said = heliotrope("match", made, "--seconds", seconds)
+    assert said.code == 2
+    assert "for --seconds. Must be " in said.err
+
+
+def test_recounting_a_plan_of_nothing_is_no_failure(heliotrope: Heliotrope, made: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "plan.jsonl"
+    empty.touch()
+    said = heliotrope("match", made, "--check", empty, "--json")
+    assert said.code == 0
+    assert said.json["declined_jobs"] == said.json["jobs"]
 
 
 def test_no_jobs_are_no_failure(heliotrope: Heliotrope, tmp_path: Path) -> None:

@@ -75,8 +75,10 @@ def test_zone_cap_and_one_zone_give_way() -> None:
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
-        ({"carbon_max": 50_000}, "carbon cap 50 g -> 72 g"),
+        ({"carbon_max": 50_000}, "carbon cap 50,000 -> 72,000 mg"),
+        ({"carbon_max": 71_999}, "carbon cap 71,999 -> 72,000 mg"),
         ({"budget": 700_000}, "budget 0.7 -> 1"),
+        ({"budget": 999_999}, "budget 0.999999 -> 1"),
         ({"at_least": 2, "at_most": 2, "latency_max_ms": 20}, "latency between zones 20 -> 35 ms"),
         ({"at_least": 2, "at_most": 2, "link_min_mbps": 900}, "link between zones 900 -> 400 Mbit/s"),
     ],
