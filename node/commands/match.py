@@ -70,6 +70,7 @@ def match(
     from node.matching.solve import solve
     from node.matching.work import units_of
 
+    _refuse_files(instance, out, bound_out, check_bound)
     began = time.monotonic()
     with _lines(instance) as lines:
         problem = read(lines, surplus)
@@ -109,13 +110,27 @@ def match(
         )
 
 
+def _refuse_files(instance: Path, out: Path | None, bound_out: Path | None, check_bound: Path | None) -> None:
+    """What would be lost without a word: the instance, overwritten, or a proof that nobody makes."""
+    cause = ""
+    if instance.resolve() in {path.resolve() for path in (out, bound_out) if path is not None}:
+        cause = f"{instance} would be overwritten"
+    elif bound_out is not None and check_bound is not None:
+        cause = "a bound is either proved, with --bound-out, or checked, with --check-bound"
+    if cause:
+        raise LocalError("HEL-MATCH-011", cause, "Name another file, or leave one of the options out.")
+
+
 def _bound(load: Load, seconds: dict[str, float], solver: bool, out: Path | None, check: Path | None) -> dict[str, Any]:
     """What no plan falls below, by what, and the gap to it; adds to `seconds` how long finding or checking it took."""
+    from node.commands.show import say
     from node.matching.proof.bound import bound
     from node.matching.proof.certificate import certificate_lines, gap_permyriad, read_certificate, verify
 
     began = time.monotonic()
     if check is None:
+        peers = len(load.problem.peers.ids)
+        say(f"the plan is made; proving a bound, for 10,000 peers a minute or two, here {peers:,}", stderr=True)
         proof = bound(load.problem, load, solver=solver)
         proved, by = proof.bound, "prices and solver" if solver else "prices"
         if out is not None:

@@ -20,7 +20,7 @@ from node.matching.load import Load, Placement
 from node.matching.one.pricing import cheapest, preferred
 from node.matching.rest import NOWHERE, reluctant, shards_at
 
-RIVALS_MAX = 64  # looked at by one requester; each costs as much time as its own job
+BEFORE_MAX = 64  # looked at by one requester; each costs as much time as its own job
 KEPT_PERMILLE = 400  # of a shard's mean cost, for each refusal so far: what must be saved to give a won one back
 
 
@@ -30,9 +30,9 @@ def turn(job: str, epoch: int) -> bytes:
 
 
 def before(job: str, others: Iterable[str], epoch: int) -> list[str]:
-    """The other jobs whose turn comes before this one's, in order; the first RIVALS_MAX of them."""
+    """The other jobs whose turn comes before this one's, in order; the first BEFORE_MAX of them."""
     turns = sorted((turn(other, epoch), other) for other in others)
-    return [other for when, other in turns if when < turn(job, epoch)][:RIVALS_MAX]
+    return [other for when, other in turns if when < turn(job, epoch)][:BEFORE_MAX]
 
 
 def choose(

@@ -160,3 +160,12 @@ def test_every_job_is_explained(heliotrope: Heliotrope, made: Path) -> None:
     assert facts["explanation"]["plan"]["carbon_mg"] == facts["carbon_mg"]
     said = heliotrope("match", made, "--explain")
     assert f"{facts['declined'][0]} declined: " in said.out
+
+
+def test_nothing_is_overwritten_or_left_out_without_a_word(heliotrope: Heliotrope, made: Path, tmp_path: Path) -> None:
+    before = made.read_bytes()
+    for options in (("--out", made), ("--bound-out", made), ("--bound-out", tmp_path / "a", "--check-bound", made)):
+        refused = heliotrope("match", made, *options)
+        assert refused.code == 2
+        assert "HEL-MATCH-011" in refused.err
+    assert made.read_bytes() == before

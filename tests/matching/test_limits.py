@@ -15,7 +15,7 @@ from node.matching.check import violations
 from node.matching.greedy import greedy
 from node.matching.load import Costs, Load
 from node.matching.moves import moves_carbon
-from node.matching.one.pricing import cheapest, preferred, unbeaten
+from node.matching.one.pricing import cheapest, preferred
 from node.matching.one.zones import CLIQUES_MAX, together
 from node.matching.problem import Problem
 
@@ -325,19 +325,6 @@ def test_all_limits_together_are_kept_by_every_job_of_a_plan(chance: random.Rand
         assert violations(asked, load.placements) == []
         placed += len(load.placements)
     assert placed >= 10
-
-
-def test_no_limit_makes_a_job_cheaper_than_what_is_unbeaten(chance: random.Random) -> None:
-    higher = 0
-    for _ in range(40):
-        asked = with_job(moving(chance), budget=chance.choice((5, 20, 100)), carbon_max=chance.choice((0, 5000)))
-        costs = Load(asked).costs(0)
-        least, priced = unbeaten(asked, 0, costs), found(asked)
-        if priced:
-            assert least
-            assert least.cost <= priced.cost
-            higher += least.cost < priced.cost
-    assert higher >= 2
 
 
 def test_a_preference_knows_no_cap_and_no_cost_of_moves_but_the_forbidden_ones() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from node.matching.greedy import greedy
 from node.matching.load import Load, Placement
-from node.matching.rivals import RIVALS_MAX, before, choose
+from node.matching.rivals import BEFORE_MAX, before, choose
 from tests.bench.rivalry import Hearing, Rivalry, best, in_turn
 from tests.matching.builders import drawn, job, peer, problem
 
@@ -38,7 +38,7 @@ def test_turns_are_one_order_for_all_who_know_the_same_jobs() -> None:
 
 def test_no_more_rivals_are_looked_at_than_there_is_time_for() -> None:
     names = [f"j{number}" for number in range(300)]
-    assert max(len(before(name, names, 1)) for name in names[:20]) == RIVALS_MAX
+    assert max(len(before(name, names, 1)) for name in names[:20]) == BEFORE_MAX
 
 
 def test_a_job_leaves_the_greenest_peer_to_the_rival_before_it() -> None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -47,14 +46,6 @@ def preferred(problem: Problem, index: int, costs: Costs) -> Priced | None:
     if market.arrivals is not None:
         market = market.at(market.costs.carbon, np.where(market.arrivals < NEVER, 0, NEVER))
     return _priced(problem, index, market)
-
-
-def unbeaten(problem: Problem, index: int, costs: Costs) -> Priced | None:
-    """What no placement within the job's limits can undercut: the least sum of costs without cap, budget and moves,
-    exactly but for very many sets of near zones. None: the job does not fit at all."""
-    market = _market(problem, index, costs)
-    job = dataclasses.replace(market.job, budget=0)
-    return _priced(problem, index, dataclasses.replace(market, job=job, arrivals=None))
 
 
 def _market(problem: Problem, index: int, costs: Costs) -> Market:
