@@ -30,6 +30,7 @@ _ROUNDS_MIN = 4
 _PASSES = sum(len(shares_percent) for shares_percent in SHARES_PERCENT)
 _WIDE_PART = 3  # the longest climb, if jobs look at all their peers
 _SHORT_PART = 8  # each of the shorter climbs
+_LISTED_MAX = 2**25  # suited peers of all jobs, three integers each: 800 MB
 _TRIAL_PERCENT = 40  # searches from all plans, before the one from the best
 
 
@@ -39,7 +40,7 @@ def solve(problem: Problem, work: int, seed: int = 0) -> Load:
     budget, chance = Budget(work), Chance(seed)
     plans = _in_orders(problem, budget)
     best = min(plans, key=_objective)
-    if sum(narrowing_units(problem, index) for index in range(len(problem.jobs))) > budget.left // 4:
+    if _is_wide(problem, budget):
         refresh(best, budget)
         return best
     if _rounds_within(problem, budget.left // _WIDE_PART) >= _ROUNDS[0]:
@@ -48,6 +49,14 @@ def solve(problem: Problem, work: int, seed: int = 0) -> Load:
         budget.spend(narrowing_units(problem, index))
     few = narrowed_at(best)
     return improve(min([*_led(best, few, budget), best], key=_objective), budget, chance, few)
+
+
+def _is_wide(problem: Problem, budget: Budget) -> bool:
+    """Whether to list the suited peers of all jobs takes too much of the work, or too much memory."""
+    jobs = range(len(problem.jobs))
+    if sum(narrowing_units(problem, index) for index in jobs) > budget.left // 4:
+        return True
+    return sum(map(problem.suited_count, jobs)) > _LISTED_MAX
 
 
 def _objective(load: Load) -> int:
