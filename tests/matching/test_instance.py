@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import node.matching
+import node.matching.files
 from node.matching.files.fields import FIELDS
 from node.matching.files.instance import read
 from node.matching.files.lines import LINE_MAX_BYTES, Malformed
@@ -269,6 +269,6 @@ def test_an_infeasible_job_is_well_formed() -> None:
 
 
 def test_the_description_names_every_field_and_check() -> None:
-    text = (Path(node.matching.__file__).parent / "FORMAT.md").read_text()
+    text = (Path(node.matching.files.__file__).parent / "FORMAT.md").read_text()
     assert [name for fields in FIELDS.values() for name in fields if f"`{name}`" not in text] == []
     assert all(f"{check}. " in text for check in range(1, 20))
