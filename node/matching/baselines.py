@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from node.matching.greedy import offered
 from node.matching.load import Costs, Load, Placement
 from node.matching.one.market import Market, affordable
 from node.matching.one.pricing import cheapest, preferred
@@ -128,10 +129,8 @@ def carbonscaler(load: Load, index: int, seed: int = 0) -> Placement | None:
 def greenest(load: Load, index: int, seed: int = 0) -> Placement | None:
     """Where it adds least, if that is less than its penalty: the step of the engine's own `greedy`."""
     del seed
-    priced = cheapest(load.problem, index, load.costs(index))
-    if priced is None or priced.cost >= load.problem.declined(load.problem.jobs[index]):
-        return None
-    return priced.placement
+    priced = offered(load, index)
+    return priced and priced.placement
 
 
 def arrivals(problem: Problem) -> list[int]:

@@ -20,8 +20,13 @@ def greedy(problem: Problem, order: Iterable[int]) -> Load:
 
 def place(load: Load, index: int) -> Priced | None:
     """Place one more job where it adds least, if it adds less than its penalty; what it cost, or None."""
-    priced = cheapest_now(load, index)
-    if priced is None or priced.cost >= load.problem.declined(load.problem.jobs[index]):
-        return None
-    load.add(index, priced.placement)
+    priced = offered(load, index)
+    if priced is not None:
+        load.add(index, priced.placement)
     return priced
+
+
+def offered(load: Load, index: int) -> Priced | None:
+    """Where one more job adds least, if it adds less than its penalty. The load is not changed."""
+    priced = cheapest_now(load, index)
+    return None if priced is None or priced.cost >= load.problem.declined(load.problem.jobs[index]) else priced

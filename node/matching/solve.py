@@ -40,23 +40,15 @@ def solve(problem: Problem, work: int, seed: int = 0) -> Load:
     budget, chance = Budget(work), Chance(seed)
     plans = _in_orders(problem, budget)
     best = min(plans, key=_objective)
-    if _is_wide(problem, budget):
-        refresh(best, budget)
+    listing = sum(narrowing_units(problem, index) for index in range(len(problem.jobs)))
+    if listing > budget.left // 4 or sum(map(problem.suited_count, range(len(problem.jobs)))) > _LISTED_MAX:
+        refresh(best, budget)  # to list the suited peers of all jobs takes too much of the work, or too much memory
         return best
-    if _rounds_within(problem, budget.left // _WIDE_PART) >= _ROUNDS[0]:
+    if _rounds_within(_round_units(problem), budget.left // _WIDE_PART) >= _ROUNDS[0]:
         return _searched([*_led(best, problem, budget), best], budget, chance)
-    for index in range(len(problem.jobs)):
-        budget.spend(narrowing_units(problem, index))
+    budget.spend(listing)
     few = narrowed_at(best)
     return improve(min([*_led(best, few, budget), best], key=_objective), budget, chance, few)
-
-
-def _is_wide(problem: Problem, budget: Budget) -> bool:
-    """Whether to list the suited peers of all jobs takes too much of the work, or too much memory."""
-    jobs = range(len(problem.jobs))
-    if sum(narrowing_units(problem, index) for index in jobs) > budget.left // 4:
-        return True
-    return sum(map(problem.suited_count, jobs)) > _LISTED_MAX
 
 
 def _objective(load: Load) -> int:
@@ -79,13 +71,15 @@ def _led(load: Load, problem: Problem, budget: Budget) -> Iterator[Load]:
     """Plans that follow the prices of climbs from this one, the longest first, as far as the budget allows. `problem`
     is that of the load, or the same narrowed."""
     dual: Dual | None = None
+    units = _round_units(problem)
     for rounds in _ROUNDS:
         first = dual is None
         most = budget.left * _CLIMB_PERCENT // 100 if first else budget.left // _SHORT_PART
-        number = min(rounds, _rounds_within(problem, most))
+        number = min(rounds, _rounds_within(units, most))
         if number < (_ROUNDS_MIN if first else rounds):
             return
-        budget.spend(_led_units(problem, number))
+        # The climb, every so many rounds pricing the mean as well, and the plans that follow it.
+        budget.spend((number + number // MEAN_EVERY + 1 + _PASSES) * units)
         try:
             dual = dual or Dual(problem)
         except LocalError:
@@ -107,15 +101,11 @@ def _searched(plans: list[Load], budget: Budget, chance: Chance) -> Load:
 
 
 def _round_units(problem: Problem) -> int:
+    """What it takes to price every job once."""
     return sum(pricing_units(problem, index, len(suited.peers)) for index, suited in enumerate(problem.suited))
 
 
-def _led_units(problem: Problem, rounds: int) -> int:
-    """What a climb of so many rounds takes, and the plans that follow it."""
-    return (rounds + rounds // MEAN_EVERY + 1 + _PASSES) * _round_units(problem)
-
-
-def _rounds_within(problem: Problem, units: int) -> int:
+def _rounds_within(round_units: int, units: int) -> int:
     """The longest climb that takes no more, its plans included."""
-    left = units // max(1, _round_units(problem)) - 1 - _PASSES
+    left = units // max(1, round_units) - 1 - _PASSES
     return left * MEAN_EVERY // (MEAN_EVERY + 1)
