@@ -122,8 +122,7 @@ def carbonscaler(load: Load, index: int, seed: int = 0) -> Placement | None:
     if best is None:
         priced = cheapest(problem, index, costs)
         return priced and priced.placement
-    cells, shards = np.unique(best[1] * len(problem.peers.ids) + best[2], return_counts=True)
-    return Placement(*np.divmod(cells, len(problem.peers.ids)), shards)
+    return Placement.of_shards(best[1], best[2], len(problem.peers.ids))
 
 
 def greenest(load: Load, index: int, seed: int = 0) -> Placement | None:

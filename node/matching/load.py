@@ -33,6 +33,12 @@ class Placement:
 
     __hash__ = None  # type: ignore[assignment]
 
+    @classmethod
+    def of_shards(cls, slots: Integers, peers: Integers, every: int) -> Placement:
+        """The placement of single shards, in any order, each in a slot and on one of `every` peers."""
+        cells, shards = np.unique(slots * every + peers, return_counts=True)
+        return cls(*np.divmod(cells, every), shards)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Costs:

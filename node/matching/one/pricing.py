@@ -65,10 +65,8 @@ def _priced(problem: Problem, index: int, market: Market) -> Priced | None:
     found = _in_one_zone(market) if market.job.same_zone else _solve(market)
     if found is None:
         return None
-    peers = len(problem.peers.ids)
-    cells = (found.slots + market.job.first_slot) * peers + problem.suited[index].peers[found.rows]
-    cells, shards = np.unique(cells, return_counts=True)
-    return Priced(found.cost, Placement(*np.divmod(cells, peers), shards))
+    slots, peers = found.slots + market.job.first_slot, problem.suited[index].peers[found.rows]
+    return Priced(found.cost, Placement.of_shards(slots, peers, len(problem.peers.ids)))
 
 
 def _solve(market: Market) -> Found | None:

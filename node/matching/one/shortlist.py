@@ -121,9 +121,8 @@ class _Search:
 
     def _found(self, cost: int, group: int, counts: Integers) -> Priced:
         slots, places = np.nonzero(np.arange(self.job.at_most) < counts[:, None])
-        cells = (slots + self.job.first_slot) * self.peers + self.keys[group, slots, places] % self.peers
-        cells, shards = np.unique(cells, return_counts=True)
-        return Priced(cost, Placement(*np.divmod(cells, self.peers), shards))
+        peers = self.keys[group, slots, places] % self.peers
+        return Priced(cost, Placement.of_shards(slots + self.job.first_slot, peers, self.peers))
 
     def _best(self) -> tuple[int, int, Integers] | None:
         """The least cost of the easier problem, its group (the first of equal ones), and the shards of each slot."""
