@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ledger.settlement import DRIVERS
 from node.credit import Terms
-from node.energy.source import EnergyConfig
+from node.energy.supply import EnergyConfig
+from node.secret import read_secret, write_private, write_secret
 from node.toml_file import load
 from protocol.adverts import first_fault
 from protocol.errors import LocalError, Refused
@@ -30,6 +31,7 @@ from protocol.identity import KeyPair, peer_id, public_key
 from protocol.messages import Count, Name, Offer, Positive, Tenant
 
 DEVNET_KEY_PREFIX = "devnet:"
+NO_HOME = "Make a node with: heliotrope init, or name it with --home."
 DSN_VARIABLE = "HELIOTROPE_LEDGER_DSN"
 
 
@@ -246,7 +248,7 @@ def load_genesis(path: Path) -> Genesis:
 def load_keypair(home: Home, genesis: Genesis) -> KeyPair:
     """The node's key. Raises Refused if others could have read it, or can compute it: then it may not be this node's
     alone; LocalError if there is none. Devnet keys can be computed by anyone, and serve on a devnet only."""
-    raw = _read_secret(home.key_path).strip()
+    raw = read_secret(home.key_path, NO_HOME).strip()
     if raw.startswith(DEVNET_KEY_PREFIX) and genesis.admission != "devnet":
         raise Refused(
             "HEL-KEY-004",
@@ -266,7 +268,7 @@ def load_keypair(home: Home, genesis: Genesis) -> KeyPair:
 def load_token(home: Home) -> str:
     """The bearer token of the local API. Raises Refused if others could have read it, LocalError if it is none: an
     empty one, left by a full disk, would let everybody in."""
-    token = _read_secret(home.token_path).strip()
+    token = read_secret(home.token_path, NO_HOME).strip()
     if not token or not token.isascii() or not token.isprintable():
         raise LocalError(
             "HEL-KEY-005",
@@ -281,7 +283,7 @@ def load_dsn(home: Home, config: LedgerConfig) -> str | None:
     Refused if others could have read it, LocalError if it is nowhere."""
     if config.store == "sqlite":
         return None
-    dsn = os.environ.get(DSN_VARIABLE) or (_read_secret(home.dsn_path) if home.dsn_path.exists() else "")
+    dsn = os.environ.get(DSN_VARIABLE) or (read_secret(home.dsn_path, NO_HOME) if home.dsn_path.exists() else "")
     if not dsn.strip():
         raise LocalError(
             "HEL-CONFIG-005",
@@ -305,9 +307,9 @@ def create_home(home: Home, config: Config, genesis: Genesis, devnet_seed: bytes
         home.path.chmod(0o700)
         key = secrets.token_hex(32) if devnet_seed is None else DEVNET_KEY_PREFIX + devnet_seed.hex()
         home.genesis_path.write_text(genesis.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _write_secret(home.key_path, key)
+        write_secret(home.key_path, key)
         home.fresh_path.touch()
-        _write_secret(home.token_path, secrets.token_urlsafe(32))
+        write_secret(home.token_path, secrets.token_urlsafe(32))
         home.config_path.write_text(render(config), encoding="utf-8")
     except OSError as error:
         raise LocalError(
@@ -347,38 +349,3 @@ def load_peers(home: Home) -> tuple[str, ...]:
 def write_runtime_file(home: Home, **facts: object) -> None:
     """Say that this process runs the node, and where it listens: `api` above all."""
     write_private(home.runtime_path, json.dumps({"pid": os.getpid(), **facts}, indent=2))
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file at once and for its owner only: a reader sees the old or the new, never half of it."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    _write_secret(draft, text)
-    draft.replace(path)
-
-
-def _write_secret(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(descriptor)  # a key that a power cut empties is an identity lost
-
-
-def _read_secret(path: Path) -> str:
-    try:
-        mode = path.stat().st_mode & 0o777
-        if mode & 0o077:
-            raise Refused(
-                "HEL-KEY-001",
-                f"{path} can be read by others (mode {mode:04o}, 0600 is needed)",
-                f"Run: chmod 600 {path}. If strangers use this machine, consider the key known and make a new node.",
-            )
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:  # what is not text may be a secret all the same: it is not quoted
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise LocalError(
-            "HEL-KEY-003",
-            f"{path} cannot be read: {reason}",
-            "Make a node with: heliotrope init, or name it with --home.",
-        ) from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
-from node.energy.source import Forecast, Reading
+from node.energy.supply import Forecast, SupplyReading
 from node.matching.bids.plan import Plan
 from protocol.envelope import Entry
 from protocol.messages import Blob, Job
@@ -140,7 +140,7 @@ class TimerFired:
 class MeterRead:
     """The energy source's reading for the time since the last one, and its forecast."""
 
-    reading: Reading
+    reading: SupplyReading
     forecast: Forecast
 
 

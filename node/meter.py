@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from node.energy.source import Source, SourceError, reading_start_ms
+from node.energy.source import SourceError
+from node.energy.supply import Supply, reading_start_ms
 from node.events import (
     MeterFailed,
     MeterRead,
@@ -21,9 +22,9 @@ log = logging.getLogger("heliotrope")
 class Meter:
     """Consecutive readings of one source, none overlapping. Reads queue behind each other."""
 
-    def __init__(self, source: Source, genesis: Genesis, now_ms: Callable[[], int], read_until_ms: int) -> None:
+    def __init__(self, supply: Supply, genesis: Genesis, now_ms: Callable[[], int], read_until_ms: int) -> None:
         """`read_until_ms`: the end of the last attested interval; what lies before it is not read again."""
-        self._source = source
+        self._supply = supply
         self._genesis = genesis
         self._now_ms = now_ms
         self._read_until_ms = read_until_ms
@@ -44,8 +45,8 @@ class Meter:
                 await asyncio.sleep(self._genesis.clock.real_ms(behind_ms + 1) / 1000)
             start_ms = reading_start_ms(self._read_until_ms, now_ms, slot_ms)
             try:
-                reading = await asyncio.to_thread(self._source.read, start_ms, now_ms)
-                forecast = await asyncio.to_thread(self._source.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
+                reading = await asyncio.to_thread(self._supply.read, start_ms, now_ms)
+                forecast = await asyncio.to_thread(self._supply.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
             except SourceError as error:
                 return MeterFailed(error.cause)
             except Exception as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ledger.state import JobRecord, OfferRecord
 from ledger.transitions import pool_allows
-from node.energy.source import Forecast
+from node.energy.supply import Forecast
 from node.turn import Turn
 from protocol.adverts import Advert
 from protocol.messages import ARRAY_MAX, Bid, Offer

@@ -25,7 +25,7 @@ from node.actions import (
     TrainRound,
 )
 from node.credit import Credit
-from node.energy.source import Forecast, Reading
+from node.energy.supply import Forecast, SupplyReading
 from node.events import (
     MeterFailed,
     MeterRead,
@@ -374,7 +374,7 @@ def is_confirmed(ledger: Ledger, lease: LeaseRecord) -> bool:
     )
 
 
-def _attestation(reading: Reading, offer: Offer) -> Attestation:
+def _attestation(reading: SupplyReading, offer: Offer) -> Attestation:
     return Attestation(
         device_id=reading.device_id,
         carrier=reading.carrier,

@@ -35,12 +35,11 @@ from node.config import (
     load_keypair,
     load_peers,
     load_token,
-    write_private,
     write_runtime_file,
 )
 from node.core import Kept, Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
-from node.energy.source import source_from_config
+from node.energy.supply import supply_from_config
 from node.eventlog import EventLog
 from node.events import Event
 from node.keeping import keep
@@ -50,6 +49,7 @@ from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import Meter
 from node.question import answer
 from node.records import keep_record
+from node.secret import write_private
 from node.serving import read_event
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
@@ -132,7 +132,7 @@ class Runtime:
         self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
         newest = ledger.state.attestations_of.get(self.keypair.public)
         read_until_ms = newest[-1].end_ms if newest else 0
-        self._meter = Meter(source_from_config(self.config.energy), self.genesis, self.now_ms, read_until_ms)
+        self._meter = Meter(supply_from_config(self.config.energy), self.genesis, self.now_ms, read_until_ms)
         self._link = Link(
             seed=self.keypair.seed,
             listen=self.config.link.listen,

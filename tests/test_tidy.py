@@ -41,10 +41,14 @@ SHELLS = (
     "node/demo/*.py",
     "node/devnet/*.py",
     "node/eventlog.py",
+    "node/energy/keys.py",
+    "node/energy/sources/*.py",
+    "node/energy/web.py",
     "node/link/*.py",
     "node/meter.py",
     "node/offline.py",
     "node/runtime.py",
+    "node/secret.py",
     "node/tasks.py",
     "node/trainer.py",
     "node/training/*.py",
@@ -52,7 +56,7 @@ SHELLS = (
 )
 IMPURE = frozenset(
     {
-        *("aiohttp", "asyncio", "concurrent", "fcntl", "http", "libp2p", "logging", "multiprocessing", "os"),
+        *("aiohttp", "asyncio", "concurrent", "fcntl", "http", "httpx", "libp2p", "logging", "multiprocessing", "os"),
         *("psycopg", "random", "secrets", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile"),
         *("threading", "time", "torch", "trio", "urllib", "uuid"),
     }
@@ -99,7 +103,7 @@ REGISTRY_HOST = re.compile(
 )
 
 # Together they cost two seconds of CPU; `heliotrope --help` has a quarter of one.
-HEAVY = frozenset({"aiohttp", "highspy", "libp2p", "matplotlib", "numpy", "pydantic", "torch", "trio"})
+HEAVY = frozenset({"aiohttp", "highspy", "httpx", "libp2p", "matplotlib", "numpy", "pydantic", "torch", "trio"})
 
 
 def python_files(*folders: str) -> Iterator[tuple[str, ast.Module]]:

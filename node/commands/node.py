@@ -14,7 +14,7 @@ from node.commands.options import HomeOption, JsonOption, client_of, home_of, pr
 from protocol.errors import LocalError, Unreachable
 
 if TYPE_CHECKING:
-    from node.energy.source import EnergyConfig
+    from node.energy.supply import EnergyConfig
     from protocol.genesis import Genesis
 
 LABEL_MAX_CHARACTERS = 32
@@ -124,7 +124,7 @@ def _site(
 
     from node.devnet.sites import LIFECYCLE_G_PER_KWH
     from node.documents import Fault, faults_of, invalid
-    from node.energy.source import EnergyConfig
+    from node.energy.supply import EnergyConfig
     from node.energy.zones import GRIDS
 
     placed = [value is not None for value in (zone, latitude, longitude)]

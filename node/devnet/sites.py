@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from node.energy.source import EnergyConfig
+from node.energy.supply import EnergyConfig
 from node.energy.zones import GRIDS
 from protocol.messages import Carrier
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from node.energy.curve import Curve, Solar, Steady, Wind
-from node.energy.source import EnergyConfig, Forecast, Reading
+from node.energy.supply import EnergyConfig, Forecast, SupplyReading
 from node.energy.zones import GRIDS, LEVEL, SOURCE, Grid, grid_g_per_kwh
 from protocol.messages import Carrier, Method
 
@@ -51,10 +51,10 @@ class Profile:
         self._grid = GRIDS[config.zone] if declared is None else Grid(declared, LEVEL)
         self._intensity_source = SOURCE if declared is None else "annual mean declared by the operator"
 
-    def read(self, start_ms: int, end_ms: int) -> Reading:
+    def read(self, start_ms: int, end_ms: int) -> SupplyReading:
         config, quality = self._config, QUALITY[self._config.carrier]
         meter_start_j, meter_end_j = self._curve.counter_j(start_ms), self._curve.counter_j(end_ms)
-        return Reading(
+        return SupplyReading(
             device_id=config.device_id,
             start_ms=start_ms,
             end_ms=end_ms,

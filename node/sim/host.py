@@ -20,7 +20,7 @@ from node.checkpoints import restore
 from node.core import Kept, Node
 from node.credit import Terms
 from node.devnet.sites import Site
-from node.energy.source import Source, reading_start_ms
+from node.energy.supply import Supply, reading_start_ms
 from node.finality import cosign
 from node.question import answer
 from node.serving import open_entries, read_answer, read_event
@@ -61,7 +61,7 @@ class Host:
         address: str,
         offer: Offer | None,
         store: Store,
-        source: Source,
+        source: Supply,
     ) -> None:
         self.world = world
         self.site = site

@@ -29,7 +29,7 @@ from node.api.server import serve
 from node.config import ApiConfig, MarketConfig
 from node.core import Node
 from node.energy.profile import Profile
-from node.energy.source import EnergyConfig
+from node.energy.supply import EnergyConfig
 from node.eventlog import EventLog
 from node.events import (
     Event,

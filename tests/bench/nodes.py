@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from node.config import ApiConfig, Config, Home, LinkConfig, create_home
-from node.energy.source import EnergyConfig
+from node.energy.supply import EnergyConfig
 from protocol.genesis import Genesis
 
 ENERGY = EnergyConfig(

@@ -8,7 +8,7 @@ from pathlib import Path
 from ledger.feed import ForkProof
 from ledger.store import open_store
 from node.config import Config, Home, render
-from node.energy.source import EnergyConfig
+from node.energy.supply import EnergyConfig
 from node.training.blobs import BlobStore
 from protocol.envelope import Entry
 from protocol.genesis import Genesis

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from node.devnet.sites import NETWORK_TIME_MS, Site, sites
-from node.energy.source import Forecast, Reading, source_from_config
+from node.energy.supply import Forecast, SupplyReading, supply_from_config
 from protocol.messages import Offer
 
 SLOT_MS = 10_000
 DEMO_MS = 10 * 60_000  # longer than any demo
 
 
-def reading(site: Site) -> Reading:
-    return source_from_config(site.energy).read(NETWORK_TIME_MS, NETWORK_TIME_MS + DEMO_MS)
+def reading(site: Site) -> SupplyReading:
+    return supply_from_config(site.energy).read(NETWORK_TIME_MS, NETWORK_TIME_MS + DEMO_MS)
 
 
 def forecast(site: Site) -> Forecast:
-    return source_from_config(site.energy).forecast(NETWORK_TIME_MS // SLOT_MS, DEMO_MS // SLOT_MS, SLOT_MS)
+    return supply_from_config(site.energy).forecast(NETWORK_TIME_MS // SLOT_MS, DEMO_MS // SLOT_MS, SLOT_MS)
 
 
 def intensity_g_per_kwh(site: Site) -> int:

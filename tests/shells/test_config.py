@@ -21,9 +21,9 @@ from node.config import (
     load_peers,
     load_token,
     render,
-    write_private,
 )
-from node.energy.source import EnergyConfig
+from node.energy.supply import EnergyConfig
+from node.secret import write_private
 from protocol.errors import LocalError, Refused
 from protocol.identity import peer_id
 from tests.builders import digest, genesis, keypair

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 
 from node.energy.profile import Profile
-from node.energy.source import EnergyConfig, Forecast, Reading, SourceError
+from node.energy.source import SourceError
+from node.energy.supply import EnergyConfig, Forecast, SupplyReading
 from node.events import (
     MeterFailed,
     MeterRead,
@@ -29,7 +30,7 @@ class Faulty(Profile):
         super().__init__(SITE)
         self._failures = list(failures)
 
-    def read(self, start_ms: int, end_ms: int) -> Reading:
+    def read(self, start_ms: int, end_ms: int) -> SupplyReading:
         if self._failures:
             raise self._failures.pop(0)
         return super().read(start_ms, end_ms)
@@ -53,7 +54,7 @@ def meter_of(clock: HandClock, source: Profile, read_until_ms: int = NOW_MS - SL
     return Meter(source, genesis(clock=Clock(unix_ms=0, network_ms=0, speed=100_000)), clock, read_until_ms)
 
 
-async def reading(meter: Meter) -> Reading:
+async def reading(meter: Meter) -> SupplyReading:
     answer = await meter.read()
     assert isinstance(answer, MeterRead)
     return answer.reading
@@ -74,7 +75,7 @@ async def test_readings_asked_for_at_once_wait_for_each_other_and_for_the_clock(
     clock = HandClock()
     meter = meter_of(clock, Profile(SITE))
     reads = [asyncio.create_task(reading(meter)) for _ in range(3)]
-    done: set[asyncio.Task[Reading]] = set()
+    done: set[asyncio.Task[SupplyReading]] = set()
     while len(done) < 3:
         done, _ = await asyncio.wait(reads, timeout=0.01)
         clock.now_ms += 1
@@ -95,7 +96,7 @@ async def test_what_is_attested_is_not_read_again_after_a_restart() -> None:
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
-        (SourceError("the inverter sleeps", "wake it", None), "the inverter sleeps"),
+        (SourceError("the inverter sleeps", "wake it"), "the inverter sleeps"),
         (ValueError("12 V"), "a fault of the energy source: ValueError"),
         (OSError("gone"), "a fault of the energy source: OSError"),
     ],

@@ -21,11 +21,12 @@ from node import actions as ac
 from node import events as ev
 from node import runtime as module
 from node.api.server import serve
-from node.config import ApiConfig, Config, Home, LinkConfig, create_home, write_private
-from node.energy.source import EnergyConfig
+from node.config import ApiConfig, Config, Home, LinkConfig, create_home
+from node.energy.supply import EnergyConfig
 from node.link import MessageArrived
 from node.offline import open_home
 from node.runtime import Runtime
+from node.secret import write_private
 from protocol.direct import Ready, encode_direct
 from protocol.envelope import Entry
 from protocol.errors import LocalError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ledger.forecasts import OBSERVATIONS_MIN, UNPROVEN_PERMILLE
-from node.energy.source import Forecast, Reading, Source
+from node.energy.supply import Forecast, Supply, SupplyReading
 from node.sim.world import World
 from tests.sim.worlds import (
     HYDRO,
@@ -26,9 +26,9 @@ from tests.sim.worlds import (
 class Boaster:
     """Foretells all of a source, of which only a hundredth is there."""
 
-    source: Source
+    source: Supply
 
-    def read(self, start_ms: int, end_ms: int) -> Reading:
+    def read(self, start_ms: int, end_ms: int) -> SupplyReading:
         reading = self.source.read(start_ms, end_ms)
         energy_j = reading.energy_j // 100
         return replace(reading, energy_j=energy_j, meter_end_j=reading.meter_start_j + energy_j)
