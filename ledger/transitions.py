@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ledger import certificates, credit, forecasts, receipts
+from ledger import certificates, credit, forecasts, receipts, solar
 from ledger.rules import Void, referred, require, require_author, require_ref, shown
 from ledger.state import (
     AttestationRecord,
@@ -43,7 +43,7 @@ from protocol.messages import (
 )
 from protocol.units import MS_PER_HOUR, ceil_div
 
-RULES = 3  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
+RULES = 4  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
 ATTESTATION_MAX_MS = MS_PER_HOUR
 
 PriceGroup = tuple[str, str, int, int]  # zone, device, first slot, slots
@@ -84,6 +84,8 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     3. The energy is the counter's difference.
     4. The energy is at most capacity times time.
     5. The interval does not overlap an earlier one of the device, and its counter has not gone back.
+    6. Solar: nothing that counts is yielded while the sun stays below -1 degree.
+    7. Solar: the energy is at most what a clear sky gives on a plane that follows the sun.
     """
     a = attestation
     duration_ms = a.end_ms - a.start_ms
@@ -104,6 +106,11 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
         raise Void(5, f"start_ms {a.start_ms} is before the device's last ended, at {last.end_ms}")
     if last is not None and a.meter_start_j < last.meter_end_j:
         raise Void(5, f"meter_start_j {a.meter_start_j} is below the device's last, {last.meter_end_j}")
+    if a.carrier == "solar":
+        latitude, longitude = a.place.latitude_decidegrees, a.place.longitude_decidegrees
+        fault = solar.interval_fault(a.energy_j, a.capacity_w, a.start_ms, a.end_ms, latitude, longitude)
+        if fault is not None:
+            raise Void(*fault)
     record = AttestationRecord(
         id=entry.id,
         author=entry.author,
