@@ -78,7 +78,9 @@ def equatorial(at_ms: int) -> tuple[int, int, int]:
     return cosine, sine * OBLIQUITY_COSINE // ONE, sine * OBLIQUITY_SINE // ONE
 
 
-def direction(sun: tuple[int, int, int], at_ms: int, latitude_decidegrees: int, longitude_decidegrees: int) -> Direction:
+def direction(
+    sun: tuple[int, int, int], at_ms: int, latitude_decidegrees: int, longitude_decidegrees: int
+) -> Direction:
     """What is `equatorial` at about this moment, seen from a place; in an hour the sun itself moves by 0.04 degree."""
     sidereal = 28_046_062_000 + 36_098_564_737 * (at_ms - J2000_MS) // DAY_MS + longitude_decidegrees * STEP
     sine, cosine = sine_and_cosine(sidereal)
@@ -94,7 +96,7 @@ def direction(sun: tuple[int, int, int], at_ms: int, latitude_decidegrees: int, 
 
 
 def clear_sky(up: int) -> tuple[int, int]:
-    """W/m² from a cloudless sky: on a plane that faces the sun, from the sun itself; and on level ground, from the sky."""
+    """W/m² of a cloudless sky: from the sun itself on a plane that faces it, and from the sky on level ground."""
     height = up + DAWN_SINE
     if height <= 0:
         return 0, 0
@@ -159,4 +161,7 @@ def interval_fault(
     if not light:
         place = (latitude_decidegrees, longitude_decidegrees)
         return 6, f"energy_j {energy_j} exceeds {bound_j}: the sun stays below -1 degree at {place} (clock or place?)"
-    return 7, f"energy_j {energy_j} exceeds {bound_j}, all that {capacity_w} W yield under a clear sky (capacity or clock?)"
+    return (
+        7,
+        f"energy_j {energy_j} exceeds {bound_j}, all that {capacity_w} W yield under a clear sky (capacity or clock?)",
+    )
