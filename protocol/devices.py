@@ -78,9 +78,7 @@ def audited_statement(network: bytes, owner: bytes, kind: str, body: Mapping[str
     return COUNTERSIGNATURE_DOMAIN + encode((network, owner, kind, rest))
 
 
-def countersign(
-    auditor: KeyPair, network: bytes, owner: bytes, kind: str, body: Mapping[str, Any]
-) -> Countersignature:
+def countersign(auditor: KeyPair, network: bytes, owner: bytes, kind: str, body: Mapping[str, Any]) -> Countersignature:
     """An auditor's signature under a body of `owner`'s."""
     signature = auditor.sign(audited_statement(network, owner, kind, body))
     return Countersignature(auditor=auditor.public, signature=signature)

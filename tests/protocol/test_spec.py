@@ -54,7 +54,19 @@ MODELS: dict[str, type[Body]] = {
     },
 }
 MODULES = (
-    *("adverts", "codec", "credit", "devices", "direct", "envelope", "genesis", "gossip", "identity", "messages", "scan"),
+    *(
+        "adverts",
+        "codec",
+        "credit",
+        "devices",
+        "direct",
+        "envelope",
+        "genesis",
+        "gossip",
+        "identity",
+        "messages",
+        "scan",
+    ),
     *("signed", "tickets", "units"),
     *(
         "archive",
