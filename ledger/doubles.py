@@ -1,9 +1,9 @@
 """The same joules claimed by two owners: what no rule can forbid, for each owner's feed is judged alone, and everybody
 can see.
 
-Devices are compared where their ids name a registry (`assurance.comparable`). Two attestations of one device are at odds
-if their times overlap; or if the counters they claim overlap, whatever their times: so a claim that was shifted by an
-hour, or into another time zone, is found as well. Times are network time, in which an hour is one for everybody.
+Devices are compared where their ids name a registry (`assurance.comparable`). Two attestations of one device are at
+odds if their times overlap; or if the counters they claim overlap, whatever their times: so a claim that was shifted by
+an hour, or into another time zone, is found as well. Times are network time, in which an hour is one for everybody.
 
 A finding proves that one of the two is wrong, not which, nor that anybody lied.
 """

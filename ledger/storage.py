@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from ledger import assurance
 from ledger.assurance import comparable
+from ledger.certificates import held_lot
 from ledger.rules import Void, referred, require, require_author, shown
 from ledger.state import AttestationRecord, ChargeRecord, DeviceRecord, State, StoreRecord
-from ledger.certificates import held_lot
 from protocol.devices import Charge, Device
 from protocol.envelope import Entry
 from protocol.messages import Attestation
@@ -65,8 +65,8 @@ def require_agreement(device: DeviceRecord | None, attestation: Attestation, che
 
 def process_charge(state: State, entry: Entry, charge: Charge) -> None:
     """1. The device is a store that the author has declared.
-    2. The attestation is referred to, the author's own, at an assurance that the network accepts, and this much of it is
-       neither claimed nor certified; or the lot is referred to, held by the author, not spent, and of this much energy.
+    2. The attestation is referred to, the author's own, at an assurance that the network accepts, and this much of it
+       is left; or the lot is referred to, held by the author, not spent, and of exactly this much.
     3. It was made in the store's zone.
     4. With it the store holds no more than it can.
     """
@@ -74,19 +74,10 @@ def process_charge(state: State, entry: Entry, charge: Charge) -> None:
     store = state.stores.get(key)
     if store is None:
         raise Void(1, f"device {charge.device_id!r} is no store that its author has declared")
-    declared = state.devices[key].device
-    energy_j = charge.energy_j
-    if charge.lot is not None:
-        lot = held_lot(state, entry, charge.lot, 2)
-        require(energy_j == lot.energy_j, 2, f"energy_j {energy_j} is not the lot's {lot.energy_j}")
-        made = lot.attestation
-    else:
-        assert charge.attestation is not None  # the body names one of the two
-        lot, made = None, referred(state.attestations, entry, charge.attestation, 2, "attestation")
-        require_author(entry, made.author, 2, "the attestation's author")
-        needed = assurance.needed(state)
-        require(made.assurance >= needed, 2, f"assurance A{made.assurance} is below the network's A{needed}")
-        require(energy_j <= made.remaining_j, 2, f"energy_j {energy_j} exceeds the {made.remaining_j} J that are left")
+    declared, energy_j = state.devices[key].device, charge.energy_j
+    lot = None if charge.lot is None else held_lot(state, entry, charge.lot, 2)
+    made = _attestation(state, entry, charge) if lot is None else lot.attestation
+    require(lot is None or energy_j == lot.energy_j, 2, f"energy_j {energy_j} is not the lot's {lot and lot.energy_j}")
     require(made.zone == declared.place.zone, 3, f"zone {made.zone} is not the store's {declared.place.zone}")
     kept_j = energy_j * declared.efficiency_permille // 1000
     held_j = store.held_j + kept_j
@@ -95,7 +86,17 @@ def process_charge(state: State, entry: Entry, charge: Charge) -> None:
         lot.advance("charge")
     else:
         made.remaining_j -= energy_j
-    store.charge(ChargeRecord(entry.id, made, charge.attestation is None, energy_j, kept_j))
+    store.charge(ChargeRecord(entry.id, made, lot is not None, energy_j, kept_j))
+
+
+def _attestation(state: State, entry: Entry, charge: Charge) -> AttestationRecord:
+    """Check 2 of a charge from the author's own attestation."""
+    made = referred(state.attestations, entry, charge.attestation or b"", 2, "attestation")
+    require_author(entry, made.author, 2, "the attestation's author")
+    needed, left_j = assurance.needed(state), made.remaining_j
+    require(made.assurance >= needed, 2, f"assurance A{made.assurance} is below the network's A{needed}")
+    require(charge.energy_j <= left_j, 2, f"energy_j {charge.energy_j} exceeds the {left_j} J that are left")
+    return made
 
 
 def require_stored(store: StoreRecord, attestation: Attestation, check: int) -> None:

@@ -19,8 +19,19 @@ from pydantic import Field, model_validator
 from protocol.certificates import Lot
 from protocol.codec import encode
 from protocol.identity import KeyPair
-from protocol.messages import Body, Carrier, Count, Countersignature, Countersignatures, Digest, Key, Name, Place
-from protocol.messages import Positive, Storage
+from protocol.messages import (
+    Body,
+    Carrier,
+    Count,
+    Countersignature,
+    Countersignatures,
+    Digest,
+    Key,
+    Name,
+    Place,
+    Positive,
+    Storage,
+)
 
 METER_DOMAIN = b"heliotrope-meter/v1\0"
 COUNTERSIGNATURE_DOMAIN = b"heliotrope-countersignature/v1\0"
