@@ -26,24 +26,29 @@ def process_device(state: State, entry: Entry, device: Device) -> None:
     3. Its key is not the author's own: an owner is not its own meter.
     4. Every countersignature is its auditor's, under this declaration.
     """
+    record = judge_device(state, entry, device)
+    key = (entry.author, comparable(device.device_id))
+    state.devices[key] = record
+    if device.carrier == "storage":
+        state.stores.setdefault(key, StoreRecord())
+
+
+def judge_device(state: State, entry: Entry, device: Device) -> DeviceRecord:
+    """The checks of `process_device`, without a change. Raises Void."""
     d = device
     is_store = d.carrier == "storage"
     require((d.storage_j > 0) == is_store, 1, f"storage_j {d.storage_j} with carrier {d.carrier}")
     require(
         is_store or d.efficiency_permille == 1000, 1, f"efficiency_permille {d.efficiency_permille} without a store"
     )
-    key = (entry.author, comparable(d.device_id))
-    known = state.devices.get(key)
+    known = state.devices.get((entry.author, comparable(d.device_id)))
     require(
         known is None or known.device.carrier == d.carrier,
         2,
         f"carrier {d.carrier} of device {d.device_id!r} was {known.device.carrier if known else ''} before",
     )
     require(d.key != entry.author, 3, f"key {shown(entry.author)} is the author's own")
-    auditors = assurance.countersigners(entry, d.countersignatures, 4)
-    state.devices[key] = DeviceRecord(entry.id, entry.author, d, auditors)
-    if is_store:
-        state.stores.setdefault(key, StoreRecord())
+    return DeviceRecord(entry.id, entry.author, d, assurance.countersigners(entry, d.countersignatures, 4))
 
 
 def require_agreement(device: DeviceRecord | None, attestation: Attestation, check: int) -> None:

@@ -91,6 +91,18 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     8. Every countersignature is its auditor's, under this attestation.
     9. What comes from a store was in it before, and is at least as dirty as what is in it.
     """
+    record = judge_attestation(state, entry, attestation)
+    state.attestations[entry.id] = record
+    state.attestations_of.setdefault(entry.author, []).append(record)
+    state.newest_of_device[entry.author, record.device_id] = record
+    if attestation.carrier == "storage":
+        state.stores[entry.author, record.device_id].discharge(record)
+    forecasts.attest(state, record)
+
+
+def judge_attestation(state: State, entry: Entry, attestation: Attestation) -> AttestationRecord:
+    """The checks of `process_attestation`, without a change: an auditor makes them too, before anything is signed.
+    Raises Void."""
     a = attestation
     duration_ms = a.end_ms - a.start_ms
     metered_j = a.meter_end_j - a.meter_start_j
@@ -137,12 +149,7 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
         remaining_j=a.energy_j,
     )
     record.assurance = assurance.level(record, state.auditors)
-    if store is not None:
-        store.discharge(record)
-    state.attestations[entry.id] = record
-    state.attestations_of.setdefault(entry.author, []).append(record)
-    state.newest_of_device[key] = record
-    forecasts.attest(state, record)
+    return record
 
 
 def process_job(state: State, entry: Entry, job: Job) -> None:
