@@ -11,6 +11,7 @@ never proves that a meter told the truth.
 
 from __future__ import annotations
 
+from ledger import assurance
 from ledger.rules import Void, referred, require, require_author, require_ref, shown
 from ledger.state import AllocationRecord, AttestationRecord, CancellationRecord, LotRecord, LotStatus, State
 from protocol.certificates import Allocation, Cancellation, Certificate, Lot, Split, Transfer
@@ -21,13 +22,14 @@ from protocol.units import MS_PER_HOUR
 
 def process_certificate(state: State, entry: Entry, certificate: Certificate) -> None:
     """1. The attestation is referred to and the author's own.
-    2. It is at an assurance that the network accepts.
+    2. It is at an assurance that the network accepts, A3 where it accepts certificates alone: by the auditors of the
+       genesis, for a lot knows no job.
     3. Its interval lies within one hour of network time: else nobody knew in which hour its joules can be used.
     4. The energy is at most what neither receipts nor certificates have claimed of it.
     """
     a = referred(state.attestations, entry, certificate.attestation, 1, "attestation")
     require_author(entry, a.author, 1, "the attestation's author")
-    needed = state.surplus_assurance_min
+    needed = assurance.needed(state)
     require(a.assurance >= needed, 2, f"assurance A{a.assurance} is below the network's A{needed}")
     last_hour = (a.end_ms - 1) // MS_PER_HOUR
     require(_hour(a) == last_hour, 3, f"the attestation spans hours {_hour(a)} to {last_hour}, it must lie within one")
@@ -41,7 +43,7 @@ def process_split(state: State, entry: Entry, split: Split) -> None:
     """1. The lot is referred to, held by the author, and not spent.
     2. The parts sum exactly to it.
     """
-    lot = _held_lot(state, entry, split.lot)
+    lot = held_lot(state, entry, split.lot, 1)
     total_j = sum(split.parts_j)
     require(total_j == lot.energy_j, 2, f"parts_j sum to {total_j}, the lot has {lot.energy_j} J")
     lot.advance("split")
@@ -53,7 +55,7 @@ def process_transfer(state: State, entry: Entry, transfer: Transfer) -> None:
     """1. The lot is referred to, held by the author, and not spent.
     2. The recipient is another key.
     """
-    lot = _held_lot(state, entry, transfer.lot)
+    lot = held_lot(state, entry, transfer.lot, 1)
     require(transfer.recipient != entry.author, 2, f"recipient {shown(transfer.recipient)} is the author itself")
     lot.advance("transfer")
     _make(state, entry, 0, transfer.recipient, lot.energy_j, lot.attestation, (lot.entry, lot.index))
@@ -61,7 +63,7 @@ def process_transfer(state: State, entry: Entry, transfer: Transfer) -> None:
 
 def process_cancellation(state: State, entry: Entry, cancellation: Cancellation) -> None:
     """1. The lot is referred to, held by the author, and not spent."""
-    lot = _held_lot(state, entry, cancellation.lot)
+    lot = held_lot(state, entry, cancellation.lot, 1)
     lot.advance("cancellation")
     state.cancellations[entry.id] = CancellationRecord(entry.id, lot, cancellation.beneficiary)
 
@@ -107,15 +109,15 @@ def _hour(attestation: AttestationRecord) -> int:
     return attestation.start_ms // MS_PER_HOUR
 
 
-def _held_lot(state: State, entry: Entry, lot: Lot) -> LotRecord:
-    """Check 1 of all that spend a lot."""
-    require_ref(entry, lot.entry, 1, "lot.entry")
+def held_lot(state: State, entry: Entry, lot: Lot, check: int) -> LotRecord:
+    """The lot that an entry spends: one it refers to, held by its author. Raises Void."""
+    require_ref(entry, lot.entry, check, "lot.entry")
     name = f"lot {shown(lot.entry)}/{lot.index}"
     record = state.lots.get((lot.entry, lot.index))
     if record is None:
-        raise Void(1, f"{name} does not exist: its entry is void, of another kind, or makes fewer lots")
-    require_author(entry, record.holder, 1, f"the holder of {name}")
-    require(record.status is LotStatus.HELD, 1, f"{name} is {record.status.value} already, it must be held")
+        raise Void(check, f"{name} does not exist: its entry is void, of another kind, or makes fewer lots")
+    require_author(entry, record.holder, check, f"the holder of {name}")
+    require(record.status is LotStatus.HELD, check, f"{name} is {record.status.value} already, it must be held")
     return record
 
 

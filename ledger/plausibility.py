@@ -25,8 +25,6 @@ from typing import TypeVar
 
 from ledger import mounts, solar
 from ledger.mounts import Block, Yield
-from ledger.rules import shown
-from ledger.state import State
 from protocol.messages import Carrier
 
 WINDOW_DAYS = 30
@@ -58,7 +56,6 @@ class Cause(StrEnum):
     CAPACITY = "capacity?"
     ORIENTATION = "orientation?"
     PLACE = "place?"
-    OWNER = "owner?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,22 +121,22 @@ def windows(by_day: Mapping[int, Day]) -> Iterator[list[Day]]:
 
 def day_findings(device: Device, yields: Sequence[Yield]) -> Iterator[Finding]:
     """What is wrong with the intervals of one solar day, and with their sum."""
-    faults: dict[int, list[str]] = {6: [], 7: []}
+    dark, bright = [], []
     claimed_j = bound_j = 0.0
     place = (device.latitude_decidegrees, device.longitude_decidegrees)
     plane = (device.tilt_degrees, device.azimuth_degrees)
     for y in yields:
         fault = solar.interval_fault(y.energy_j, device.capacity_w, y.start_ms, y.end_ms, *place, *plane)
         if fault is not None:
-            faults[fault[0]].append(fault[1])
+            (dark if fault.is_night else bright).append(fault.complaint)
         light = solar.irradiance(solar.direction(solar.equatorial(y.mid_ms), y.mid_ms, *place), *plane)
         claimed_j += y.energy_j
         bound_j += light * device.capacity_w * (y.end_ms - y.start_ms) / 1e6
     span = (yields[0].start_ms, yields[-1].end_ms)
-    if dark := faults[6]:
+    if dark:
         sentence = f"{len(dark)} intervals of the day claim energy at night, the first: {dark[0]}"
         yield Finding("night", len(dark), 0, Cause.CLOCK, sentence, *span)
-    if bright := faults[7]:
+    if bright:
         sentence = f"{len(bright)} intervals of the day claim more than a clear sky gives, the first: {bright[0]}"
         yield Finding("clear sky", len(bright), 0, Cause.CAPACITY, sentence, *span)
     if bound_j and claimed_j > bound_j * DAY_MAX:
@@ -239,25 +236,3 @@ def distance_km(a: tuple[int, int], b: tuple[int, int]) -> float:
     north = math.sin((latitude_b - latitude_a) / 2) ** 2
     east = math.cos(latitude_a) * math.cos(latitude_b) * math.sin((longitude_b - longitude_a) / 2) ** 2
     return 2 * EARTH_KM * math.asin(math.sqrt(north + east))
-
-
-def network_findings(state: State) -> list[Finding]:
-    """What is hard to believe of several owners together: one device, by a name that registries share, in two hands.
-
-    A name with a colon is `registry:number` and means the same device for everybody; any other is its owner's own.
-    """
-    owners: dict[str, list[str]] = defaultdict(list)
-    for owner, device_id in sorted(state.newest_of_device):
-        if ":" in device_id:
-            owners[device_id].append(shown(owner))
-    return [
-        Finding(
-            "owners",
-            len(several),
-            1,
-            Cause.OWNER,
-            f"device {device_id!r} is claimed by {len(several)} owners: {', '.join(several)}",
-        )
-        for device_id, several in sorted(owners.items())
-        if len(several) > 1
-    ]

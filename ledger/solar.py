@@ -36,8 +36,9 @@ ORIENTED_W_PER_M2 = 50  # then counts as light by day: orientations are rounded,
 ALBEDO_PERMILLE = 200  # of the ground before a tilted plane
 
 
-# No sine is nearer to a tie than 0.0003, and no machine's is wrong by more than 0.000001: the table is the same on all.
 def _sines(steps: int) -> tuple[int, ...]:
+    """Sines of 0, 0.1, … degrees, rounded to the nearest. None is nearer to a tie than 0.0003, and no machine's floats
+    are wrong by more than 0.000001: the table is the same on all."""
     quarter = [round(ONE * math.sin(math.radians(step / 10))) for step in range(STEPS // 4 + 1)]
     half = quarter + quarter[-2::-1]
     turn = half + [-sine for sine in half[1:-1]]
@@ -55,6 +56,13 @@ class Direction(NamedTuple):
     east: int
     north: int
     up: int  # the sine of the elevation
+
+
+class Fault(NamedTuple):
+    """What is wrong with a claim."""
+
+    is_night: bool  # or it is more than a clear sky gives
+    complaint: str
 
 
 def sine_and_cosine(angle: int) -> tuple[int, int]:
@@ -130,13 +138,12 @@ def interval_fault(
     longitude_decidegrees: int,
     tilt_degrees: int | None = None,
     azimuth_degrees: int | None = None,
-) -> tuple[int, str] | None:
-    """Why nobody can have yielded this from the sun there and then, by the number of the check; None if somebody can.
+) -> Fault | None:
+    """Why nobody can have yielded this from the sun there and then; None if somebody can.
 
-    6. While the sun stays below -1 degree a plant yields nothing that counts.
-    7. It yields at most what a clear sky gives, on a plane that follows the sun unless the orientation is declared.
-
-    The interval, of at most an hour, is cut into equal parts of at most SAMPLE_MS, and each counts as its brighter end.
+    While the sun stays below -1 degree a plant yields nothing that counts. By day it yields at most what a clear sky
+    gives, on the declared plane, or on one that follows the sun. The interval, of 1 ms to an hour, is cut into equal
+    parts of at most PART_MS, and each counts as its brighter end.
     """
     oriented = tilt_degrees is not None and azimuth_degrees is not None
     duration_ms = end_ms - start_ms
@@ -159,9 +166,8 @@ def interval_fault(
         before = now
     bound_j = ceil_div(rated * (light * margin_permille + extra * 1000), 10**9 * parts)
     if not light:
-        place = (latitude_decidegrees, longitude_decidegrees)
-        return 6, f"energy_j {energy_j} exceeds {bound_j}: the sun stays below -1 degree at {place} (clock or place?)"
-    return (
-        7,
-        f"energy_j {energy_j} exceeds {bound_j}, all that {capacity_w} W yield under a clear sky (capacity or clock?)",
-    )
+        place = f"latitude {latitude_decidegrees} and longitude {longitude_decidegrees} decidegrees"
+        night = f"the sun stays below -1 degree at {place} (is the clock or the place wrong?)"
+        return Fault(True, f"energy_j {energy_j} exceeds {bound_j}: {night}")
+    day = f"all that {capacity_w} W yield under a clear sky (is the capacity, the clock or the place wrong?)"
+    return Fault(False, f"energy_j {energy_j} exceeds {bound_j}, {day}")

@@ -15,10 +15,14 @@ from node.actions import (
     Action,
     SetTimeout,
 )
+from node.attesting import Attesting
 from node.checkpoints import Checkpoints
+from node.countersigning import Countersigning
 from node.credit import Credit, Terms
 from node.events import (
+    ApprovalsRead,
     DebtPaid,
+    DeviceDeclared,
     DialFailed,
     EntriesVerified,
     Event,
@@ -65,6 +69,7 @@ from protocol.direct import (
     Checkpoint,
     Compare,
     Cosignature,
+    Countersigned,
     Entries,
     Failure,
     Finish,
@@ -79,6 +84,7 @@ from protocol.direct import (
     Summary,
     Want,
     WantCheckpoint,
+    WantCountersignature,
     WantHead,
     WantIds,
     WantMatching,
@@ -131,7 +137,9 @@ class Node:
         self.checkpoints = kept.checkpoints or Checkpoints()
         self.finality = Finality(self.peers, self.checkpoints)
         self.credit = Credit(terms)
-        self.provider = Provider(offer, self.tickets, self.credit)
+        self.attesting = Attesting(self.peers)
+        self.countersigning = Countersigning()
+        self.provider = Provider(offer, self.tickets, self.credit, self.attesting)
         self.requester = Requester(self.peers, self.tickets)
         self.addresses: tuple[str, ...] = ()
 
@@ -225,6 +233,15 @@ class Node:
                 self.requester.on_delta(turn, peer, message)
             case Failure():
                 self.requester.on_failure(turn, peer, message)
+            case WantCountersignature():
+                self.countersigning.on_want(turn, peer, message)
+            case Countersigned():
+                self.attesting.on_countersigned(turn, peer, message)
+                self.provider.on_attested(turn)
+
+    def _on_countersignatures_due(self, turn: Turn, timer: Timer) -> None:
+        self.attesting.on_due(turn, timer)
+        self.provider.on_attested(turn)
 
     def _on_cosignature(self, turn: Turn, peer: bytes, message: Cosignature) -> None:
         if self.finality.on_cosignature(turn, peer, message):
@@ -297,6 +314,8 @@ class Node:
         TimerFired: _on_timer,
         MeterRead: lambda self, turn, event: self.provider.on_meter(turn, event),
         MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
+        DeviceDeclared: lambda self, turn, event: self.attesting.on_declared(turn, event.device),
+        ApprovalsRead: lambda self, turn, event: self.countersigning.on_approvals(turn, event),
         JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
         MatchingsWanted: lambda self, turn, event: self.records.on_wanted(turn, event.job),
         JobCancelled: lambda self, turn, event: self.requester.on_cancelled(turn, event.job),
@@ -326,6 +345,7 @@ class Node:
         TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
         TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester, self.credit),
         TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
+        TimerKind.COUNTERSIGNATURES_DUE: _on_countersignatures_due,
         TimerKind.CHECKPOINT: lambda self, turn, timer: self.finality.on_tick(turn),
     }
 
@@ -335,6 +355,7 @@ MARKET_EVENTS = frozenset(
     {
         *(
             DebtPaid,
+            DeviceDeclared,
             MeterRead,
             MeterFailed,
             JobSubmitted,

@@ -15,8 +15,10 @@ from typing import Any
 
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
+from node.approval import Approval
 from node.energy.supply import Forecast, SupplyReading
 from node.matching.bids.plan import Plan
+from protocol.devices import Device
 from protocol.envelope import Entry
 from protocol.messages import Blob, Job
 
@@ -36,6 +38,7 @@ class TimerKind(enum.Enum):
     RECONCILE = "reconcile"
     REFOLD = "refold"
     CHECKPOINT = "checkpoint"
+    COUNTERSIGNATURES_DUE = "countersignatures due"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,21 @@ class MeterFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceDeclared:
+    """Our operator declares a device; an auditor is asked to countersign it first."""
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalsRead:
+    """What this auditor's operator has approved; nothing, and why, if it could not be read."""
+
+    approvals: tuple[Approval, ...]
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class JobSubmitted:
     """Our own user's job. The blobs it names are in this node's store."""
 
@@ -258,6 +276,8 @@ Event = (
     | TimerFired
     | MeterRead
     | MeterFailed
+    | DeviceDeclared
+    | ApprovalsRead
     | JobSubmitted
     | JobCancelled
     | DebtPaid

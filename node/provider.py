@@ -24,8 +24,9 @@ from node.actions import (
     StopShard,
     TrainRound,
 )
+from node.attesting import Attesting
 from node.credit import Credit
-from node.energy.supply import Forecast, SupplyReading
+from node.energy.supply import Forecast
 from node.events import (
     MeterFailed,
     MeterRead,
@@ -41,7 +42,7 @@ from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol import adverts
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint
-from protocol.messages import Attestation, Award, Lease, Offer
+from protocol.messages import Award, Lease, Offer
 
 ADVERTISE_EVERY_MS = 10_000  # guess, not measured: the cost of gossip allows it for some hundred peers
 ADVERTISE_SOON_MS = 500  # newcomers who come together hear one advert
@@ -55,6 +56,7 @@ class Provider:
     offer: Offer | None
     tickets: TicketOffice
     credit: Credit
+    attesting: Attesting
     addresses: tuple[str, ...] = ()
     forecast: Forecast | None = None  # None until the energy source has answered
     advertises_soon: bool = False
@@ -86,10 +88,13 @@ class Provider:
         self.forecast = event.forecast
         if self.offer is None:
             return
-        newest = turn.state.newest_of_device.get((turn.identity.key, event.reading.device_id))
-        if newest is None or event.reading.start_ms >= newest.end_ms:
-            turn.record(_attestation(event.reading, self.offer), ())
-        self._write_due_receipts(turn)
+        self.attesting.on_reading(turn, event.reading, self.offer)
+        self.on_attested(turn)
+
+    def on_attested(self, turn: Turn) -> None:
+        """Receipts wait for the last joules, and those for their auditors."""
+        if not self.attesting.is_waiting:
+            self._write_due_receipts(turn)
 
     def on_meter_failed(self, turn: Turn, event: MeterFailed) -> None:
         """Go on at grid mix: nothing is attested, and no surplus is promised that nobody watches."""
@@ -97,7 +102,7 @@ class Provider:
         if self.forecast is not None:
             nothing = (0,) * len(self.forecast.grid_g_per_kwh)
             self.forecast = replace(self.forecast, surplus_s50_j=nothing, surplus_s20_j=nothing)
-        self._write_due_receipts(turn)
+        self.on_attested(turn)
 
     def on_advertise(self, turn: Turn, timer: Timer) -> None:
         self.advertise(turn)
@@ -371,24 +376,4 @@ def is_confirmed(ledger: Ledger, lease: LeaseRecord) -> bool:
     placement = lease.placement
     return not ledger.genesis.witnesses or (
         ledger.is_final(placement.job.owner, placement.award) and ledger.is_final(lease.provider, lease.id)
-    )
-
-
-def _attestation(reading: SupplyReading, offer: Offer) -> Attestation:
-    return Attestation(
-        device_id=reading.device_id,
-        carrier=reading.carrier,
-        method=reading.method,
-        start_ms=reading.start_ms,
-        end_ms=reading.end_ms,
-        energy_j=reading.energy_j,
-        meter_start_j=reading.meter_start_j,
-        meter_end_j=reading.meter_end_j,
-        capacity_w=reading.capacity_w,
-        place=offer.place,
-        own_g_per_kwh=reading.own_g_per_kwh,
-        grid_g_per_kwh=reading.grid_g_per_kwh,
-        intensity_kind=reading.intensity_kind,
-        intensity_source=reading.intensity_source,
-        uncertainty_permille=reading.uncertainty_permille,
     )

@@ -12,6 +12,7 @@ from protocol.bodies import BODIES
 from . import (
     test_certificates,
     test_credit,
+    test_devices,
     test_transitions_delivering,
     test_transitions_offering,
     test_transitions_placing,
@@ -23,6 +24,7 @@ MODULES = (
     test_transitions_delivering,
     test_certificates,
     test_credit,
+    test_devices,
 )
 TESTS = [name for module in MODULES for name in dir(module)]
 
