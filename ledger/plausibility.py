@@ -38,6 +38,7 @@ FITTED_MAX = 1.05  # of a fitted mount's; the honest traces: 0.56 to 0.85
 WIND_MAX = 0.80  # of capacity x time in a window: the best months offshore come to about 0.65
 
 CENTRE_MAX_MINUTES = 30.0  # the median of a window's clear days; shade and clouds move the honest traces' by 19
+CENTRE_CLEAR_MIN = 0.5  # what the plane's brightest half hour must reach: one that looks away sees sky, and no noon
 CLEAR_DAYS_MIN = 5
 CLEAR_DAY = 0.75  # of the best tenth of days
 MINUTES_PER_DEGREE = 4.0  # of longitude
@@ -121,7 +122,8 @@ def windows(by_day: Mapping[int, Day]) -> Iterator[list[Day]]:
 
 def day_findings(device: Device, yields: Sequence[Yield]) -> Iterator[Finding]:
     """What is wrong with the intervals of one solar day, and with their sum."""
-    dark, bright = [], []
+    dark: list[str] = []
+    bright: list[str] = []
     claimed_j = bound_j = 0.0
     place = (device.latitude_decidegrees, device.longitude_decidegrees)
     plane = (device.tilt_degrees, device.azimuth_degrees)
@@ -181,9 +183,11 @@ def window_findings(device: Device, days: Sequence[Sequence[Block]]) -> Iterator
     yield from centre_findings(days, span)
 
 
-def centre_findings(days: Iterable[Sequence[Block]], span: tuple[int, int]) -> Iterator[Finding]:
+def centre_findings(days: Sequence[Sequence[Block]], span: tuple[int, int]) -> Iterator[Finding]:
     """Where the energy of clear days is centred, beside the declared plane's: a wrong clock, or a wrong longitude."""
     centres: list[tuple[float, float]] = []  # share of a clear day, minutes late
+    if max(block.clear[-1] for day in days for block in day) < CENTRE_CLEAR_MIN:
+        return
     for day in days:
         said, could = sum(block.share for block in day), sum(block.clear[-1] for block in day)
         if said > 0 and could > 0:

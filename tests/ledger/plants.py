@@ -46,9 +46,9 @@ class Weather:
         sky = (self.direct, self.level, self.diffuse, self.extra)
         light = pvlib.irradiance.get_total_irradiance(
             tilt, azimuth, zenith, sun_azimuth, *sky, albedo=self.albedo, model="haydavies"
-        ).poa_global.fillna(0)
+        ).fillna(0)
         incidence = np.clip(pvlib.irradiance.aoi(tilt, azimuth, zenith, sun_azimuth), 0, 89)
-        return np.asarray(light * (0.2 + 0.8 * pvlib.iam.ashrae(incidence)))
+        return np.asarray(light.poa_direct * pvlib.iam.ashrae(incidence) + light.poa_diffuse * 0.95)
 
 
 def plant(seed: int, days: int = 31, minutes: int = 15) -> Plant:
@@ -125,7 +125,8 @@ def _planes(rng: np.random.Generator, mount: str, latitude: float, sun: pd.DataF
     if mount in ("fixed", "two roofs"):
         tilt = int(rng.integers(0, 60))
         azimuth = int((180 if latitude > 0 else 0) + rng.normal(0, 50)) % 360
-        return [(tilt, azimuth), (tilt, (azimuth + 180) % 360)][: 1 if mount == "fixed" else 2]
+        planes: list[Plane] = [(tilt, azimuth), (tilt, (azimuth + 180) % 360)]
+        return planes[: 1 if mount == "fixed" else 2]
     if mount == "two axes":
         return [(np.clip(sun.apparent_zenith.to_numpy(), 0, 90), sun.azimuth.to_numpy())]
     turned = pvlib.tracking.singleaxis(sun.apparent_zenith, sun.azimuth, max_angle=60, backtrack=False)

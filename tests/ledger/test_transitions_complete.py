@@ -16,6 +16,7 @@ from . import (
     test_transitions_delivering,
     test_transitions_offering,
     test_transitions_placing,
+    test_transitions_sun,
 )
 
 MODULES = (
@@ -25,6 +26,7 @@ MODULES = (
     test_certificates,
     test_credit,
     test_devices,
+    test_transitions_sun,
 )
 TESTS = [name for module in MODULES for name in dir(module)]
 
@@ -39,7 +41,7 @@ def checks(kind: str) -> list[int]:
 def covered(verdict: str, kind: str) -> set[int]:
     numbers = set()
     for name in TESTS:
-        if match := re.match(rf"test_{verdict}_{kind}_check_(\d)(?:_(and|to)_(\d))?_", name):
+        if match := re.match(rf"test_{verdict}_{kind}_check_(\d+)(?:_(and|to)_(\d+))?_", name):
             first, _, last = match.groups()
             numbers |= set(range(int(first), int(last or first) + 1))
     return numbers

@@ -80,7 +80,7 @@ MODULES = (
         "merkle",
         "proof",
     ),
-    *("sync", "transitions", "witness"),
+    *("solar", "sync", "transitions", "witness"),
 )
 NETWORK, AUTHOR = bytes(range(32)), bytes(range(1, 33))
 
