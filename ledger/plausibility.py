@@ -95,29 +95,36 @@ def device_findings(device: Device, yields: Iterable[Yield]) -> list[Finding]:
 
     What is too little to judge (a few days, a dark month) is not found fault with.
     """
-    by_day: dict[int, list[Yield]] = defaultdict(list)  # of local mean solar time
-    for y in sorted(yields, key=lambda y: y.start_ms):
-        by_day[(y.mid_ms + device.longitude_decidegrees * MS_PER_DECIDEGREE) // solar.DAY_MS].append(y)
+    days = by_day(device, yields)
     found: list[Finding] = []
-    if device.capacity_w == 0 or not by_day:
+    if device.capacity_w == 0 or not days:
         return found
     if device.carrier == "wind":
-        for days in windows(by_day):
-            found += wind_findings(device, [y for yields_of_day in days for y in yields_of_day])
+        for window in windows(days):
+            found += wind_findings(device, [y for yields_of_day in window for y in yields_of_day])
     if device.carrier == "solar":
-        for yields_of_day in by_day.values():
+        for yields_of_day in days.values():
             found += day_findings(device, yields_of_day)
-        for window in windows({day: blocks(device, yields_of_day) for day, yields_of_day in by_day.items()}):
-            found += window_findings(device, window)
+        for lit in windows({day: blocks(device, yields_of_day) for day, yields_of_day in days.items()}):
+            found += window_findings(device, lit)
     return found
 
 
-def windows(by_day: Mapping[int, Day]) -> Iterator[list[Day]]:
+def by_day(device: Device, yields: Iterable[Yield]) -> dict[int, list[Yield]]:
+    """Claims in order of time, by the day of local mean solar time in which their middles lie."""
+    days: dict[int, list[Yield]] = defaultdict(list)
+    ahead_ms = device.longitude_decidegrees * MS_PER_DECIDEGREE
+    for y in sorted(yields, key=lambda y: y.start_ms):
+        days[(y.mid_ms + ahead_ms) // solar.DAY_MS].append(y)
+    return days
+
+
+def windows(days: Mapping[int, Day]) -> Iterator[list[Day]]:
     """The days of each window that is 30 days long and ends with one of them; of the only one, if all are fewer."""
-    first, last = min(by_day), max(by_day)
-    for end in sorted(by_day):
+    first, last = min(days), max(days)
+    for end in sorted(days):
         if end == last or end - first >= WINDOW_DAYS - 1:
-            yield [by_day[day] for day in range(end - WINDOW_DAYS + 1, end + 1) if day in by_day]
+            yield [days[day] for day in range(end - WINDOW_DAYS + 1, end + 1) if day in days]
 
 
 def day_findings(device: Device, yields: Sequence[Yield]) -> Iterator[Finding]:
