@@ -64,6 +64,9 @@ class Client:
     def peers(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/peers")
 
+    def energy(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/energy")
+
     def offers(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/offers")
 

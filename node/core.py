@@ -57,6 +57,7 @@ from node.reconcile import RECONCILE_EVERY_MS, reconcile
 from node.records import Records
 from node.refold import Refolding
 from node.requester import Requester
+from node.sourcing import Sourcing
 from node.tickets import TicketOffice
 from node.turn import Identity, Turn
 from protocol.direct import (
@@ -133,6 +134,7 @@ class Node:
         self.credit = Credit(terms)
         self.provider = Provider(offer, self.tickets, self.credit)
         self.requester = Requester(self.peers, self.tickets)
+        self.sourcing = Sourcing()
         self.addresses: tuple[str, ...] = ()
 
     @property
@@ -236,6 +238,13 @@ class Node:
         if event.author == self.identity.key and self.may_sign:
             self.finality.on_tree(turn, event)
 
+    def _on_meter(self, turn: Turn, event: MeterRead | MeterFailed) -> None:
+        self.sourcing.on_meter(turn, event)
+        if isinstance(event, MeterRead):
+            self.provider.on_meter(turn, event)
+        else:
+            self.provider.on_meter_failed(turn, event)
+
     def _on_timer(self, turn: Turn, event: TimerFired) -> None:
         if self.may_sign or event.timer.kind not in MARKET_TIMERS:
             self._on_timer_of[event.timer.kind](self, turn, event.timer)
@@ -295,8 +304,8 @@ class Node:
         Refolded: _on_refolded,
         TreeRead: _on_tree,
         TimerFired: _on_timer,
-        MeterRead: lambda self, turn, event: self.provider.on_meter(turn, event),
-        MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
+        MeterRead: _on_meter,
+        MeterFailed: _on_meter,
         JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
         MatchingsWanted: lambda self, turn, event: self.records.on_wanted(turn, event.job),
         JobCancelled: lambda self, turn, event: self.requester.on_cancelled(turn, event.job),

@@ -16,6 +16,7 @@ from typing import Any
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from node.energy.supply import Forecast, SupplyReading
+from node.energy.watched import Health
 from node.matching.bids.plan import Plan
 from protocol.envelope import Entry
 from protocol.messages import Blob, Job
@@ -138,15 +139,18 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class MeterRead:
-    """The energy source's reading for the time since the last one, and its forecast."""
+    """The supply's reading for the time since the last one, None if there is nothing new; its forecast; and how its
+    sources stand."""
 
-    reading: SupplyReading
+    reading: SupplyReading | None
     forecast: Forecast
+    sources: tuple[Health, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class MeterFailed:
     reason: str
+    sources: tuple[Health, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,9 +86,10 @@ class Provider:
         self.forecast = event.forecast
         if self.offer is None:
             return
-        newest = turn.state.newest_of_device.get((turn.identity.key, event.reading.device_id))
-        if newest is None or event.reading.start_ms >= newest.end_ms:
-            turn.record(_attestation(event.reading, self.offer), ())
+        if event.reading is not None:
+            newest = turn.state.newest_of_device.get((turn.identity.key, event.reading.device_id))
+            if newest is None or event.reading.start_ms >= newest.end_ms:
+                turn.record(_attestation(event.reading, self.offer), ())
         self._write_due_receipts(turn)
 
     def on_meter_failed(self, turn: Turn, event: MeterFailed) -> None:

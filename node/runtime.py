@@ -39,14 +39,13 @@ from node.config import (
 )
 from node.core import Kept, Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
-from node.energy.supply import supply_from_config
 from node.eventlog import EventLog
 from node.events import Event
 from node.keeping import keep
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
-from node.meter import Meter
+from node.meter import open_meter
 from node.question import answer
 from node.records import keep_record
 from node.secret import write_private
@@ -130,9 +129,7 @@ class Runtime:
         self._data_client = DataClient(self.keypair)
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit)
         self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
-        newest = ledger.state.attestations_of.get(self.keypair.public)
-        read_until_ms = newest[-1].end_ms if newest else 0
-        self._meter = Meter(supply_from_config(self.config.energy), self.genesis, self.now_ms, read_until_ms)
+        self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms)
         self._link = Link(
             seed=self.keypair.seed,
             listen=self.config.link.listen,

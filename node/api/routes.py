@@ -11,10 +11,12 @@ from aiohttp import web
 
 from ledger.state import JobRecord
 from node.actions import Persist
-from node.api import credit_views, job_views, ledger_routes, streams, views
+from node.api import credit_views, energy_views, job_views, ledger_routes, streams, views
+from node.api.energy_resources import EnergyNow
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
 from node.api.ledger_routes import EntriesQuery
 from node.api.ledger_views import find_job, key_of
+from node.api.metrics import exposition
 from node.api.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, TEXT_TYPE, Route, document
 from node.api.problems import Conflict, NotFound, NotReady
 from node.api.resources import (
@@ -64,6 +66,14 @@ async def readiness(runtime: Runtime, request: web.Request, _: None) -> Readines
 async def this_node(runtime: Runtime, request: web.Request, _: None) -> ThisNode:
     started = runtime.started_at_unix_ms
     return views.this_node(runtime.node, runtime.now_ms(), version=version(), started_at_unix_ms=started)
+
+
+async def energy(runtime: Runtime, request: web.Request, _: None) -> EnergyNow:
+    return energy_views.energy(runtime.node, runtime.now_ms())
+
+
+async def metrics(runtime: Runtime, request: web.Request, _: None) -> str:
+    return exposition(runtime.node, runtime.now_ms())
 
 
 async def peers(runtime: Runtime, request: web.Request, _: None) -> PeerList:
@@ -202,6 +212,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", health, "The process answers", Health, open=True),
     Route("GET", "/readyz", readiness, "The node can do its work; 503 with every reason why not", Readiness),
     Route("GET", "/v1/node", this_node, "This node: who, where, since when, doing what", ThisNode),
+    Route("GET", "/metrics", metrics, "The node in numbers, for Prometheus", TEXT_TYPE),
+    Route("GET", "/v1/energy", energy, "Own power: sources, newest reading, forecast", EnergyNow),
     Route("GET", "/v1/peers", peers, "Peers that are connected or have advertised", PeerList),
     Route("GET", "/v1/offers", offers, "What could be bought now, by the newest adverts", OfferList),
     Route("GET", "/v1/jobs", jobs, "Every job that the ledger knows, the newest first", JobList),

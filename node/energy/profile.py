@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from node.energy.curve import Curve, Solar, Steady, Wind
 from node.energy.supply import EnergyConfig, Forecast, SupplyReading
+from node.energy.watched import Health
 from node.energy.zones import GRIDS, LEVEL, SOURCE, Grid, grid_g_per_kwh
 from protocol.messages import Carrier, Method
 
@@ -47,6 +48,7 @@ class Profile:
         self._config = config
         self._longitude = config.place.longitude_decidegrees
         self._curve = _curve(config)
+        self.health: tuple[Health, ...] = ()
         declared = config.grid_g_per_kwh
         self._grid = GRIDS[config.zone] if declared is None else Grid(declared, LEVEL)
         self._intensity_source = SOURCE if declared is None else "annual mean declared by the operator"

@@ -14,6 +14,7 @@ from typing import Annotated, Protocol
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from node.energy.sources.registry import AnySource
+from node.energy.watched import Health
 from node.energy.zones import GRIDS
 from protocol.messages import Carrier, Count, IntensityKind, Method, Name, Place, Zone
 from protocol.units import MS_PER_HOUR
@@ -94,8 +95,13 @@ def reading_start_ms(read_until_ms: int, now_ms: int, slot_ms: int) -> int:
 class Supply(Protocol):
     """One site's energy data. Both calls raise SourceError when there is no good answer: never a guess instead."""
 
-    def read(self, start_ms: int, end_ms: int) -> SupplyReading:
-        """The interval that has just ended. Consecutive intervals get consecutive counters.
+    @property
+    def health(self) -> tuple[Health, ...]:
+        """How each of its sources stands; none for a supply that is computed."""
+
+    def read(self, start_ms: int, end_ms: int) -> SupplyReading | None:
+        """The interval that has just ended, or an earlier end where the device's own clock says so; None if there is
+        nothing to attest yet. Consecutive intervals get consecutive counters.
 
         Raises ValueError if the interval is empty or longer than READING_MAX_MS.
         """
@@ -157,10 +163,3 @@ class EnergyConfig(BaseModel):
                 + "; set grid_g_per_kwh to its mean in g CO2e per kWh, life cycle"
             )
         return self
-
-
-def supply_from_config(config: EnergyConfig) -> Supply:
-    """What a configuration says of a site, as a Supply."""
-    from node.energy.profile import Profile
-
-    return Profile(config)

@@ -100,6 +100,10 @@ async def test_not_ready_without_a_forecast(tmp_path: Path) -> None:
 
 async def test_not_ready_while_the_energy_source_fails(host: Host, client: Client) -> None:
     host.turn(MeterFailed("no answer"))
+    assert "energy: no answer: power counts as grid" in await reasons(client)
+
+
+async def test_not_ready_while_no_reading_comes(host: Host, client: Client) -> None:
     host.clock_ms += 4 * SLOT_MS
     assert "energy: the energy source gave no reading for 4 slots" in await reasons(client)
 

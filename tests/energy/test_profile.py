@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from node.energy.supply import CAPACITY_MAX_W, EnergyConfig, Supply, SupplyReading, supply_from_config
+from node.energy.profile import Profile
+from node.energy.supply import CAPACITY_MAX_W, EnergyConfig, SupplyReading
 from node.energy.zones import GRIDS, grid_g_per_kwh
 from protocol.messages import Attestation
 from protocol.units import MS_PER_HOUR
@@ -30,8 +31,8 @@ def config(**changes: Any) -> EnergyConfig:
     return EnergyConfig.model_validate(VALENCIA | changes)
 
 
-def source(**changes: Any) -> Supply:
-    return supply_from_config(config(**changes))
+def source(**changes: Any) -> Profile:
+    return Profile(config(**changes))
 
 
 def reading(**changes: Any) -> SupplyReading:
@@ -58,7 +59,7 @@ def reading(**changes: Any) -> SupplyReading:
 @pytest.mark.parametrize("carrier", ["solar", "wind", "hydro", "grid"])
 def test_a_reading_becomes_an_attestation_without_change(carrier: str) -> None:
     site = config(carrier=carrier, capacity_w=0 if carrier == "grid" else 1000)
-    read = supply_from_config(site).read(NOON_UTC_MS, NOON_UTC_MS + 60_000)
+    read = Profile(site).read(NOON_UTC_MS, NOON_UTC_MS + 60_000)
     fields = {name: getattr(read, name) for name in Attestation.model_fields if name != "place"}
     attestation = Attestation(place=site.place, **fields)
     assert attestation.energy_j <= 1000 * 60

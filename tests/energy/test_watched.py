@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
-from node.energy.source import Kind, Reading, SourceError
-from node.energy.watched import AHEAD_MAX_MS, BACKOFF_MAX_MS, BACKOFF_MS, Watched
-
-AT_MS = 1_782_043_200_000
-STALE_MS = 600_000
-
-
-def reading(at_ms: int = AT_MS) -> Reading:
-    return Reading(Kind.POWER, 100, at_ms, at_ms, "metered", 20, "test")
-
-
-@dataclass
-class Scripted:
-    """Answers or raises what it is told to, and counts."""
-
-    outcome: Reading | SourceError = field(default_factory=reading)
-    asked: int = 0
-    kind: Kind = Kind.POWER
-
-    def read(self, now_ms: int) -> Reading:
-        self.asked += 1
-        if isinstance(self.outcome, SourceError):
-            raise self.outcome
-        return self.outcome
-
-
-def watched(source: Scripted) -> Watched:
-    return Watched("energy.generation (test)", source, STALE_MS)
+from node.energy.source import SourceError
+from node.energy.watched import AHEAD_MAX_MS, BACKOFF_MAX_MS, BACKOFF_MS
+from tests.energy.scripted import AT_MS, STALE_MS, Scripted, reading, watched
 
 
 def test_a_good_answer_passes() -> None:
@@ -72,7 +45,7 @@ def test_the_first_good_answer_ends_the_pauses() -> None:
     under_watch = watched(source)
     with pytest.raises(SourceError):
         under_watch.read(AT_MS)
-    source.outcome = reading(AT_MS + 60_000)
+    source.outcome = reading(at_ms=AT_MS + 60_000)
     under_watch.read(AT_MS + 60_000)
     assert under_watch.health.is_well
     assert under_watch.health.last_reading == source.outcome
@@ -90,7 +63,7 @@ def test_refuse_a_stale_figure() -> None:
 
 
 def test_refuse_a_figure_from_the_future() -> None:
-    ahead = reading(AT_MS + AHEAD_MAX_MS)
+    ahead = reading(at_ms=AT_MS + AHEAD_MAX_MS)
     assert watched(Scripted(ahead)).read(AT_MS) == ahead
     with pytest.raises(SourceError, match="3600 s ahead of this clock"):
-        watched(Scripted(reading(AT_MS + 3_600_000))).read(AT_MS)
+        watched(Scripted(reading(at_ms=AT_MS + 3_600_000))).read(AT_MS)
