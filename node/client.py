@@ -11,7 +11,7 @@ import hashlib
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class Client:
 
     def energy(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/energy")
+
+    def set_rules(self, rules: Sequence[str]) -> dict[str, Any]:
+        """Replace the operator's rules."""
+        return self._ask("PUT", "/v1/energy/rules", json.dumps({"rules": list(rules)}).encode())
 
     def offers(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/offers")

@@ -5,6 +5,7 @@ key           Ed25519 seed, 0600              token         for the local API, 0
 ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
 fresh         there until the key first signs
 peers.json    addresses to dial again         runtime.json  where the running node listens
+rules.json    when the node pauses, by its operator's rules
 ledger.dsn    where entries rest instead of ledger.db, if in PostgreSQL; 0600
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ledger.settlement import DRIVERS
 from node.credit import Terms
+from node.energy.rules import Rule, parse_rules
 from node.energy.supply import EnergyConfig
 from node.secret import read_secret, write_private, write_secret
 from node.toml_file import load
@@ -81,6 +84,10 @@ class Home:
     @property
     def peers_path(self) -> Path:
         return self.path / "peers.json"
+
+    @property
+    def rules_path(self) -> Path:
+        return self.path / "rules.json"
 
     @property
     def runtime_path(self) -> Path:
@@ -344,6 +351,31 @@ def load_peers(home: Home) -> tuple[str, ...]:
     except (OSError, ValueError):
         return ()
     return tuple(a for a in stored if isinstance(a, str) and len(a) <= 256) if isinstance(stored, list) else ()
+
+
+def load_rules(home: Home) -> tuple[Rule, ...]:
+    """The operator's rules; none if there is no file. Raises LocalError for one that cannot be read: to go on without
+    would be to work when it was told not to."""
+    try:
+        stored = json.loads(home.rules_path.read_bytes())
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        stored, why = None, f": {error}"
+    else:
+        why = ""
+    if not isinstance(stored, list) or not all(isinstance(text, str) for text in stored):
+        raise LocalError(
+            "HEL-RULE-003",
+            f"{home.rules_path} holds no list of rules{why}",
+            "Remove it, and say the rules again: heliotrope energy rule add 'carbon > 300 => pause'",
+        )
+    return parse_rules(stored)
+
+
+def keep_rules(home: Home, rules: Sequence[str]) -> None:
+    """Write them down for the next start. Raises OSError."""
+    write_private(home.rules_path, json.dumps(rules, indent=2))
 
 
 def write_runtime_file(home: Home, **facts: object) -> None:

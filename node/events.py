@@ -15,6 +15,7 @@ from typing import Any
 
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
+from node.energy.rules import Rule
 from node.energy.supply import Forecast, SupplyReading
 from node.energy.watched import Health
 from node.matching.bids.plan import Plan
@@ -154,6 +155,13 @@ class MeterFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RulesChanged:
+    """The operator's rules from now on."""
+
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class JobSubmitted:
     """Our own user's job. The blobs it names are in this node's store."""
 
@@ -192,7 +200,18 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class ShardStarted:
+    """`resumed`: it goes on from the moments of whoever trained it before."""
+
     shard: ShardId
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSaved:
+    """`moments` None: they could not be written."""
+
+    shard: ShardId
+    moments: Blob | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +232,15 @@ class RoundTrained:
 class ShardFailed:
     shard: ShardId
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MomentsKept:
+    """The moments of a shard that leaves its peer are here; None: they could not be had."""
+
+    job: bytes
+    shard: ShardId
+    moments: Blob | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,12 +290,15 @@ Event = (
     | TimerFired
     | MeterRead
     | MeterFailed
+    | RulesChanged
     | JobSubmitted
     | JobCancelled
     | DebtPaid
     | MatchingsWanted
     | Matched
     | ShardStarted
+    | ShardSaved
+    | MomentsKept
     | RoundTrained
     | ShardFailed
     | ModelReady

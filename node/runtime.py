@@ -34,6 +34,7 @@ from node.config import (
     load_genesis,
     load_keypair,
     load_peers,
+    load_rules,
     load_token,
     write_runtime_file,
 )
@@ -41,14 +42,13 @@ from node.core import Kept, Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
 from node.eventlog import EventLog
 from node.events import Event
-from node.keeping import keep
+from node.keeping import keep, remember
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import open_meter
 from node.question import answer
 from node.records import keep_record
-from node.secret import write_private
 from node.serving import read_event
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
@@ -111,6 +111,7 @@ class Runtime:
             terms=self.config.terms(),
             kept=kept,
             may_sign=is_fresh or self.trusts_ledger,
+            rules=load_rules(home),
         )
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
@@ -322,8 +323,8 @@ class Runtime:
                 self._fire_at(at_ms, timer)
             case ac.SetTimeout(timer, after_ms):
                 asyncio.get_running_loop().call_later(after_ms / 1000, self._emit, ev.TimerFired(timer))
-            case ac.RememberPeers(addresses):
-                self._tasks.start(self._remember(addresses))
+            case ac.RememberPeers() | ac.KeepRules():
+                self._tasks.start(self._remember(action))
             case ac.Publish(topic, data):
                 self._sending.start(self._link.publish(topic, data))
             case ac.Send(peer, message):
@@ -389,9 +390,9 @@ class Runtime:
             wait_ms = min(self.genesis.clock.real_ms(left_ms), CLOCK_CHECK_MS)
             asyncio.get_running_loop().call_later(wait_ms / 1000, self._fire_at, at_ms, timer)
 
-    async def _remember(self, addresses: Sequence[str]) -> None:
+    async def _remember(self, action: ac.RememberPeers | ac.KeepRules) -> None:
         async with self._remember_turn:
             try:
-                await self.compute(write_private, self.home.peers_path, json.dumps(addresses))
+                await self.compute(remember, self.home, action)
             except OSError as error:
-                log.warning("addresses for the next start could not be kept, bootstrap remains: %s", error)
+                log.warning("%s failed, the next start goes on from the last one: %s", type(action).__name__, error)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from node.documents import Strict
 from protocol.messages import Carrier, IntensityKind, Method
 
@@ -52,6 +56,12 @@ class EnergyForecast(Strict):
     grid_g_per_kwh: tuple[int, ...]
 
 
+class RuleList(Strict):
+    """The operator's rules, each as in: carbon > 300 => pause."""
+
+    rules: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=32)]
+
+
 class EnergyNow(Strict):
     """This node's power. `assurance`: the level at which surplus counts now, 0 while the plant's source is silent."""
 
@@ -62,6 +72,8 @@ class EnergyNow(Strict):
     assurance: int
     surplus_assurance_min: int
     fault: str  # why the last reading as a whole failed; "" if it did not
+    rules: tuple[str, ...]
+    paused_by: str  # the rule that holds now; "" while the node works
     sources: tuple[SourceOf, ...]  # none: the site is declared, and modelled
     newest: IntervalOf | None
     forecast: EnergyForecast | None

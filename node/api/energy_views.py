@@ -20,6 +20,8 @@ def energy(node: Node, now_ms: int) -> EnergyNow:
         assurance=assurance(node),
         surplus_assurance_min=node.identity.genesis.surplus_assurance_min,
         fault=sourcing.fault,
+        rules=tuple(map(str, node.pausing.rules)),
+        paused_by=node.pausing.standing.paused_by,
         sources=tuple(source_of(health, now_ms) for health in sourcing.sources),
         newest=None if sourcing.newest is None else _interval(sourcing.newest),
         forecast=None if forecast is None else _forecast(forecast),

@@ -12,7 +12,7 @@ from aiohttp import web
 from ledger.state import JobRecord
 from node.actions import Persist
 from node.api import credit_views, energy_views, job_views, ledger_routes, streams, views
-from node.api.energy_resources import EnergyNow
+from node.api.energy_resources import EnergyNow, RuleList
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
 from node.api.ledger_routes import EntriesQuery
 from node.api.ledger_views import find_job, key_of
@@ -34,10 +34,12 @@ from node.api.resources import (
     ThisNode,
 )
 from node.documents import Fault, invalid
+from node.energy.rules import parse_rules
 from node.events import (
     DebtPaid,
     JobCancelled,
     JobSubmitted,
+    RulesChanged,
 )
 from node.jobfile import JobRequest
 from node.own_feed import REMEDIES
@@ -69,6 +71,17 @@ async def this_node(runtime: Runtime, request: web.Request, _: None) -> ThisNode
 
 
 async def energy(runtime: Runtime, request: web.Request, _: None) -> EnergyNow:
+    return energy_views.energy(runtime.node, runtime.now_ms())
+
+
+async def set_rules(runtime: Runtime, request: web.Request, asked: RuleList) -> EnergyNow:
+    """Have these rules, and no others, from now on."""
+    try:
+        rules = parse_rules(asked.rules)
+    except LocalError as error:
+        raise invalid("the rules", [Fault("rules", error.cause)]) from None
+    _require_signing(runtime)
+    await runtime.submit(RulesChanged(rules))
     return energy_views.energy(runtime.node, runtime.now_ms())
 
 
@@ -214,6 +227,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/node", this_node, "This node: who, where, since when, doing what", ThisNode),
     Route("GET", "/metrics", metrics, "The node in numbers, for Prometheus", TEXT_TYPE),
     Route("GET", "/v1/energy", energy, "Own power: sources, newest reading, forecast", EnergyNow),
+    Route("PUT", "/v1/energy/rules", set_rules, "Replace the operator's rules", EnergyNow, takes=RuleList),
     Route("GET", "/v1/peers", peers, "Peers that are connected or have advertised", PeerList),
     Route("GET", "/v1/offers", offers, "What could be bought now, by the newest adverts", OfferList),
     Route("GET", "/v1/jobs", jobs, "Every job that the ledger knows, the newest first", JobList),

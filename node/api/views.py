@@ -179,6 +179,7 @@ def _power(node: Node, now_ms: int) -> Power:
         attested_until_ms=newest.end_ms if newest else None,
         method=newest.method if newest else None,
         assurance=newest.assurance if newest else None,
+        paused_by=node.pausing.standing.paused_by,
     )
 
 

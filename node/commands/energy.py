@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
@@ -11,9 +12,12 @@ from node.commands.options import HomeOption, JsonOption, client_of, home_of, pr
 from protocol.errors import LocalError, Unreachable
 
 if TYPE_CHECKING:
+    from node.config import Home
     from node.energy.watched import Watched
 
-app = App(name="energy", help="Power of this node: sources, readings, forecast.")
+app = App(name="energy", help="Power of this node: sources, readings, forecast, rules.")
+rule = App(name="rule", help="When the node pauses, as in: 'carbon > 300 => pause', 'surplus_w > 400 => resume'.")
+app.command(rule)
 
 
 @app.command
@@ -90,6 +94,85 @@ def ask(
         raise Unreachable(
             "HEL-ENERGY-007", f"{len(failed)} of {len(answers)} sources gave no good figure", "See the remedies above."
         )
+
+
+@rule.command(name="list")
+def list_rules(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """The rules, in the order in which they were added."""
+    _show(_rules(home_of(home)), as_json)
+
+
+@rule.command
+def add(
+    text: Annotated[str, Parameter(help="Quote it: 'carbon > 300 => pause'.")],
+    /,
+    *,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a rule; a running node follows it at once."""
+    from node.energy.rules import parse_rule
+
+    place = home_of(home)
+    added = str(parse_rule(text))
+    known = _rules(place)
+    _set(place, known if added in known else (*known, added), as_json)
+
+
+@rule.command
+def remove(
+    text: Annotated[str, Parameter(help="The rule, or its number in the list.")],
+    /,
+    *,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a rule; a running node follows the others at once."""
+    from node.energy.rules import parse_rule
+
+    place = home_of(home)
+    known = _rules(place)
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    removed = known[number - 1] if 1 <= number <= len(known) else "" if number else str(parse_rule(text))
+    if removed not in known:
+        raise LocalError(
+            "HEL-RULE-004", f"there is no rule {text[:64]!r} among {len(known)}", "See: heliotrope energy rule list"
+        )
+    _set(place, tuple(each for each in known if each != removed), as_json)
+
+
+def _rules(home: Home) -> tuple[str, ...]:
+    """Of the running node, or those that it will start with."""
+    from node.config import load_config, load_rules
+
+    if home.runtime_path.exists():
+        return tuple(client_of(home.path).energy()["rules"])
+    load_config(home)  # a home that is none is named
+    return tuple(map(str, load_rules(home)))
+
+
+def _set(home: Home, rules: Sequence[str], as_json: bool) -> None:
+    from node.config import keep_rules
+    from node.energy.rules import parse_rules
+
+    parse_rules(rules)
+    if home.runtime_path.exists():
+        client_of(home.path).set_rules(rules)
+    else:
+        keep_rules(home, rules)
+    _show(rules, as_json)
+
+
+def _show(rules: Sequence[str], as_json: bool) -> None:
+    from node.commands.show import say
+
+    if as_json:
+        print_json(list(rules))
+        return
+    for number, text in enumerate(rules, start=1):
+        say(f"{number}  {text}")
+    if not rules:
+        say("no rules: the node works whenever there is work")
 
 
 def _ask(watched: Watched, now_ms: int) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def now(answer: Mapping[str, Any]) -> None:
             ("marginal", _figure(newest["marginal_g_per_kwh"], "g/kWh")),
             ("carbon-free", _figure(_percent(newest["carbon_free_permille"]), "% of the grid")),
         ]
+    lines.append(("work", f"paused by {answer['paused_by']}" if answer["paused_by"] else "no rule stands against it"))
     lines.append(("assurance", f"{level}: surplus {counts}"))
     rows(("", ""), lines)
 

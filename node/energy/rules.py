@@ -155,7 +155,7 @@ def _refused(text: str, why: str) -> LocalError:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether the node works, by which rule it does not ("" while it does), and for how many readings it has been so."""
+    """By which rule the node does not work, "" while it does; and for how many readings it has been so."""
 
     paused_by: str = ""
     readings: int = 0

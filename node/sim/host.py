@@ -168,10 +168,8 @@ class Host:
                 self.store.add_aside(entries)
             case ac.PersistCursor(peer, cursor):
                 self.store.set_cursor(peer, cursor)
-            case ac.RememberPeers(addresses):
-                self.bootstrap = addresses
-            case ac.Notify():
-                self._notice(action)
+            case ac.RememberPeers() | ac.KeepRules() | ac.Notify():
+                self._note(action)
             case ac.SetTimer(timer, at_ms):
                 clock = self.world.genesis.clock
                 self._bring(clock.real_ms(max(0, at_ms - self.world.now_ms)), ev.TimerFired(timer))
@@ -183,6 +181,15 @@ class Host:
                 self._speak(action)
             case _:
                 self._work(node, action)
+
+    def _note(self, action: ac.RememberPeers | ac.KeepRules | ac.Notify) -> None:
+        match action:
+            case ac.RememberPeers(addresses):
+                self.bootstrap = addresses
+            case ac.KeepRules():
+                pass  # a simulated node starts again with the rules it is given
+            case ac.Notify():
+                self._notice(action)
 
     def _speak(self, action: ac.Send | ac.Serving | ac.Dial) -> None:
         match action:

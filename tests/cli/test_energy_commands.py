@@ -78,3 +78,40 @@ def test_the_forecast_is_shown_in_steps(heliotrope: Heliotrope, node: Running) -
     said = heliotrope("energy", "forecast")
     assert "surplus s50" in said.out
     assert said.out.count("g/kWh") >= 12
+
+
+def test_rules_of_a_stopped_node_are_kept_for_its_start(heliotrope: Heliotrope, service: StandIn) -> None:
+    assert "no rules" in heliotrope("energy", "rule", "list").out
+    assert heliotrope("energy", "rule", "add", "carbon  >  300 => pause").code == 0
+    heliotrope("energy", "rule", "add", "surplus_w > 400 => resume")
+    heliotrope("energy", "rule", "add", "carbon > 300 => pause")
+    assert heliotrope("energy", "rule", "list", "--json").json == ["carbon > 300 => pause", "surplus_w > 400 => resume"]
+    assert heliotrope("energy", "rule", "remove", "1").code == 0
+    assert heliotrope("energy", "rule", "remove", "surplus_w > 400 => resume", "--json").json == []
+
+
+def test_a_running_node_follows_a_rule_at_once(heliotrope: Heliotrope, node: Running) -> None:
+    said = heliotrope("energy", "rule", "add", "grid > 0 => pause", "--json")
+    assert said.json == ["grid > 0 => pause"]
+    assert "PAUSED by grid > 0 => pause" in heliotrope("status").out
+    assert "paused by grid > 0 => pause" in heliotrope("energy", "show").out
+    heliotrope("energy", "rule", "remove", "1")
+    assert "PAUSED" not in heliotrope("status").out
+
+
+@pytest.mark.parametrize(
+    "arguments", [("add", "carbon > x => pause"), ("remove", "3"), ("remove", "carbon > 9 => pause")]
+)
+def test_a_rule_that_is_none_is_refused(heliotrope: Heliotrope, service: StandIn, arguments: tuple[str, str]) -> None:
+    said = heliotrope("energy", "rule", *arguments)
+    assert said.code == 2
+    assert "HEL-RULE-" in said.err
+
+
+def test_a_damaged_file_of_rules_is_not_taken_for_none(
+    heliotrope: Heliotrope, service: StandIn, tmp_path: Path
+) -> None:
+    (tmp_path / "home" / "rules.json").write_text('["carbon > 300 =>')
+    said = heliotrope("energy", "rule", "list")
+    assert said.code == 2
+    assert "HEL-RULE-003" in said.err

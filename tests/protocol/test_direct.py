@@ -24,6 +24,7 @@ from protocol.direct import (
     Entries,
     Failure,
     Finish,
+    Handover,
     HeadIs,
     Heads,
     Matching,
@@ -76,12 +77,13 @@ MESSAGES: tuple[Body, ...] = (
     Cosignature(status=409, body=b"7"),
     WantMatching(job=digest("job"), award=AWARD),
     Matching(award=AWARD, record=b"record"),
-    Assignment(award=AWARD, shard=0, data=(TICKET,)),
+    Assignment(award=AWARD, shard=0, data=(TICKET,), moments=None),
     Ready(award=AWARD, shard=255),
     RoundStart(award=AWARD, shard=0, round=3, parameters=TICKET),
     RoundDelta(award=AWARD, shard=0, round=3, delta=TICKET, **DELTA),
     Finish(award=AWARD, shard=0),
     Failure(award=AWARD, shard=0, reason="out of memory"),
+    Handover(award=AWARD, shard=0, reason="paused by carbon > 300 => pause", moments=None),
 )
 
 
