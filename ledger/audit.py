@@ -26,6 +26,7 @@ def violations(state: State) -> list[str]:
         *_oversold_slots(state),
         *_time_charged_twice(state),
         *_energy_claimed_twice(state),
+        *_stores_out_of_balance(state),
         *_lots_out_of_balance(state),
         *_lots_cancelled_twice(state),
         *_matched_beyond_cancelled(state),
@@ -75,7 +76,7 @@ def _time_charged_twice(state: State) -> list[str]:
 
 
 def _energy_claimed_twice(state: State) -> list[str]:
-    """Energy: what receipts and certificates claim of an attestation is at most what it attests."""
+    """Energy: what receipts, certificates and stores claim of an attestation is at most what it attests."""
     claimed: Counter[bytes] = Counter()
     for record in state.receipts.values():
         for row in record.receipt.energy:
@@ -84,11 +85,35 @@ def _energy_claimed_twice(state: State) -> list[str]:
     for lot in state.lots.values():
         if lot.parent is None:
             claimed[lot.attestation.id] += lot.energy_j
+    for store in state.stores.values():
+        for charge in store.charges:
+            if not charge.is_of_lot:
+                claimed[charge.attestation.id] += charge.energy_j
     return [
         f"attestation {shown(r.id)}: {claimed[r.id]} J claimed of {r.energy_j} J, {r.remaining_j} J left"
         for r in state.attestations.values()
         if r.remaining_j < 0 or r.remaining_j != r.energy_j - claimed[r.id]
     ]
+
+
+def _stores_out_of_balance(state: State) -> list[str]:
+    """Stores: what came out and what is left is what went in less losses, of joules, and no gram has vanished."""
+    found = []
+    for (owner, device_id), store in state.stores.items():
+        name = f"store {device_id!r} of {shown(owner)}"
+        in_j = sum(min(charge.kept_j, charge.energy_j) for charge in store.charges)
+        out_j = sum(record.energy_j for record in store.discharges)
+        if store.held_j < 0 or out_j + store.held_j != in_j:
+            found.append(f"{name}: {out_j} J came out, {store.held_j} J are left of {in_j} J")
+        in_g = sum(charge.energy_j * charge.attestation.own_g_per_kwh for charge in store.charges)
+        out_g = sum(record.energy_j * record.own_g_per_kwh for record in store.discharges)
+        if out_g + store.held_g_j_per_kwh < in_g:
+            found.append(f"{name}: {out_g + store.held_g_j_per_kwh} J x g/kWh out and left of {in_g} in")
+    stored = Counter(charge.id for store in state.stores.values() for charge in store.charges if charge.is_of_lot)
+    lots = sum(lot.status is LotStatus.STORED for lot in state.lots.values())
+    if lots != stored.total() or len(stored) != stored.total():
+        found.append(f"stores: {stored.total()} charges of lots, {lots} lots stored")
+    return found
 
 
 def _lots_out_of_balance(state: State) -> list[str]:

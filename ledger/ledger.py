@@ -47,7 +47,7 @@ class Ledger:
     def __init__(self, genesis: Genesis) -> None:
         self.genesis = genesis
         self.network = genesis.network_id()
-        self.state = State(genesis.slot_ms, genesis.surplus_assurance_min)
+        self.state = State(genesis.slot_ms, genesis.surplus_assurance_min, genesis.auditors)
         self.heads: dict[bytes, Entry] = {}
         self.trees: dict[bytes, CompactRange] = {}  # over the ids of each feed
         self.positions: dict[bytes, int] = {}  # id → its number in the order of acceptance, from 1: as in the store

@@ -6,7 +6,7 @@ settlement is the judgement of the job's owner; its amount follows from the awar
 
 from __future__ import annotations
 
-from ledger import credit
+from ledger import assurance, credit
 from ledger.energy import carbon_ug
 from ledger.rules import referred, require, require_author, shown
 from ledger.state import LeaseRecord, ReceiptRecord, State
@@ -20,8 +20,8 @@ def process_receipt(state: State, entry: Entry, receipt: Receipt) -> None:
     2. Its rounds continue those of the last receipt.
     3. Every slot lies within the lease.
     4. Every row's carbon follows from its numbers.
-    5. An attestation is the author's own, referred to, at an assurance that the network accepts, of the same
-       intensities, overlapping the slot, and its surplus not yet claimed.
+    5. An attestation is the author's own, referred to, at an assurance that the network accepts (by the auditors of the
+       genesis and of the job), of the same intensities, overlapping the slot, and its surplus not yet claimed.
     6. Without an attestation there is no surplus, and the grid counts as dirty as in the bid's dirtiest slot.
     7. The lease's receipts charge no more time than it binds, and this one no less energy than idle units draw in the
        time that it charges.
@@ -53,7 +53,7 @@ def process_receipt(state: State, entry: Entry, receipt: Receipt) -> None:
             )
             require(row.grid_g_per_kwh >= floor, 6, f"grid_g_per_kwh {row.grid_g_per_kwh} is below the bid's {floor}")
         else:
-            _check_claim(state, entry, row, row.attestation, claims)
+            _check_claim(state, entry, lease, row, row.attestation, claims)
     _check_time(state, lease, receipt)
     for attestation_id, claimed_j in claims.items():
         state.attestations[attestation_id].remaining_j -= claimed_j
@@ -77,7 +77,9 @@ def _check_time(state: State, lease: LeaseRecord, receipt: Receipt) -> None:
     require(energy_j >= idle_j, 7, f"energy_j {energy_j} in all is below {idle_j}: idle units in {receipt.busy_ms} ms")
 
 
-def _check_claim(state: State, entry: Entry, row: SlotEnergy, attestation_id: bytes, claims: dict[bytes, int]) -> None:
+def _check_claim(
+    state: State, entry: Entry, lease: LeaseRecord, row: SlotEnergy, attestation_id: bytes, claims: dict[bytes, int]
+) -> None:
     """Check 5 of a receipt; adds to `claims` what the row takes from the attestation."""
     a = referred(state.attestations, entry, attestation_id, 5, "attestation")
     require_author(entry, a.author, 5, "the attestation's author")
@@ -86,7 +88,8 @@ def _check_claim(state: State, entry: Entry, row: SlotEnergy, attestation_id: by
     said, attested = (row.own_g_per_kwh, row.grid_g_per_kwh), (a.own_g_per_kwh, a.grid_g_per_kwh)
     require(said == attested, 5, f"(own, grid) g/kWh {said} in slot {row.slot} are not the attestation's {attested}")
     # Its grid figure counts no more than its surplus: a provider could attest nothing at 0 g/kWh, and draw on that.
-    level, needed = a.assurance, state.surplus_assurance_min
+    needed = state.surplus_assurance_min
+    level = assurance.level(a, assurance.auditors_of(state, lease.placement.job))
     require(level >= needed, 5, f"assurance A{level} is below A{needed}: the slot counts as unattested")
     claims[attestation_id] = claims.get(attestation_id, 0) + row.surplus_j
     claimed = claims[attestation_id]

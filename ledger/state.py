@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from protocol.credit import Unit
+from protocol.devices import Device
 from protocol.messages import (
     INTEGER_MAX,
     Award,
@@ -81,12 +82,14 @@ PLACEMENT_TABLE: dict[tuple[PlacementStatus, str], PlacementStatus] = {
 
 
 class LotStatus(enum.StrEnum):
-    """held: its holder may act on it · split, transferred: it lives on in other lots · cancelled: used up for ever."""
+    """held: its holder may act on it · split, transferred: it lives on in other lots · cancelled: used up for ever ·
+    stored: it lives on in a store."""
 
     HELD = "held"
     SPLIT = "split"
     TRANSFERRED = "transferred"
     CANCELLED = "cancelled"
+    STORED = "stored"
 
 
 # What each act makes of a lot of certified energy. All of them are in its holder's feed, so none can cross another.
@@ -94,6 +97,7 @@ LOT_TABLE: dict[tuple[LotStatus, str], LotStatus] = {
     (LotStatus.HELD, "split"): LotStatus.SPLIT,
     (LotStatus.HELD, "transfer"): LotStatus.TRANSFERRED,
     (LotStatus.HELD, "cancellation"): LotStatus.CANCELLED,
+    (LotStatus.HELD, "charge"): LotStatus.STORED,
 }
 
 
@@ -104,6 +108,18 @@ class OfferRecord:
     offer: Offer
 
 
+DeviceKey = tuple[bytes, str]  # its owner, and its id as `assurance.comparable` spells it
+ATTESTED_MAX = 3  # the highest level of an attestation; A4 is for certificates
+
+
+@dataclass(slots=True)
+class DeviceRecord:
+    id: bytes
+    owner: bytes
+    device: Device
+    auditors: tuple[bytes, ...]  # who countersigned the declaration
+
+
 @dataclass(slots=True)
 class AttestationRecord:
     """What later entries and views ask of an attestation, and no more: providers sign one in every slot, and of all
@@ -111,15 +127,20 @@ class AttestationRecord:
 
     id: bytes
     author: bytes
+    device_id: str  # as `assurance.comparable` spells it
     start_ms: int
     end_ms: int
     energy_j: int
+    meter_start_j: int
     meter_end_j: int
     own_g_per_kwh: int
     grid_g_per_kwh: int
     zone: Zone
     method: Method
-    assurance: int  # level A0 to A4
+    auditors: tuple[bytes, ...]  # who countersigned it
+    sealed_by: DeviceRecord | None  # the device whose own key signed its counters
+    ceiling: int  # no more is reached than what was charged, if it comes from a store
+    assurance: int  # level A0 to A3, by the auditors of the genesis
     remaining_j: int  # not yet claimed
 
 
@@ -248,6 +269,27 @@ class AllocationRecord:
     energy_j: int
 
 
+@dataclass(slots=True)
+class ChargeRecord:
+    id: bytes
+    attestation: AttestationRecord  # that it was made by
+    is_of_lot: bool  # or claimed from the attestation itself
+    energy_j: int  # before losses
+    kept_j: int
+
+
+@dataclass(slots=True)
+class StoreRecord:
+    """What is in a store, as a heap: joules, and joules times g/kWh."""
+
+    held_j: int = 0
+    held_g_j_per_kwh: int = 0
+    assurance: int = ATTESTED_MAX  # the lowest of what is in it
+    charged_until_ms: int = 0  # the latest end of what went in
+    charges: list[ChargeRecord] = field(default_factory=list)
+    discharges: list[AttestationRecord] = field(default_factory=list)
+
+
 AccountKey = tuple[bytes, bytes, Unit]  # debtor, creditor
 
 
@@ -295,6 +337,7 @@ class State:
 
     slot_ms: int
     surplus_assurance_min: int
+    auditors: tuple[bytes, ...] = ()  # of the genesis
     frozen_from: dict[bytes, int] = field(default_factory=dict)  # author → seq of its fork: void from there on
     aside: set[bytes] = field(default_factory=set)  # void entries of branches that are not in any feed here
     forked: set[bytes] = field(default_factory=set)  # void for their author's fork, in the feeds
@@ -303,7 +346,9 @@ class State:
     offer_of: dict[bytes, OfferRecord] = field(default_factory=dict)  # the latest of each provider
     attestations: dict[bytes, AttestationRecord] = field(default_factory=dict)
     attestations_of: dict[bytes, list[AttestationRecord]] = field(default_factory=dict)  # by author, in order
-    newest_of_device: dict[tuple[bytes, str], AttestationRecord] = field(default_factory=dict)
+    newest_of_device: dict[DeviceKey, AttestationRecord] = field(default_factory=dict)
+    devices: dict[DeviceKey, DeviceRecord] = field(default_factory=dict)  # the latest declaration of each
+    stores: dict[DeviceKey, StoreRecord] = field(default_factory=dict)
     tracks: dict[bytes, TrackRecord] = field(default_factory=dict)  # by provider
     jobs: dict[bytes, JobRecord] = field(default_factory=dict)
     bids: dict[bytes, BidRecord] = field(default_factory=dict)

@@ -13,9 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ledger import certificates, credit, forecasts, receipts
+from ledger import assurance, certificates, credit, forecasts, receipts, storage
+from ledger.assurance import comparable
 from ledger.rules import Void, referred, require, require_author, require_ref, shown
 from ledger.state import (
+    ATTESTED_MAX,
     AttestationRecord,
     BidRecord,
     JobRecord,
@@ -43,7 +45,7 @@ from protocol.messages import (
 )
 from protocol.units import MS_PER_HOUR, ceil_div
 
-RULES = 3  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
+RULES = 4  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
 ATTESTATION_MAX_MS = MS_PER_HOUR
 
 PriceGroup = tuple[str, str, int, int]  # zone, device, first slot, slots
@@ -81,47 +83,73 @@ def process_offer(state: State, entry: Entry, offer: Offer) -> None:
 def process_attestation(state: State, entry: Entry, attestation: Attestation) -> None:
     """1. It ends after it starts, and spans at most an hour.
     2. It does not reach beyond the moment of its own signing.
-    3. The energy is the counter's difference.
+    3. The energy is at most the counter's difference.
     4. The energy is at most capacity times time.
     5. The interval does not overlap an earlier one of the device, and its counter has not gone back.
+    6. It says of the device what the author's latest declaration says; energy from a store is of a declared one.
+    7. Its meter's signatures are by the key that is declared for the device, under these counters.
+    8. Every countersignature is its auditor's, under this attestation.
+    9. What comes from a store was in it before, and is at least as dirty as what is in it.
     """
+    record = judge_attestation(state, entry, attestation)
+    state.attestations[entry.id] = record
+    state.attestations_of.setdefault(entry.author, []).append(record)
+    state.newest_of_device[entry.author, record.device_id] = record
+    if attestation.carrier == "storage":
+        storage.discharge(state.stores[entry.author, record.device_id], record)
+    forecasts.attest(state, record)
+
+
+def judge_attestation(state: State, entry: Entry, attestation: Attestation) -> AttestationRecord:
+    """The checks of `process_attestation`, without a change: an auditor makes them too, before anything is signed.
+    Raises Void."""
     a = attestation
     duration_ms = a.end_ms - a.start_ms
     metered_j = a.meter_end_j - a.meter_start_j
     bound_j = ceil_div(a.capacity_w * duration_ms, 1000)
-    last = state.newest_of_device.get((entry.author, a.device_id))
+    key = (entry.author, comparable(a.device_id))
+    last, device = state.newest_of_device.get(key), state.devices.get(key)
     # Plain conditions, not `require`: of all entries these are by far the most, and five texts would cost more than all
     # their checks.
     if not 0 < duration_ms <= ATTESTATION_MAX_MS:
         raise Void(1, f"end_ms - start_ms is {duration_ms}, 1 to {ATTESTATION_MAX_MS} are allowed")
     if a.end_ms > entry.time_ms:
         raise Void(2, f"end_ms {a.end_ms} is after it was signed, at {entry.time_ms}")
-    if a.energy_j != metered_j:
-        raise Void(3, f"energy_j {a.energy_j} is not the counter's difference {metered_j}")
+    if a.energy_j > metered_j:
+        raise Void(3, f"energy_j {a.energy_j} exceeds the counter's difference {metered_j}")
     if a.energy_j > bound_j:
         raise Void(4, f"energy_j {a.energy_j} exceeds {bound_j}: {a.capacity_w} W x {duration_ms} ms")
     if last is not None and a.start_ms < last.end_ms:
         raise Void(5, f"start_ms {a.start_ms} is before the device's last ended, at {last.end_ms}")
     if last is not None and a.meter_start_j < last.meter_end_j:
         raise Void(5, f"meter_start_j {a.meter_start_j} is below the device's last, {last.meter_end_j}")
+    storage.require_agreement(device, a, 6)
+    sealed_by = assurance.sealed_by(entry, a, device, 7)
+    auditors = assurance.countersigners(entry, a.countersignatures, 8)
+    store = state.stores[key] if a.carrier == "storage" else None
+    if store is not None:
+        storage.require_stored(store, a, 9)
     record = AttestationRecord(
         id=entry.id,
         author=entry.author,
+        device_id=sys.intern(key[1]),
         start_ms=a.start_ms,
         end_ms=a.end_ms,
         energy_j=a.energy_j,
+        meter_start_j=a.meter_start_j,
         meter_end_j=a.meter_end_j,
         own_g_per_kwh=a.own_g_per_kwh,
         grid_g_per_kwh=a.grid_g_per_kwh,
         zone=sys.intern(a.place.zone),
         method=a.method,
-        assurance=1 if a.method == "metered" else 0,
+        auditors=auditors,
+        sealed_by=sealed_by,
+        ceiling=ATTESTED_MAX if store is None else store.assurance,
+        assurance=0,
         remaining_j=a.energy_j,
     )
-    state.attestations[entry.id] = record
-    state.attestations_of.setdefault(entry.author, []).append(record)
-    state.newest_of_device[entry.author, a.device_id] = record
-    forecasts.attest(state, record)
+    record.assurance = assurance.level(record, state.auditors)
+    return record
 
 
 def process_job(state: State, entry: Entry, job: Job) -> None:
@@ -294,7 +322,9 @@ def _referred_placement(state: State, entry: Entry, award: bytes, shard: int, ch
 
 PROCESS: dict[str, Callable[[State, Entry, Any], None]] = {
     "offer": process_offer,
+    "device": storage.process_device,
     "attestation": process_attestation,
+    "charge": storage.process_charge,
     "job": process_job,
     "bid": process_bid,
     "award": process_award,
@@ -311,4 +341,16 @@ PROCESS: dict[str, Callable[[State, Entry, Any], None]] = {
     "credit_limit": credit.process_credit_limit,
     "iou": credit.process_iou,
     "discharge": credit.process_discharge,
+}
+
+# What whoever is about to sign asks first: the checks alone, without a change.
+JUDGE: dict[str, Callable[[State, Entry, Any], object]] = {
+    "device": storage.judge_device,
+    "attestation": judge_attestation,
+    "charge": storage.judge_charge,
+    "certificate": certificates.judge_certificate,
+    "split": certificates.judge_split,
+    "transfer": certificates.judge_transfer,
+    "cancellation": certificates.judge_cancellation,
+    "allocation": certificates.judge_allocation,
 }

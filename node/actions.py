@@ -174,6 +174,11 @@ class ReadMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadApprovals:
+    """Read what this auditor's operator has approved; the answer is ApprovalsRead."""
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     job: bytes
     candidates: tuple[Candidate, ...]
@@ -298,6 +303,7 @@ Action = (
     | SetTimer
     | SetTimeout
     | ReadMeter
+    | ReadApprovals
     | Match
     | SendMatching
     | KeepMatching

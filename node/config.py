@@ -7,6 +7,7 @@ fresh         there until the key first signs
 peers.json    addresses to dial again         runtime.json  where the running node listens
 rules.json    when the node pauses, by its operator's rules
 ledger.dsn    where entries rest instead of ledger.db, if in PostgreSQL; 0600
+approvals.json  devices that this node, as an auditor, may vouch for; 0600
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ class Home:
     @property
     def dsn_path(self) -> Path:
         return self.path / "ledger.dsn"
+
+    @property
+    def approvals_path(self) -> Path:
+        """Devices that this node's operator, as an auditor, has approved."""
+        return self.path / "approvals.json"
 
     @property
     def blobs_path(self) -> Path:
@@ -237,6 +243,11 @@ def as_witness(config: Config, genesis: Genesis, key: bytes) -> Config:
             "A network's witnesses are named when it is made: heliotrope init --witness PEER_ID, for each. Put that"
             " network's genesis.json into this home before its first start.",
         )
+    return as_keeper(config)
+
+
+def as_keeper(config: Config) -> Config:
+    """The same node, selling and buying nothing: it keeps the ledger, and is a witness or an auditor."""
     market = config.market.model_copy(update={"sells": False, "buys": False})
     return config.model_copy(update={"market": market})
 

@@ -15,11 +15,17 @@ from node.actions import (
     Action,
     SetTimeout,
 )
+from node.attesting import Attesting
 from node.checkpoints import Checkpoints
+from node.claiming import on_claim
+from node.countersigning import Countersigning
 from node.credit import Credit, Terms
 from node.energy.rules import Rule
 from node.events import (
+    ApprovalsRead,
+    ClaimMade,
     DebtPaid,
+    DeviceDeclared,
     DialFailed,
     EntriesVerified,
     Event,
@@ -116,7 +122,9 @@ class Node:
         self.checkpoints: Checkpoints = kept.checkpoints or Checkpoints()
         self.finality: Finality = Finality(self.peers, self.checkpoints)
         self.credit = Credit(terms)
-        self.provider: Provider = Provider(offer, self.tickets, self.credit)
+        self.attesting: Attesting = Attesting(self.peers)
+        self.countersigning: Countersigning = Countersigning()
+        self.provider: Provider = Provider(offer, self.tickets, self.credit, self.attesting)
         self.requester: Requester = Requester(self.peers, self.tickets)
         self.sourcing = Sourcing()
         self.handover: Handover = Handover(self.provider)
@@ -281,6 +289,9 @@ class Node:
         TimerFired: _on_timer,
         MeterRead: _on_meter,
         MeterFailed: _on_meter,
+        DeviceDeclared: lambda self, turn, event: self.attesting.on_declared(turn, event.device),
+        ClaimMade: lambda self, turn, event: on_claim(turn, event.claim),
+        ApprovalsRead: lambda self, turn, event: self.countersigning.on_approvals(turn, event),
         JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
         MatchingsWanted: lambda self, turn, event: self.records.on_wanted(turn, event.job),
         JobCancelled: lambda self, turn, event: self.requester.on_cancelled(turn, event.job),
@@ -313,6 +324,7 @@ class Node:
         TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
         TimerKind.RECONCILE: lambda self, turn, timer: self._on_reconcile(turn),
         TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
+        TimerKind.COUNTERSIGNATURES_DUE: lambda self, turn, timer: self.provider.on_countersignatures_due(turn, timer),
         TimerKind.CHECKPOINT: lambda self, turn, timer: self.finality.on_tick(turn),
     }
 
@@ -321,7 +333,9 @@ class Node:
 MARKET_EVENTS = frozenset(
     {
         *(
+            ClaimMade,
             DebtPaid,
+            DeviceDeclared,
             MeterRead,
             MeterFailed,
             JobSubmitted,

@@ -15,10 +15,12 @@ from typing import Any
 
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
+from node.approval import Approval
 from node.energy.rules import Rule
 from node.energy.supply import Forecast, SupplyReading
 from node.energy.watched import Health
 from node.matching.bids.plan import Plan
+from protocol.devices import Claim, Device
 from protocol.envelope import Entry
 from protocol.messages import Blob, Job
 
@@ -38,6 +40,7 @@ class TimerKind(enum.Enum):
     RECONCILE = "reconcile"
     REFOLD = "refold"
     CHECKPOINT = "checkpoint"
+    COUNTERSIGNATURES_DUE = "countersignatures due"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,28 @@ class RulesChanged:
     """The operator's rules from now on."""
 
     rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDeclared:
+    """Our operator declares a device; an auditor is asked to countersign it first."""
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMade:
+    """Our operator acts on certified energy, or charges a store."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalsRead:
+    """What this auditor's operator has approved; nothing, and why, if it could not be read."""
+
+    approvals: tuple[Approval, ...]
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +316,9 @@ Event = (
     | MeterRead
     | MeterFailed
     | RulesChanged
+    | DeviceDeclared
+    | ClaimMade
+    | ApprovalsRead
     | JobSubmitted
     | JobCancelled
     | DebtPaid

@@ -14,6 +14,7 @@ from protocol.direct import (
     Checkpoint,
     Compare,
     Cosignature,
+    Countersigned,
     Entries,
     Failure,
     Finish,
@@ -29,6 +30,7 @@ from protocol.direct import (
     Summary,
     Want,
     WantCheckpoint,
+    WantCountersignature,
     WantHead,
     WantIds,
     WantMatching,
@@ -79,7 +81,7 @@ EXCHANGE: Handlers = {
     Cosignature: _on_cosignature,
 }
 
-# Between the two sides of a deal: they may end in a signature.
+# Between the two sides of a deal, and with auditors: they may end in a signature.
 MARKET: Handlers = {
     Assignment: _on_assignment,
     RoundStart: _on_round_start,
@@ -87,5 +89,7 @@ MARKET: Handlers = {
     Ready: lambda node, turn, peer, message: node.requester.on_ready(turn, peer, message),
     RoundDelta: lambda node, turn, peer, message: node.requester.on_delta(turn, peer, message),
     Failure: lambda node, turn, peer, message: node.requester.on_failure(turn, peer, message),
+    WantCountersignature: lambda node, turn, peer, message: node.countersigning.on_want(turn, peer, message),
+    Countersigned: lambda node, turn, peer, message: node.provider.on_countersigned(turn, peer, message),
     Handover: lambda node, turn, peer, message: node.requester.on_handover(turn, peer, message),
 }

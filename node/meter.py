@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from ledger.assurance import comparable
 from ledger.ledger import Ledger
 from node.energy.metered import open_supply
 from node.energy.source import SourceError
@@ -67,6 +68,6 @@ def open_meter(config: EnergyConfig, ledger: Ledger, owner: bytes, now_ms: Calla
     """The meter of a node, going on from what its owner attested last. Raises LocalError for a source that cannot be
     opened."""
     attested = ledger.state.attestations_of.get(owner)
-    newest = ledger.state.newest_of_device.get((owner, config.device_id))
+    newest = ledger.state.newest_of_device.get((owner, comparable(config.device_id)))
     supply = open_supply(config, ledger.genesis.clock, newest.meter_end_j if newest else 0)
     return Meter(supply, ledger.genesis, now_ms, attested[-1].end_ms if attested else 0)

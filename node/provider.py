@@ -22,8 +22,9 @@ from node.actions import (
     StopShard,
     TrainRound,
 )
+from node.attesting import Attesting
 from node.credit import Credit
-from node.energy.supply import Forecast, SupplyReading
+from node.energy.supply import Forecast
 from node.events import (
     MeterFailed,
     MeterRead,
@@ -38,8 +39,8 @@ from node.receipts import Work, is_confirmed, write_receipt
 from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol import adverts
-from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint
-from protocol.messages import Attestation, Award, Lease, Offer
+from protocol.direct import Assignment, Countersigned, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint
+from protocol.messages import Award, Lease, Offer
 
 ADVERTISE_EVERY_MS = 10_000  # guess, not measured: the cost of gossip allows it for some hundred peers
 ADVERTISE_SOON_MS = 500  # newcomers who come together hear one advert
@@ -53,6 +54,7 @@ class Provider:
     offer: Offer | None
     tickets: TicketOffice
     credit: Credit
+    attesting: Attesting
     addresses: tuple[str, ...] = ()
     forecast: Forecast | None = None  # None until the energy source has answered
     advertises_soon: bool = False
@@ -87,10 +89,22 @@ class Provider:
         if self.offer is None:
             return
         if event.reading is not None:
-            newest = turn.state.newest_of_device.get((turn.identity.key, event.reading.device_id))
-            if newest is None or event.reading.start_ms >= newest.end_ms:
-                turn.record(_attestation(event.reading, self.offer), ())
-        self._write_due_receipts(turn)
+            self.attesting.on_reading(turn, event.reading, self.offer)
+        self._go_on(turn)
+
+    def on_countersigned(self, turn: Turn, peer: bytes, message: Countersigned) -> None:
+        """An auditor has answered."""
+        self.attesting.on_countersigned(turn, peer, message)
+        self._go_on(turn)
+
+    def on_countersignatures_due(self, turn: Turn, timer: Timer) -> None:
+        self.attesting.on_due(turn, timer)
+        self._go_on(turn)
+
+    def _go_on(self, turn: Turn) -> None:
+        """Receipts wait for the last joules, and those for their auditors."""
+        if not self.attesting.is_waiting:
+            self._write_due_receipts(turn)
 
     def on_meter_failed(self, turn: Turn, event: MeterFailed) -> None:
         """Go on at grid mix: nothing is attested, and no surplus is promised that nobody watches."""
@@ -98,7 +112,7 @@ class Provider:
         if self.forecast is not None:
             nothing = (0,) * len(self.forecast.grid_g_per_kwh)
             self.forecast = replace(self.forecast, surplus_s50_j=nothing, surplus_s20_j=nothing)
-        self._write_due_receipts(turn)
+        self._go_on(turn)
 
     def on_advertise(self, turn: Turn, timer: Timer) -> None:
         self.advertise(turn)
@@ -373,23 +387,3 @@ class Provider:
         receipt = write_receipt(turn.state, work, final=final)
         refs = (work.lease.id, *(row.attestation for row in receipt.energy if row.attestation is not None))
         turn.record(receipt, refs, tell=(work.owner,))
-
-
-def _attestation(reading: SupplyReading, offer: Offer) -> Attestation:
-    return Attestation(
-        device_id=reading.device_id,
-        carrier=reading.carrier,
-        method=reading.method,
-        start_ms=reading.start_ms,
-        end_ms=reading.end_ms,
-        energy_j=reading.energy_j,
-        meter_start_j=reading.meter_start_j,
-        meter_end_j=reading.meter_end_j,
-        capacity_w=reading.capacity_w,
-        place=offer.place,
-        own_g_per_kwh=reading.own_g_per_kwh,
-        grid_g_per_kwh=reading.grid_g_per_kwh,
-        intensity_kind=reading.intensity_kind,
-        intensity_source=reading.intensity_source,
-        uncertainty_permille=reading.uncertainty_permille,
-    )

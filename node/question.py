@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median_low
 from typing import Any, NamedTuple
 
+from ledger import assurance
 from ledger.forecasts import reliability_permille
 from ledger.state import BidRecord, JobStatus, State
 from node.actions import Match
@@ -120,6 +121,7 @@ def candidate_of_bid(bid: BidRecord, state: State, label: str) -> Candidate:
         bid.provider,
         bid.id,
         label,
+        auditors=assurance.auditors_of(state, state.jobs[body.job]),
         price=body.price_microcredits_per_unit_hour,
         first_slot=body.first_slot,
         free_units=tuple(
@@ -144,6 +146,7 @@ def candidate_of_advert(signed: SignedAdvert, state: State, label: str, requeste
         signed.author,
         signed.author,
         label,
+        auditors=state.auditors,
         price=advert.offer.price_microcredits_per_unit_hour,
         first_slot=advert.first_slot,
         free_units=(advert.free_units,) * len(advert.surplus_s20_j),
@@ -162,6 +165,7 @@ def _candidate(
     bid: bytes,
     label: str,
     *,
+    auditors: tuple[bytes, ...],
     price: int,
     first_slot: int,
     free_units: tuple[int, ...],
@@ -175,7 +179,7 @@ def _candidate(
     at all where the network does not accept the assurance of the attestations behind it."""
     attested = [state.attestations[a] for a in attestations if a in state.attestations]
     green = bool(attested) and all(
-        r.author == provider and r.assurance >= state.surplus_assurance_min for r in attested
+        r.author == provider and assurance.level(r, auditors) >= state.surplus_assurance_min for r in attested
     )
     return Candidate(
         bid=bid,

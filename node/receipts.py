@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ledger import assurance
 from ledger.ledger import Ledger
 from ledger.state import LeaseRecord, State
 from node.actions import StartShard
@@ -108,7 +109,7 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
     draws = {slot: work.draws.pop(slot) for slot in sorted(work.draws)[:SLOTS_MAX]}
     rows, _ = settle_slots(
         draws,
-        _surpluses(state, lease.provider, set(draws)),
+        _surpluses(state, lease, set(draws)),
         slot_ms=state.slot_ms,
         unattested_g_per_kwh=max(lease.placement.bid.bid.grid_g_per_kwh, default=0),
         units=lease.lease.units,
@@ -130,14 +131,15 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
     )
 
 
-def _surpluses(state: State, provider: bytes, slots: set[int]) -> list[Surplus]:
+def _surpluses(state: State, lease: LeaseRecord, slots: set[int]) -> list[Surplus]:
     """The provider's attestations that touch these slots, the newest few, at an assurance that the network accepts."""
     found: list[Surplus] = []
-    for a in reversed(state.attestations_of.get(provider, ())):
+    auditors = assurance.auditors_of(state, lease.placement.job)
+    for a in reversed(state.attestations_of.get(lease.provider, ())):
         if slot_of(a.end_ms - 1, state.slot_ms) < min(slots, default=0) or len(found) == ATTESTATIONS_MAX:
             break
         if slots.isdisjoint(range(slot_of(a.start_ms, state.slot_ms), slot_of(a.end_ms - 1, state.slot_ms) + 1)):
             continue
-        if a.assurance >= state.surplus_assurance_min:
+        if assurance.level(a, auditors) >= state.surplus_assurance_min:
             found.append(Surplus(a.id, a.start_ms, a.end_ms, a.remaining_j, a.own_g_per_kwh, a.grid_g_per_kwh))
     return found

@@ -25,6 +25,7 @@ from node import actions as ac
 from node import events as ev
 from node.actions import Action
 from node.answering import Answering
+from node.approvals import approvals_event
 from node.checkpoints import read_note, restore
 from node.config import (
     Config,
@@ -202,8 +203,7 @@ class Runtime:
         return self.genesis.clock.network_time_ms(time.time_ns() // 10**6)
 
     async def submit(self, event: Event) -> list[Action]:
-        """Queue an event and wait until its turn has been carried out: what it recorded is durable then. Returns the
-        actions of the turn."""
+        """Queue an event and wait until its turn was carried out, what it recorded durable; the turn's actions."""
         done: asyncio.Future[list[Action]] = asyncio.get_running_loop().create_future()
         await self._queue.put((event, done))
         return await done
@@ -343,6 +343,8 @@ class Runtime:
         match action:
             case ac.ReadMeter():
                 return self._meter.read()
+            case ac.ReadApprovals():
+                return self.compute(approvals_event, self.home.approvals_path)
             case ac.Match():
                 return self._match(action)
             case ac.FindForks() | ac.ReadTree() | ac.Refold():

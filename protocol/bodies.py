@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from protocol.certificates import Allocation, Cancellation, Certificate, Split, Transfer
 from protocol.credit import CreditLimit, Discharge, Iou
+from protocol.devices import Charge, Device
 from protocol.messages import (
     Attestation,
     Award,
@@ -20,7 +21,9 @@ from protocol.messages import (
 
 BODIES: dict[str, type[Body]] = {
     "offer": Offer,
+    "device": Device,
     "attestation": Attestation,
+    "charge": Charge,
     "job": Job,
     "bid": Bid,
     "award": Award,

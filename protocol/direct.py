@@ -8,7 +8,7 @@ a ledger entry and travels inside `entries`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -141,6 +141,23 @@ class HeadIs(Body):
     entry: Annotated[bytes, Field(max_length=VALUE_MAX_BYTES)] | None
 
 
+class WantCountersignature(Body):
+    """Owner to auditor: sign this body of mine, canonically encoded, without countersignatures. The answer is
+    `Countersigned`."""
+
+    kind: Literal["attestation", "device"]
+    body: Annotated[bytes, Field(max_length=VALUE_MAX_BYTES)]
+
+
+class Countersigned(Body):
+    """Auditor to owner: its signature under that body; or none, with the number of the check that failed, and why."""
+
+    body_sha256: Digest  # of the body as it was sent
+    signature: Signature | None
+    check: Count  # 0 with a signature
+    reason: Text
+
+
 class WantMatching(Body):
     """Send me what the matching behind this award of yours was made from; the answer is `Matching`."""
 
@@ -248,6 +265,8 @@ DIRECT: dict[str, type[Body]] = {
     "cosignature": Cosignature,
     "want_head": WantHead,
     "head_is": HeadIs,
+    "want_countersignature": WantCountersignature,
+    "countersigned": Countersigned,
     "want_matching": WantMatching,
     "matching": Matching,
     "assignment": Assignment,

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from protocol.codec import encode
-from protocol.messages import Body, Count, Key, Name, Positive
+from protocol.messages import Body, Count, Keys, Name, Positive
 
 
 class Clock(Body):
@@ -32,16 +32,6 @@ class Clock(Body):
     def real_ms(self, network_ms: int) -> int:
         """How long a stretch of network time lasts in the world, at least one millisecond."""
         return max(1, network_ms // self.speed)
-
-
-def _distinct(keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """A quorum counts keys: one listed twice would count twice."""
-    if len(set(keys)) < len(keys):
-        raise ValueError("a key is listed twice")
-    return keys
-
-
-Keys = Annotated[tuple[Key, ...], Field(max_length=64), AfterValidator(_distinct)]
 
 
 class Genesis(Body):

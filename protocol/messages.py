@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 INTEGER_MAX = 2**53 - 1  # the largest integer that every JSON reader keeps exact
 ARRAY_MAX = 256
 STRING_MAX_BYTES = 4096
 RECEIPT_ROUNDS_MAX = 64  # these two keep a receipt below the 16 KiB of an entry
 RECEIPT_SLOTS_MAX = 64
+COUNTERSIGNATURES_MAX = 4  # each is verified by every peer, which costs more than all other checks of its entry
 
 Key = Annotated[bytes, Field(min_length=32, max_length=32)]
 Digest = Annotated[bytes, Field(min_length=32, max_length=32)]
@@ -32,8 +33,18 @@ Tenant = Annotated[str, Field(max_length=64)]  # "" = the open pool
 PerSlot = Annotated[tuple[Count, ...], Field(max_length=ARRAY_MAX)]
 Shard = Annotated[int, Field(ge=0, lt=ARRAY_MAX)]  # index within its job
 
+
+def _distinct(keys: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """A quorum counts keys: one listed twice would count twice."""
+    if len(set(keys)) < len(keys):
+        raise ValueError("a key is listed twice")
+    return keys
+
+
+Keys = Annotated[tuple[Key, ...], Field(max_length=64), AfterValidator(_distinct)]
 Mode = Literal["open", "closed", "hybrid"]
 Carrier = Literal["solar", "wind", "hydro", "grid"]
+Storage = Literal["storage"]  # the carrier of what was stored before, and comes from no source of its own
 Method = Literal["metered", "modelled", "grid_mix", "certificate"]
 IntensityKind = Literal["avg_lifecycle", "avg_direct", "marginal"]
 
@@ -143,15 +154,33 @@ class Offer(Body):
     own_g_per_kwh: Count  # lifecycle intensity of that source
 
 
+class Countersignature(Body):
+    """An auditor's, under the statement of `protocol.devices` that holds everything else of the body."""
+
+    auditor: Key
+    signature: Signature
+
+
+Countersignatures = Annotated[tuple[Countersignature, ...], Field(max_length=COUNTERSIGNATURES_MAX)]
+
+
+class MeterSeal(Body):
+    """A device's own signatures under its counter at both ends of an interval; see `protocol.devices`."""
+
+    key: Key
+    start_signature: Signature
+    end_signature: Signature
+
+
 class Attestation(Body):
     """Surplus energy that was there for training in an interval of at most one hour. Kind `attestation`.
 
-    `meter_*_j` is the device's cumulative counter; `energy_j` its difference. Assurance A0 when self-declared or
-    modelled, A1 when metered; higher levels need other keys' signatures.
+    `meter_*_j` is the device's cumulative counter; `energy_j` at most its difference, since the site's own use is taken
+    off. How far it is to be believed, by whose signatures, is in `ledger.assurance`.
     """
 
     device_id: Name
-    carrier: Carrier
+    carrier: Carrier | Storage
     method: Method
     start_ms: Count
     end_ms: Count
@@ -165,6 +194,11 @@ class Attestation(Body):
     intensity_kind: IntensityKind
     intensity_source: Name
     uncertainty_permille: Permille
+    source: Name = "not named"  # where the energy's figure is from
+    marginal_g_per_kwh: Count | None = None  # told beside the average, never mixed with it
+    carbon_free_permille: Permille | None = None  # of the grid's supply
+    meter: MeterSeal | None = None
+    countersignatures: Countersignatures = ()
 
 
 class Job(Body):
@@ -185,6 +219,7 @@ class Job(Body):
     carbon_max_g_per_kwh: Count  # 0 = no cap
     bids_close_at_ms: Count
     training: TrainingSpec
+    auditors: Keys = ()  # whom its owner trusts beside those of the genesis
 
     @model_validator(mode="after")
     def _window_fits(self) -> Job:

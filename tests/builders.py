@@ -29,7 +29,6 @@ from protocol.messages import (
     Lease,
     ModelSpec,
     Offer,
-    Place,
     Placement,
     Receipt,
     Revocation,
@@ -39,6 +38,7 @@ from protocol.messages import (
 )
 
 from .claims import Claims
+from .devices import PLACE, battery
 
 SLOT_MS = 60_000
 FIRST_SLOT = 100
@@ -102,7 +102,7 @@ def offer(**changes: Any) -> Offer:
         "bandwidth_mbps": 100,
         "price_microcredits_per_unit_hour": 200_000,
         "tenant": "",
-        "place": Place(zone="DE", latitude_decidegrees=525, longitude_decidegrees=134),
+        "place": PLACE,
         "carrier": "solar",
         "capacity_w": 500,
         "own_g_per_kwh": 36,
@@ -349,7 +349,7 @@ def next_round(lease: LeaseRecord) -> int:
 
 def whole_history() -> History:
     """A job from the offers to its closure: an owner, two providers, one of them replaced by a third. Then the surplus
-    that it left over is sold, used up and matched, and the debts are acknowledged and paid."""
+    that it left over is sold, used up and matched or stored, and the debts are acknowledged and paid."""
     history = History()
     owner, *providers = (keypair(n) for n in range(4))
     for provider in providers:
@@ -377,4 +377,6 @@ def whole_history() -> History:
     halves = history.split(issued, 2000, 4000)
     sold = history.transfer(halves, history.keys[leases[0].author])
     history.allocation(history.cancellation(sold, history.keys[leases[0].author]), parts[0])
+    history.append(history.keys[leases[0].author], battery())
+    history.charge(attestations[0])
     return history

@@ -1,4 +1,4 @@
-"""What a `History` signs about certificates and credit: honest by default, as its other entries are."""
+"""What a `History` signs about certificates, stores and credit: honest by default, as its other entries are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from ledger.state import Account, State
 from protocol.certificates import Allocation, Cancellation, Certificate, Lot, Split, Transfer
 from protocol.credit import UNIT, CreditLimit, Discharge, Iou
+from protocol.devices import Charge
 from protocol.envelope import Entry
 from protocol.identity import KeyPair
 from protocol.messages import Body
@@ -61,6 +62,17 @@ class Claims(ABC):
 
     def _holder(self, lot: Entry, index: int) -> KeyPair:
         return self.keys[self.state.lots[lot.id, index].holder]
+
+    def charge(self, source: Entry, *, author: KeyPair | None = None, **changes: Any) -> Entry:
+        """Into a battery: all that is left of an attestation, or the first lot that an entry made."""
+        fields: dict[str, Any] = {"device_id": "battery", "attestation": None, "lot": None}
+        made, lot = self.state.attestations.get(source.id), self.state.lots.get((source.id, 0))
+        if lot is not None:
+            fields |= {"lot": Lot(entry=source.id, index=0), "energy_j": lot.energy_j}
+        else:
+            fields |= {"attestation": source.id, "energy_j": max(1, made.remaining_j) if made else 1}
+        holder = lot.holder if lot is not None else source.author
+        return self.append(author or self.keys[holder], Charge(**fields | changes), source.id)
 
     # --- credit -------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from node.api import credit_views, energy_views, job_views, ledger_routes, strea
 from node.api.energy_resources import EnergyNow, RuleList
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
 from node.api.ledger_routes import EntriesQuery
-from node.api.ledger_views import find_job, key_of
+from node.api.ledger_views import find_job
 from node.api.metrics import exposition
 from node.api.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, TEXT_TYPE, Route, document
 from node.api.problems import Conflict, NotFound, NotReady
@@ -42,6 +42,7 @@ from node.events import (
     RulesChanged,
 )
 from node.jobfile import JobRequest
+from node.keys import key_of
 from node.own_feed import REMEDIES
 from node.question import answer
 from node.version import version

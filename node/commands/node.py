@@ -38,6 +38,9 @@ def init(
     witness: Annotated[
         list[str] | None, Parameter(help="Peer id of a witness of the new network; once for each.", negative=())
     ] = None,
+    auditor: Annotated[
+        list[str] | None, Parameter(help="Peer id of an auditor of the new network; once for each.", negative=())
+    ] = None,
 ) -> None:
     """Make a node: its key, its token and its configuration."""
     from node.config import Config, create_home, load_genesis, load_keypair
@@ -46,13 +49,17 @@ def init(
     place = home_of(home)
     name = (label or platform.node() or "node")[:LABEL_MAX_CHARACTERS]
     config = Config(label=name, energy=_site(zone, latitude, longitude, carrier, capacity_w))
-    network = load_genesis(genesis) if genesis else _new_network(name, _witnesses(witness or []))
-    if genesis and witness:
-        raise LocalError(
-            "HEL-CLI-003",
-            f"--witness goes with a new network: {genesis} names {len(network.witnesses)} witnesses already",
-            "Leave out one of --genesis and --witness.",
-        )
+    if genesis:
+        network = load_genesis(genesis)
+        for option, given, named in (("witness", witness, network.witnesses), ("auditor", auditor, network.auditors)):
+            if given:
+                raise LocalError(
+                    "HEL-CLI-003",
+                    f"--{option} goes with a new network: {genesis} names {len(named)} {option}s already",
+                    f"Leave out one of --genesis and --{option}.",
+                )
+    else:
+        network = _new_network(name, _keys("witness", witness), _keys("auditor", auditor))
     create_home(place, config, network)
     print(f"{name} is {peer_id(load_keypair(place, network).public)}, in {place.path}")
     print(f"network  {network.name} {network.network_id().hex()[:16]}" + ("" if genesis else " (new)"))
@@ -153,16 +160,17 @@ def _site(
         raise invalid("the site", list(faults_of(error, EnergyConfig).values())) from None
 
 
-def _witnesses(peer_ids: list[str]) -> tuple[bytes, ...]:
+def _keys(option: str, peer_ids: list[str] | None) -> tuple[bytes, ...]:
     from protocol.identity import public_key
 
     try:
-        return tuple(dict.fromkeys(map(public_key, peer_ids)))
+        return tuple(dict.fromkeys(map(public_key, peer_ids or ())))
     except ValueError as error:
-        raise LocalError("HEL-CLI-004", f"--witness: {error}", "Ask its operator: `heliotrope init` said it.") from None
+        cause = f"--{option}: {error}"
+        raise LocalError("HEL-CLI-004", cause, "Ask its operator: `heliotrope init` said it.") from None
 
 
-def _new_network(label: str, witnesses: tuple[bytes, ...]) -> Genesis:
+def _new_network(label: str, witnesses: tuple[bytes, ...], auditors: tuple[bytes, ...]) -> Genesis:
     """A network of one, at the world's own pace; whoever gets its genesis file can join."""
     from protocol.genesis import Clock, Genesis
 
@@ -172,4 +180,5 @@ def _new_network(label: str, witnesses: tuple[bytes, ...]) -> Genesis:
         clock=Clock(unix_ms=now_ms, network_ms=now_ms, speed=1),
         slot_ms=NEW_NETWORK_SLOT_MS,
         witnesses=witnesses,
+        auditors=auditors,
     )

@@ -16,6 +16,7 @@ from ledger.audit import violations
 from ledger.store import Store
 from node import actions as ac
 from node import events as ev
+from node.approval import Approval
 from node.checkpoints import restore
 from node.core import Kept, Node
 from node.credit import Terms
@@ -78,6 +79,8 @@ class Host:
         self.round_ms = 2_000  # how long a round of training lasts here
         self.is_meter_broken = False
         self.is_training_stuck = False  # workers hang: nothing they are asked is answered
+        self.approvals: tuple[Approval, ...] = ()  # of its operator, as an auditor
+        self.is_silent_auditor = False  # who asks for its countersignature waits
         self.is_lying_witness = False  # what it answers is no cosignature of what it was asked
         self.trusts_ledger = False  # the operator vouches for what is on the disk
         self.actions_left: int | None = None  # until a crash in the middle of a turn
@@ -214,6 +217,9 @@ class Host:
                     self._bring(REFOLD_MS if isinstance(action, ac.Refold) else READ_STORE_MS, event)
             case ac.Cosign():
                 self._cosign(node, action)
+            case ac.ReadApprovals():
+                if not self.is_silent_auditor:
+                    self._bring(READ_STORE_MS, ev.ApprovalsRead(self.approvals))
             case ac.Match(job, candidates, demand):
                 plan, instance, summary = answer(candidates, demand)
                 blob = Blob(sha256=hashlib.sha256(instance).digest(), size_bytes=len(instance))

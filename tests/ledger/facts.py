@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ledger.ledger import Ledger
-from ledger.state import Account, JobRecord, LeaseRecord, PlacementRecord
+from ledger.state import Account, JobRecord, LeaseRecord, PlacementRecord, StoreRecord
 
 
 def facts(ledger: Ledger) -> dict[str, Any]:
@@ -25,6 +25,8 @@ def facts(ledger: Ledger) -> dict[str, Any]:
         "attestations": state.attestations,
         "attestations_of": {key: [r.id for r in records] for key, records in state.attestations_of.items()},
         "newest_of_device": {key: r.id for key, r in state.newest_of_device.items()},
+        "devices": {key: (r.id, r.owner, r.device, r.auditors) for key, r in state.devices.items()},
+        "stores": {key: _store(r) for key, r in state.stores.items()},
         "jobs": {key: _job(r) for key, r in state.jobs.items()},
         "bids": {
             key: (r.provider, r.bid, r.offer.id, r.time_ms, r.reliability_permille) for key, r in state.bids.items()
@@ -53,6 +55,12 @@ def facts(ledger: Ledger) -> dict[str, Any]:
         "ious": state.ious,
         "discharges": state.discharges,
     }
+
+
+def _store(r: StoreRecord) -> Any:
+    charges = [(c.id, c.attestation.id, c.is_of_lot, c.energy_j, c.kept_j) for c in r.charges]
+    heap = r.held_j, r.held_g_j_per_kwh, r.assurance, r.charged_until_ms
+    return *heap, charges, [a.id for a in r.discharges]
 
 
 def _job(r: JobRecord) -> Any:

@@ -12,6 +12,8 @@ from protocol.bodies import BODIES
 from . import (
     test_certificates,
     test_credit,
+    test_devices,
+    test_stores,
     test_transitions_delivering,
     test_transitions_offering,
     test_transitions_placing,
@@ -23,6 +25,8 @@ MODULES = (
     test_transitions_delivering,
     test_certificates,
     test_credit,
+    test_devices,
+    test_stores,
 )
 TESTS = [name for module in MODULES for name in dir(module)]
 

@@ -89,10 +89,9 @@ def test_valid_attestation_check_2_up_to_this_moment() -> None:
     assert_valid(*attest(start_ms=3 * MS_PER_HOUR - 10, end_ms=3 * MS_PER_HOUR, energy_j=0))
 
 
-@pytest.mark.parametrize("meter_end_j", [11_999, 12_001])
-def test_void_attestation_check_3_energy_is_not_the_counters_difference(meter_end_j: int) -> None:
-    history, attested = attest(energy_j=12_000, meter_start_j=0, meter_end_j=meter_end_j)
-    assert_void(history, attested, 3, f"energy_j 12000 is not the counter's difference {meter_end_j}")
+def test_void_attestation_check_3_more_energy_than_the_counters_difference() -> None:
+    history, attested = attest(energy_j=12_000, meter_start_j=0, meter_end_j=11_999)
+    assert_void(history, attested, 3, "energy_j 12000 exceeds the counter's difference 11999")
 
 
 def test_void_attestation_check_3_counter_runs_backwards_within() -> None:
@@ -100,8 +99,9 @@ def test_void_attestation_check_3_counter_runs_backwards_within() -> None:
     assert_void(history, attested, 3, "-1")
 
 
-def test_valid_attestation_check_3_energy_is_the_counters_difference() -> None:
-    assert_valid(*attest(energy_j=12_000, meter_start_j=5, meter_end_j=12_005))
+@pytest.mark.parametrize("own_use_j", [0, 1])
+def test_valid_attestation_check_3_the_counters_difference_less_the_sites_own_use(own_use_j: int) -> None:
+    assert_valid(*attest(energy_j=12_000, meter_start_j=5, meter_end_j=12_005 + own_use_j))
 
 
 def test_void_attestation_check_4_more_than_the_source_can_give() -> None:

@@ -48,8 +48,9 @@ def test_a_field_that_is_missing_unknown_or_of_another_type_is_refused(kind: str
     with pytest.raises(ValidationError, match="unheard_of"):
         model.model_validate(whole | {"unheard_of": 1})
     for name, value in whole.items():
-        with pytest.raises(ValidationError, match=name):
-            model.model_validate({key: whole[key] for key in whole if key != name})
+        if model.model_fields[name].is_required():
+            with pytest.raises(ValidationError, match=name):
+                model.model_validate({key: whole[key] for key in whole if key != name})
         for wrong in LOOSE.get(type(value), (object(),)):
             with pytest.raises(ValidationError, match=name):
                 model.model_validate(whole | {name: wrong})

@@ -28,7 +28,18 @@ from protocol.direct import DIRECT, Ticket
 from protocol.genesis import Clock, Genesis
 from protocol.gossip import Topics
 from protocol.identity import peer_id
-from protocol.messages import INTEGER_MAX, Blob, Body, ModelSpec, Place, Placement, SlotEnergy, TrainingSpec
+from protocol.messages import (
+    INTEGER_MAX,
+    Blob,
+    Body,
+    Countersignature,
+    MeterSeal,
+    ModelSpec,
+    Place,
+    Placement,
+    SlotEnergy,
+    TrainingSpec,
+)
 
 SPEC = (Path(__file__).parents[2] / "protocol/SPEC.md").read_text()
 MODELS: dict[str, type[Body]] = {
@@ -36,11 +47,26 @@ MODELS: dict[str, type[Body]] = {
     **DIRECT,
     **{
         model.__name__: model
-        for model in (Advert, Blob, Clock, Genesis, Lot, ModelSpec, Place, Placement, SlotEnergy, Ticket, TrainingSpec)
+        for model in (
+            *(Advert, Blob, Clock, Countersignature, Genesis, Lot, MeterSeal, ModelSpec, Place, Placement),
+            *(SlotEnergy, Ticket, TrainingSpec),
+        )
     },
 }
 MODULES = (
-    *("adverts", "codec", "credit", "direct", "envelope", "genesis", "gossip", "identity", "messages", "scan"),
+    *(
+        "adverts",
+        "codec",
+        "credit",
+        "devices",
+        "direct",
+        "envelope",
+        "genesis",
+        "gossip",
+        "identity",
+        "messages",
+        "scan",
+    ),
     *("signed", "tickets", "units"),
     *(
         "archive",
@@ -112,7 +138,9 @@ def _plain(schema: dict[str, Any]) -> str:
 
 
 def _literal(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else "none" if value == [] else str(value)
+    if value is None or value == []:
+        return "nil" if value is None else "none"
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def fields(model: type[Body]) -> list[tuple[str, str]]:

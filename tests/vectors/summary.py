@@ -33,6 +33,12 @@ def _jobs(state: State) -> Iterator[Fact]:
             f"attestation {entry_id.hex()}",
             {"assurance": attestation.assurance, "remaining_j": attestation.remaining_j},
         )
+    for (owner, device_id), device in state.devices.items():
+        auditors = [auditor.hex() for auditor in device.auditors]
+        yield f"device {device_id} of {owner.hex()}", {"latest": device.id.hex(), "auditors": auditors}
+    for (owner, device_id), store in state.stores.items():
+        heap = {"held_j": store.held_j, "held_g_j_per_kwh": store.held_g_j_per_kwh, "assurance": store.assurance}
+        yield f"store {device_id} of {owner.hex()}", heap | {"charged_until_ms": store.charged_until_ms}
     for entry_id, job in state.jobs.items():
         bids = {provider.hex(): bid.id.hex() for provider, bid in sorted(job.bids.items())}
         yield f"job {entry_id.hex()}", {"status": job.status.value, "latest_bids": bids}

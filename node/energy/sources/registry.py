@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
+
+from pydantic import Field
 
 from node.energy.sources.homeassistant import HomeAssistant
+from node.energy.sources.meter import SigningMeter
 
-AnySource: TypeAlias = HomeAssistant
+AnySource: TypeAlias = Annotated[HomeAssistant | SigningMeter, Field(discriminator="source")]
