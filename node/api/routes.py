@@ -11,7 +11,7 @@ from aiohttp import web
 
 from ledger.state import JobRecord
 from node.actions import Persist
-from node.api import credit_views, energy_views, job_views, ledger_routes, streams, views
+from node.api import certificate_routes, credit_views, energy_views, job_views, ledger_routes, streams, views
 from node.api.energy_resources import EnergyNow, RuleList
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
 from node.api.ledger_routes import EntriesQuery
@@ -33,6 +33,7 @@ from node.api.resources import (
     Readiness,
     ThisNode,
 )
+from node.api.signing import require_signing
 from node.documents import Fault, invalid
 from node.energy.rules import parse_rules
 from node.events import (
@@ -43,7 +44,6 @@ from node.events import (
 )
 from node.jobfile import JobRequest
 from node.keys import key_of
-from node.own_feed import REMEDIES
 from node.question import answer
 from node.version import version
 from protocol.errors import LocalError, Refused
@@ -81,7 +81,7 @@ async def set_rules(runtime: Runtime, request: web.Request, asked: RuleList) -> 
         rules = parse_rules(asked.rules)
     except LocalError as error:
         raise invalid("the rules", [Fault("rules", error.cause)]) from None
-    _require_signing(runtime)
+    require_signing(runtime.node)
     await runtime.submit(RulesChanged(rules))
     return energy_views.energy(runtime.node, runtime.now_ms())
 
@@ -114,7 +114,7 @@ async def submit_job(runtime: Runtime, request: web.Request, asked: JobRequest) 
     if not runtime.config.market.buys:
         remedy = "Submit it through another node, or set `buys` under [market] in config.toml and restart with `up`."
         raise Refused("HEL-JOB-013", "this node buys nothing: it keeps the ledger, or is a witness", remedy)
-    _require_signing(runtime)
+    require_signing(runtime.node)
     wanted = asked.job(runtime.genesis, runtime.now_ms())
     _require_data(runtime, wanted)
     actions = await runtime.submit(JobSubmitted(wanted))
@@ -137,7 +137,7 @@ async def plan_job(runtime: Runtime, request: web.Request, asked: JobRequest) ->
 
 async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
     """Close an own job; what was done until now is receipted and paid."""
-    _require_signing(runtime)
+    require_signing(runtime.node)
     record = _job(runtime, request)
     if record.owner != runtime.node.identity.key:
         cause = f"job {record.id.hex()[:16]} belongs to {views.peer(runtime.node, record.owner).label}"
@@ -152,13 +152,6 @@ async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDeta
 
 def _job(runtime: Runtime, request: web.Request) -> JobRecord:
     return find_job(runtime.node.ledger.state, request.match_info["id"])
-
-
-def _require_signing(runtime: Runtime) -> None:
-    """A job is an entry of this node's own feed."""
-    signing = runtime.node.own_feed.signing
-    if not runtime.node.may_sign:
-        raise Refused("HEL-KEY-006", f"this node signs nothing now: its own feed is {signing.value}", REMEDIES[signing])
 
 
 def _require_data(runtime: Runtime, wanted: Job) -> None:
@@ -238,6 +231,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/jobs/{id}/cancel", cancel_job, "Cancel an own job", JobDetail),
     Route("GET", "/v1/credit", credit, "What this node is owed and owes", AccountList),
     Route("POST", "/v1/credit/payments", record_payment, "Say what was paid", AccountOf, takes=Payment, status=201),
+    *certificate_routes.ROUTES,
     Route("PUT", "/v1/blobs/{sha256}", streams.put_blob, "Upload a text", BlobOf, takes=BINARY_TYPE),
     Route("GET", "/v1/blobs/{sha256}", streams.get_blob, "Download a blob", BINARY_TYPE),
     Route("GET", "/v1/jobs/{id}/audit", ledger_routes.audit, "Repeat the matchings behind a job's awards", JobAuditOf),

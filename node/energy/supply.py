@@ -125,6 +125,8 @@ class EnergyConfig(BaseModel):
     carrier: Carrier  # "grid": no source of its own
     capacity_w: Annotated[Count, Field(le=CAPACITY_MAX_W)]
     own_g_per_kwh: Count  # life cycle
+    tilt_degrees: Annotated[int, Field(ge=0, le=90)] | None = None  # of panels, from level
+    azimuth_degrees: Annotated[int, Field(ge=0, le=359)] | None = None  # where panels look: 0 north, 90 east
     base_load_w: Count = 0  # the site's own use, served before training
     performance_ratio_permille: Annotated[int, Field(ge=1, le=1000)] = 670  # see node/energy/profile.py
     seed: Count = 0  # of the wind: equal seeds blow alike
