@@ -30,7 +30,7 @@ UNIT: Final = "lbs_co2_per_mwh"
 TOKEN_LIFETIME_MS = 30 * 60_000
 TOKEN_MARGIN_MS = 60_000
 HORIZON_HOURS = 72  # the most there is
-SPAN_MAX_MS = 31 * 86_400_000  # the service answers at most 32 days at once
+SPAN_MAX_MS = 30 * 86_400_000  # as its own client asks
 
 # Guess: a marginal figure is a model's, and no meter can check it.
 UNCERTAINTY_PERMILLE = 300
@@ -60,7 +60,7 @@ class _Login(_Answer):
 
 class _Located(_Answer):
     region: Region
-    signal_type: str
+    signal_type: str = SIGNAL
 
 
 class _Model(_Answer):
@@ -72,7 +72,7 @@ class _Meta(_Answer):
     signal_type: str
     units: str
     data_point_period_seconds: Annotated[int, Field(ge=60, le=3600)]
-    model: _Model
+    model: _Model | None = None
 
 
 class _Point(_Answer):
@@ -131,6 +131,7 @@ class WattTimeSource:
                     f"asked WattTime for {field} {asked}, got {got[:32]!r}",
                     "Check region, and what the account gives: free ones are for CAISO_NORTH.",
                 )
+        model = answer.meta.model
         for point in answer.data:
             start_ms = unix_ms(point.point_time)
             yield Reading(
@@ -140,7 +141,7 @@ class WattTimeSource:
                 end_ms=start_ms + answer.meta.data_point_period_seconds * 1000,
                 method="modelled",
                 uncertainty_permille=self._section.uncertainty_or(UNCERTAINTY_PERMILLE),
-                provenance=f"WattTime {region} {SIGNAL}, model {answer.meta.model.date}",
+                provenance=f"WattTime {region} {SIGNAL}" + (f", model {model.date}" if model is not None else ""),
             )
 
     def _locate(self, now_ms: int | None) -> str:
