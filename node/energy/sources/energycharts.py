@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from node.energy.series import coming, spans, within
 from node.energy.source import BaseUrl, Kind, Reading, SourceError, SourceSection
@@ -65,7 +65,7 @@ class EnergyCharts(SourceSection):
 class _Answer(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    unix_seconds: list[int]
+    unix_seconds: list[Annotated[int, Field(ge=0, lt=2**33)]]
 
     def step_s(self) -> int:
         """How long each figure is for. Raises SourceError unless that is a quarter, half or whole hour."""

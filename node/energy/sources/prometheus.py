@@ -12,14 +12,14 @@ says what is meant. An answer with warnings may lack a part, and is refused.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from node.energy.keys import read_key
 from node.energy.source import BaseUrl, Kind, OptionalKeySection, Reading, SourceError
-from node.energy.units import converted
+from node.energy.units import VALUE_MAX, converted
 from node.energy.web import WebService
 from protocol.messages import Place
 
@@ -101,12 +101,13 @@ class PrometheusSource:
     def read(self, now_ms: int) -> Reading:
         section = self._section
         data = self._ask(section.query, now_ms)
+        value = converted(self._only(data), section.unit, self.kind)
         at_ms = now_ms
         if isinstance(data, _Vector):
             at_ms = _milliseconds(self._only(self._ask(f"timestamp({section.query})", now_ms)))
         return Reading(
             kind=self.kind,
-            value=converted(self._only(data), section.unit, self.kind),
+            value=value,
             start_ms=at_ms,
             end_ms=at_ms,
             method=section.method,
@@ -146,6 +147,9 @@ class PrometheusSource:
 def _milliseconds(seconds: str) -> int:
     """Raises SourceError for what is no time."""
     try:
-        return int(Decimal(seconds) * 1000)
-    except (InvalidOperation, ValueError, OverflowError):
-        raise SourceError(f"time {seconds[:32]!r} is none", "Look at Prometheus itself.") from None
+        exact = Decimal(seconds) * 1000
+    except ArithmeticError:
+        exact = Decimal("NaN")
+    if not exact.is_finite() or not 0 <= exact <= VALUE_MAX:
+        raise SourceError(f"time {seconds[:32]!r} is none", "Look at Prometheus itself.")
+    return round(exact)

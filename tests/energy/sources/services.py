@@ -98,7 +98,13 @@ def uk_carbon(asked: Asked) -> Answer:
     for half in halves:
         del half["intensity"]["actual"]
         half["generationmix"] = [{"fuel": "gas", "perc": 43.6}, {"fuel": "wind", "perc": 56.4}]
-    region = {"regionid": 12, "dnoregion": "SSE South", "shortname": "South England", "postcode": "RG10", "data": halves}
+    region = {
+        "regionid": 12,
+        "dnoregion": "SSE South",
+        "shortname": "South England",
+        "postcode": "RG10",
+        "data": halves,
+    }
     return Answer({"data": [region]})
 
 
