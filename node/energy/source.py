@@ -130,14 +130,18 @@ class HistoricSource(Source, Protocol):
 
 
 BaseUrl = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]  # no user, no password, no parameters: keys are apart
+RefreshSeconds = Annotated[int, Field(ge=0, le=3600)]
+GRID_REFRESH_S = 240  # of figures for quarters of an hour or longer: services count questions; below a slot of 300 s
 
 
 class SourceSection(BaseModel):
-    """What a section of `config.toml` says of any source. A figure older than `stale_after_s` is no good answer."""
+    """What a section of `config.toml` says of any source. A figure older than `stale_after_s` is no good answer; one
+    that is good is asked for again after `refresh_s`."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     stale_after_s: Annotated[int, Field(ge=1, le=7 * 86_400)] = 2 * MS_PER_HOUR // 1000
+    refresh_s: RefreshSeconds = 0
     uncertainty_permille: Permille | None = None  # None: as the source says, or its adapter knows
 
     def uncertainty_or(self, known_permille: int) -> int:

@@ -23,7 +23,7 @@ from pydantic.alias_generators import to_camel
 
 from node.energy.keys import read_key
 from node.energy.series import coming, unix_ms, within
-from node.energy.source import BaseUrl, KeySection, Kind, Reading, SourceError
+from node.energy.source import GRID_REFRESH_S, BaseUrl, KeySection, Kind, Reading, RefreshSeconds, SourceError
 from node.energy.units import converted
 from node.energy.web import WebService
 from protocol.messages import Place
@@ -56,6 +56,7 @@ class ElectricityMaps(KeySection):
 
     source: Literal["electricitymaps"]
     base_url: BaseUrl = "https://api.electricitymaps.com/v3"
+    refresh_s: RefreshSeconds = GRID_REFRESH_S
     kind: Literal[Kind.AVG_LIFECYCLE, Kind.AVG_DIRECT, Kind.CARBON_FREE] = Kind.AVG_LIFECYCLE
 
     def open(self, place: Place) -> ElectricityMapsSource:

@@ -23,7 +23,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from node.energy.series import coming, spans, within
-from node.energy.source import BaseUrl, Kind, Reading, SourceError, SourceSection
+from node.energy.source import GRID_REFRESH_S, BaseUrl, Kind, Reading, RefreshSeconds, SourceError, SourceSection
 from node.energy.units import converted
 from node.energy.web import WebService
 from protocol.messages import Place
@@ -56,6 +56,7 @@ class EnergyCharts(SourceSection):
 
     source: Literal["energycharts"]
     base_url: BaseUrl = "https://api.energy-charts.info"
+    refresh_s: RefreshSeconds = GRID_REFRESH_S
     kind: Literal[Kind.AVG_LIFECYCLE, Kind.AVG_DIRECT, Kind.CARBON_FREE] = Kind.AVG_LIFECYCLE
 
     def open(self, place: Place) -> EnergyChartsShare | EnergyChartsIntensity:

@@ -22,7 +22,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from node.energy.series import coming, spans, unix_ms, utc_text, within
-from node.energy.source import BaseUrl, Kind, Reading, SourceError, SourceSection
+from node.energy.source import GRID_REFRESH_S, BaseUrl, Kind, Reading, RefreshSeconds, SourceError, SourceSection
 from node.energy.units import converted
 from node.energy.web import WebService
 from protocol.messages import Place
@@ -41,6 +41,7 @@ class UkCarbon(SourceSection):
 
     source: Literal["ukcarbon"]
     base_url: BaseUrl = "https://api.carbonintensity.org.uk"
+    refresh_s: RefreshSeconds = GRID_REFRESH_S
     postcode: Annotated[str, Field(pattern=r"^[A-Z]{1,2}[0-9][0-9A-Z]?$")] | None = None
     regionid: Annotated[int, Field(ge=1, le=17)] | None = None
 

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from node.energy.keys import read_key
 from node.energy.series import coming, spans, unix_ms, utc_text, within
-from node.energy.source import BaseUrl, KeySection, Kind, Reading, SourceError
+from node.energy.source import GRID_REFRESH_S, BaseUrl, KeySection, Kind, Reading, RefreshSeconds, SourceError
 from node.energy.units import converted
 from node.energy.web import StatusError, WebService
 from protocol.messages import Place
@@ -43,6 +43,7 @@ class WattTime(KeySection):
 
     source: Literal["watttime"]
     base_url: BaseUrl = "https://api.watttime.org"
+    refresh_s: RefreshSeconds = GRID_REFRESH_S
     username: Annotated[str, Field(pattern=r"^[!-9;-~]{1,128}$")]  # printable ASCII without a colon
     region: Region | None = None
 
