@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from node.energy.source import Reading, SourceError
+from node.energy.watched import AHEAD_MAX_MS
 
 
 def unix_ms(moment: datetime) -> int:
@@ -46,6 +47,16 @@ def coming(readings: Iterable[Reading], now_ms: int) -> tuple[Reading, ...]:
 def within(readings: Iterable[Reading], start_ms: int, end_ms: int) -> tuple[Reading, ...]:
     """Those that begin within the time, in order. Raises SourceError as `in_order`."""
     return in_order(reading for reading in readings if start_ms <= reading.start_ms < end_ms)
+
+
+def newest(readings: Iterable[Reading], now_ms: int, name: str) -> Reading:
+    """The last that has begun, by clocks that agree well enough. Raises SourceError as `in_order`, and if none has."""
+    begun = within(readings, 0, now_ms + AHEAD_MAX_MS)
+    if not begun:
+        raise SourceError(
+            f"{name} has no figure for now", "It is asked again by itself, later; see whether the service knows it."
+        )
+    return begun[-1]
 
 
 def spans(start_ms: int, end_ms: int, longest_ms: int) -> Iterator[tuple[int, int]]:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.energy.series import coming, in_order, spans, unix_ms, utc_text, within
+from node.energy.series import coming, in_order, newest, spans, unix_ms, utc_text, within
 from node.energy.source import Kind, Reading, SourceError
+from node.energy.watched import AHEAD_MAX_MS
 
 
 def figure(start_ms: int, end_ms: int, value: int = 100) -> Reading:
@@ -39,6 +40,14 @@ def test_what_comes_begins_with_the_interval_that_lasts() -> None:
     assert coming([later, past, present], 10) == (present, later)
     with pytest.raises(SourceError, match="nothing of the time from now on"):
         coming([past], 10)
+
+
+def test_the_newest_has_begun_by_clocks_that_agree_well_enough() -> None:
+    past, next_one, later = figure(0, 300_000), figure(300_000, 600_000), figure(600_000, 900_000)
+    assert newest([later, next_one, past], 300_000 - AHEAD_MAX_MS, "it") == past
+    assert newest([later, next_one, past], 300_001 - AHEAD_MAX_MS, "it") == next_one
+    with pytest.raises(SourceError, match="it has no figure for now"):
+        newest([later], 300_000, "it")
 
 
 def test_within_a_time_is_what_begins_in_it() -> None:

@@ -22,7 +22,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from node.energy.series import coming, spans, within
+from node.energy.series import coming, newest, spans, within
 from node.energy.source import GRID_REFRESH_S, BaseUrl, Kind, Reading, RefreshSeconds, SourceError, SourceSection
 from node.energy.units import converted
 from node.energy.web import WebService
@@ -135,12 +135,6 @@ class _Country:
     def _name(self) -> str:
         return f"Energy-Charts {self._country} {self.what}" + (", mean of the country" if self._is_part else "")
 
-    def _nothing(self) -> SourceError:
-        return SourceError(
-            f"{self._name} has no figure for the last {BACK_MS // MS_PER_HOUR} hours",
-            "It is asked again by itself, later; see whether Energy-Charts knows the country.",
-        )
-
     def _check_lengths(self, answer: _Answer, lists: Sequence[Sequence[float | None]]) -> None:
         lengths = sorted({len(answer.unix_seconds), *map(len, lists)})
         if len(lengths) != 1:
@@ -154,11 +148,11 @@ class EnergyChartsIntensity(_Country):
 
     def read(self, now_ms: int) -> Reading:
         """The newest figure of the last hour, else the forecast for now, marked as such, else the newest there is."""
-        begun = within(self._readings(now_ms - BACK_MS, now_ms + AHEAD_MS), 0, now_ms + 1)
-        if not begun:
-            raise self._nothing()
-        known = [reading for reading in begun if reading.method == "grid_mix"]
-        return known[-1] if known and known[-1].age_ms(now_ms) <= MS_PER_HOUR else begun[-1]
+        found = tuple(self._readings(now_ms - BACK_MS, now_ms + AHEAD_MS))
+        recent = [
+            reading for reading in found if reading.method == "grid_mix" and reading.age_ms(now_ms) <= MS_PER_HOUR
+        ]
+        return newest(recent or found, now_ms, self._name)
 
     def forecast(self, now_ms: int) -> tuple[Reading, ...]:
         return coming(self._readings(now_ms - BACK_MS, now_ms + AHEAD_MS), now_ms)
@@ -187,10 +181,7 @@ class EnergyChartsShare(_Country):
 
     def read(self, now_ms: int) -> Reading:
         """The newest time for which all types of plant that report at all have reported."""
-        begun = within(self._readings(now_ms - BACK_MS, now_ms), 0, now_ms + 1)
-        if not begun:
-            raise self._nothing()
-        return begun[-1]
+        return newest(self._readings(now_ms - BACK_MS, now_ms), now_ms, self._name)
 
     def history(self, start_ms: int, end_ms: int) -> tuple[Reading, ...]:
         pieces = (self._readings(*span) for span in spans(start_ms, end_ms, SPAN_MAX_MS))

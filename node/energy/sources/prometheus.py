@@ -112,7 +112,7 @@ class PrometheusSource:
             end_ms=at_ms,
             method=section.method,
             uncertainty_permille=section.uncertainty_or(UNCERTAINTY_PERMILLE),
-            provenance=f"Prometheus {section.query[:QUERY_SHOWN_MAX]}",
+            provenance=f"Prometheus {' '.join(section.query.split())[:QUERY_SHOWN_MAX]}",
         )
 
     def _ask(self, query: str, now_ms: int) -> _Vector | _Scalar:

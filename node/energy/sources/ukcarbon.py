@@ -21,7 +21,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from node.energy.series import coming, spans, unix_ms, utc_text, within
+from node.energy.series import coming, newest, spans, unix_ms, utc_text, within
 from node.energy.source import GRID_REFRESH_S, BaseUrl, Kind, Reading, RefreshSeconds, SourceError, SourceSection
 from node.energy.units import converted
 from node.energy.web import WebService
@@ -106,10 +106,7 @@ class UkCarbonSource:
 
     def read(self, now_ms: int) -> Reading:
         """The present half hour. Its `actual` where there is one, else its forecast, marked as such."""
-        halves = within(self._readings(""), 0, now_ms + 1)
-        if not halves:
-            raise SourceError(f"{self._name} has no figure for now", "It is asked again by itself, later.")
-        return halves[-1]
+        return newest(self._readings(""), now_ms, self._name)
 
     def forecast(self, now_ms: int) -> tuple[Reading, ...]:
         return coming(self._readings(f"/{utc_text(now_ms)}/fw48h"), now_ms)

@@ -19,7 +19,7 @@ from typing import Annotated, Final, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 
 from node.energy.keys import read_key
-from node.energy.series import coming, spans, unix_ms, utc_text, within
+from node.energy.series import coming, newest, spans, unix_ms, utc_text, within
 from node.energy.source import GRID_REFRESH_S, BaseUrl, KeySection, Kind, Reading, RefreshSeconds, SourceError
 from node.energy.units import converted
 from node.energy.web import StatusError, WebService
@@ -104,10 +104,7 @@ class WattTimeSource:
         self._token_until_ms = 0
 
     def read(self, now_ms: int) -> Reading:
-        begun = within(self._forecast(now_ms, 0), 0, now_ms + 1)
-        if not begun:
-            raise SourceError(f"WattTime has no figure for {self._region} now", "It is asked again by itself, later.")
-        return begun[-1]
+        return newest(self._forecast(now_ms, 0), now_ms, "WattTime")
 
     def forecast(self, now_ms: int) -> tuple[Reading, ...]:
         return coming(self._forecast(now_ms, HORIZON_HOURS), now_ms)

@@ -88,9 +88,9 @@ def rows(*seconds: int, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
-        (rows(), "has no figure for the last 6 hours"),
-        (rows(0, co2eq=[None]), "has no figure for the last 6 hours"),
-        (rows(900), "has no figure for the last 6 hours"),
+        (rows(), "has no figure for now"),
+        (rows(0, co2eq=[None]), "has no figure for now"),
+        (rows(900), "has no figure for now"),
         (rows(-900, 0, co2eq=[400.0]), "lists of [1, 2] figures"),
         (rows(-900, 0, co2eq_forecast=[None]), "lists of [1, 2] figures"),
         (rows(-7, 0), "in steps of 7 s"),
@@ -183,9 +183,9 @@ def test_what_only_passes_through_counts_not_at_all(service: StandIn, name: str)
     ("plants", "complaint"),
     [
         ([("Solar", [None]), ("Fossil gas", [5.0, 6.0])], "lists of [1, 2] figures"),
-        ([("Solar", [0.0]), ("Fossil gas", [0.0])], "has no figure for the last 6 hours"),
-        ([("Load", [5.0])], "has no figure for the last 6 hours"),
-        ([("Solar", [None])], "has no figure for the last 6 hours"),
+        ([("Solar", [0.0]), ("Fossil gas", [0.0])], "has no figure for now"),
+        ([("Load", [5.0])], "has no figure for now"),
+        ([("Solar", [None])], "has no figure for now"),
     ],
 )
 def test_refuse_what_is_no_share(

@@ -114,8 +114,10 @@ def test_a_key_goes_as_a_token_or_with_a_name_as_a_password(service: StandIn, ke
     assert [asked.headers["authorization"] for asked in service.asked] == [f"Bearer {KEY}"] * 2 + [basic] * 2
 
 
-def test_a_long_query_is_shown_in_part(service: StandIn) -> None:
-    assert len(source_of(service, query="sum(" + "a" * 900 + ")").read(NOON_MS).provenance) <= 128
+def test_a_long_query_is_shown_in_part_and_on_one_line(service: StandIn) -> None:
+    provenance = source_of(service, query="sum(\n\t" + "a" * 900 + ")").read(NOON_MS).provenance
+    assert provenance.startswith("Prometheus sum( aaa")
+    assert len(provenance) <= 128
 
 
 def test_it_forecasts_nothing(service: StandIn) -> None:

@@ -102,8 +102,8 @@ def test_a_region_of_the_section_is_not_looked_up(service: StandIn, key_file: st
         (moer(meta={"signal_type": "co2_aoer"}), "for signal_type co2_moer, got 'co2_aoer'"),
         (moer(meta={"units": "percentile"}), "for units lbs_co2_per_mwh, got 'percentile'"),
         (moer(meta={"units": "g/kWh"}), "for units lbs_co2_per_mwh, got 'g/kWh'"),
-        (moer(0), "has no figure for CAISO_NORTH now"),
-        (moer(since=NOON + timedelta(minutes=5)), "has no figure for CAISO_NORTH now"),
+        (moer(0), "has no figure for now"),
+        (moer(since=NOON + timedelta(minutes=5)), "has no figure for now"),
         (moer() | {"data": [{"point_time": NOON.isoformat(), "value": None}]}, "data.0.value"),
         (
             moer() | {"data": [{"point_time": "2026-06-21T12:00:00", "value": 1.0}]},
