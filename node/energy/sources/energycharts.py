@@ -149,9 +149,8 @@ class EnergyChartsIntensity(_Country):
     def read(self, now_ms: int) -> Reading:
         """The newest figure of the last hour, else the forecast for now, marked as such, else the newest there is."""
         found = tuple(self._readings(now_ms - BACK_MS, now_ms + AHEAD_MS))
-        recent = [
-            reading for reading in found if reading.method == "grid_mix" and reading.age_ms(now_ms) <= MS_PER_HOUR
-        ]
+        known = [reading for reading in found if reading.method == "grid_mix"]
+        recent = [reading for reading in known if reading.age_ms(now_ms) <= MS_PER_HOUR]
         return newest(recent or found, now_ms, self._name)
 
     def forecast(self, now_ms: int) -> tuple[Reading, ...]:
