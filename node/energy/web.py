@@ -6,6 +6,7 @@ take their key there.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -79,9 +80,12 @@ class WebService:
             ) from None
 
     def _bounded(self, response: httpx.Response) -> bytes:
-        content = b""
+        """The timeout above is for each part: a service that drips would hold the meter's thread for hours."""
+        content, ends_at_s = b"", time.monotonic() + TIMEOUT_S
         for chunk in response.iter_bytes():
             content += chunk
+            if time.monotonic() > ends_at_s:
+                raise SourceError(f"{self.name} was still answering after {TIMEOUT_S:.0f} s", _LATER)
             if len(content) > ANSWER_MAX_BYTES:
                 raise SourceError(f"{self.name} answered more than {ANSWER_MAX_BYTES} bytes", _REACH)
         return content
