@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ledger import certificates, credit, forecasts, receipts
+from ledger.places import describe_far, far_from_zone
 from ledger.rules import Void, referred, require, require_author, require_ref, shown
 from ledger.state import (
     AttestationRecord,
@@ -43,7 +44,7 @@ from protocol.messages import (
 )
 from protocol.units import MS_PER_HOUR, ceil_div
 
-RULES = 3  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
+RULES = 4  # raised whenever a verdict or an effect changes: a snapshot of other rules is not used
 ATTESTATION_MAX_MS = MS_PER_HOUR
 
 PriceGroup = tuple[str, str, int, int]  # zone, device, first slot, slots
@@ -71,8 +72,12 @@ def apply(state: State, entry: Entry) -> None:
 
 
 def process_offer(state: State, entry: Entry, offer: Offer) -> None:
-    """1. Peak power is not below idle power."""
+    """1. Peak power is not below idle power.
+    2. The place is not far from its zone.
+    """
     require(offer.peak_w >= offer.idle_w, 1, f"peak_w {offer.peak_w} is below idle_w {offer.idle_w}")
+    if far_from_zone(offer.place):
+        raise Void(2, describe_far(offer.place))
     record = OfferRecord(entry.id, entry.author, offer)
     state.offers[entry.id] = record
     state.offer_of[entry.author] = record
@@ -84,6 +89,7 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     3. The energy is the counter's difference.
     4. The energy is at most capacity times time.
     5. The interval does not overlap an earlier one of the device, and its counter has not gone back.
+    6. The place is not far from its zone.
     """
     a = attestation
     duration_ms = a.end_ms - a.start_ms
@@ -104,6 +110,8 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
         raise Void(5, f"start_ms {a.start_ms} is before the device's last ended, at {last.end_ms}")
     if last is not None and a.meter_start_j < last.meter_end_j:
         raise Void(5, f"meter_start_j {a.meter_start_j} is below the device's last, {last.meter_end_j}")
+    if far_from_zone(a.place):
+        raise Void(6, describe_far(a.place))
     record = AttestationRecord(
         id=entry.id,
         author=entry.author,
