@@ -13,6 +13,7 @@ from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ledger.places import describe_far, far_from_zone
 from node.energy.sources.registry import AnySource
 from node.energy.watched import Health
 from node.energy.zones import GRIDS
@@ -145,6 +146,13 @@ class EnergyConfig(BaseModel):
             latitude_decidegrees=round(self.latitude * 10),
             longitude_decidegrees=round(self.longitude * 10),
         )
+
+    @model_validator(mode="after")
+    def _zone_is_here(self) -> EnergyConfig:
+        """Every peer would hold this site's attestations void."""
+        if far_from_zone(self.place):
+            raise ValueError(describe_far(self.place))
+        return self
 
     @model_validator(mode="after")
     def _grid_has_no_capacity(self) -> EnergyConfig:
