@@ -5,6 +5,8 @@ hands, and nobody but the holder can act on it. A transfer makes a new lot in th
 that refers to the transfer. So a lot spent twice is two entries of one feed, of which the second is void, or a fork,
 which is a proof; and the order of arrival cannot matter.
 
+Each kind is judged by a function of its own, without a change: whoever is about to sign asks it first.
+
 Receipts and certificates draw on the same `remaining_j` of an attestation: no joule is claimed by both. A signature
 never proves that a meter told the truth.
 """
@@ -13,7 +15,15 @@ from __future__ import annotations
 
 from ledger import assurance
 from ledger.rules import Void, referred, require, require_author, require_ref, shown
-from ledger.state import AllocationRecord, AttestationRecord, CancellationRecord, LotRecord, LotStatus, State
+from ledger.state import (
+    AllocationRecord,
+    AttestationRecord,
+    CancellationRecord,
+    LotRecord,
+    LotStatus,
+    ReceiptRecord,
+    State,
+)
 from protocol.certificates import Allocation, Cancellation, Certificate, Lot, Split, Transfer
 from protocol.envelope import Entry
 from protocol.messages import SlotEnergy
@@ -27,6 +37,13 @@ def process_certificate(state: State, entry: Entry, certificate: Certificate) ->
     3. Its interval lies within one hour of network time: else nobody knew in which hour its joules can be used.
     4. The energy is at most what neither receipts nor certificates have claimed of it.
     """
+    a = judge_certificate(state, entry, certificate)
+    a.remaining_j -= certificate.energy_j
+    _make(state, entry, 0, certificate.holder, certificate.energy_j, a, None)
+
+
+def judge_certificate(state: State, entry: Entry, certificate: Certificate) -> AttestationRecord:
+    """The attestation that it draws on. Raises Void."""
     a = referred(state.attestations, entry, certificate.attestation, 1, "attestation")
     require_author(entry, a.author, 1, "the attestation's author")
     needed = assurance.needed(state)
@@ -35,37 +52,53 @@ def process_certificate(state: State, entry: Entry, certificate: Certificate) ->
     require(_hour(a) == last_hour, 3, f"the attestation spans hours {_hour(a)} to {last_hour}, it must lie within one")
     claimed_j = certificate.energy_j
     require(claimed_j <= a.remaining_j, 4, f"energy_j {claimed_j} exceeds the {a.remaining_j} J that are left")
-    a.remaining_j -= claimed_j
-    _make(state, entry, 0, certificate.holder, claimed_j, a, None)
+    return a
 
 
 def process_split(state: State, entry: Entry, split: Split) -> None:
     """1. The lot is referred to, held by the author, and not spent.
     2. The parts sum exactly to it.
     """
-    lot = held_lot(state, entry, split.lot, 1)
-    total_j = sum(split.parts_j)
-    require(total_j == lot.energy_j, 2, f"parts_j sum to {total_j}, the lot has {lot.energy_j} J")
+    lot = judge_split(state, entry, split)
     lot.advance("split")
     for index, part_j in enumerate(split.parts_j):
         _make(state, entry, index, lot.holder, part_j, lot.attestation, (lot.entry, lot.index))
+
+
+def judge_split(state: State, entry: Entry, split: Split) -> LotRecord:
+    """The lot that it divides. Raises Void."""
+    lot = held_lot(state, entry, split.lot, 1)
+    total_j = sum(split.parts_j)
+    require(total_j == lot.energy_j, 2, f"parts_j sum to {total_j}, the lot has {lot.energy_j} J")
+    return lot
 
 
 def process_transfer(state: State, entry: Entry, transfer: Transfer) -> None:
     """1. The lot is referred to, held by the author, and not spent.
     2. The recipient is another key.
     """
-    lot = held_lot(state, entry, transfer.lot, 1)
-    require(transfer.recipient != entry.author, 2, f"recipient {shown(transfer.recipient)} is the author itself")
+    lot = judge_transfer(state, entry, transfer)
     lot.advance("transfer")
     _make(state, entry, 0, transfer.recipient, lot.energy_j, lot.attestation, (lot.entry, lot.index))
 
 
+def judge_transfer(state: State, entry: Entry, transfer: Transfer) -> LotRecord:
+    """The lot that it hands on. Raises Void."""
+    lot = held_lot(state, entry, transfer.lot, 1)
+    require(transfer.recipient != entry.author, 2, f"recipient {shown(transfer.recipient)} is the author itself")
+    return lot
+
+
 def process_cancellation(state: State, entry: Entry, cancellation: Cancellation) -> None:
     """1. The lot is referred to, held by the author, and not spent."""
-    lot = held_lot(state, entry, cancellation.lot, 1)
+    lot = judge_cancellation(state, entry, cancellation)
     lot.advance("cancellation")
     state.cancellations[entry.id] = CancellationRecord(entry.id, lot, cancellation.beneficiary)
+
+
+def judge_cancellation(state: State, entry: Entry, cancellation: Cancellation) -> LotRecord:
+    """The lot that it uses up. Raises Void."""
+    return held_lot(state, entry, cancellation.lot, 1)
 
 
 def process_allocation(state: State, entry: Entry, allocation: Allocation) -> None:
@@ -76,6 +109,15 @@ def process_allocation(state: State, entry: Entry, allocation: Allocation) -> No
     5. The energy is at most what was cancelled and is not allocated yet.
     6. The energy is at most what the row drew beyond its own surplus, and is not matched yet.
     """
+    cancelled, receipt = judge_allocation(state, entry, allocation)
+    key = (receipt.id, allocation.row)
+    cancelled.allocated_j += allocation.energy_j
+    state.allocated_j[key] = state.allocated_j.get(key, 0) + allocation.energy_j
+    state.allocations[entry.id] = AllocationRecord(entry.id, cancelled, receipt, allocation.row, allocation.energy_j)
+
+
+def judge_allocation(state: State, entry: Entry, allocation: Allocation) -> tuple[CancellationRecord, ReceiptRecord]:
+    """What it matches. Raises Void."""
     cancelled = referred(state.cancellations, entry, allocation.cancellation, 1, "cancellation")
     require_author(entry, cancelled.beneficiary, 1, "the beneficiary")
     receipt = referred(state.receipts, entry, allocation.receipt, 2, "receipt")
@@ -94,9 +136,7 @@ def process_allocation(state: State, entry: Entry, allocation: Allocation) -> No
     key = (receipt.id, allocation.row)
     unmatched_j = drawn_beyond_surplus_j(row) - state.allocated_j.get(key, 0)
     require(energy_j <= unmatched_j, 6, f"energy_j {energy_j} exceeds the {unmatched_j} J of the row not matched yet")
-    cancelled.allocated_j += energy_j
-    state.allocated_j[key] = state.allocated_j.get(key, 0) + energy_j
-    state.allocations[entry.id] = AllocationRecord(entry.id, cancelled, receipt, allocation.row, energy_j)
+    return cancelled, receipt
 
 
 def drawn_beyond_surplus_j(row: SlotEnergy) -> int:

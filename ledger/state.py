@@ -289,22 +289,6 @@ class StoreRecord:
     charges: list[ChargeRecord] = field(default_factory=list)
     discharges: list[AttestationRecord] = field(default_factory=list)
 
-    def charge(self, record: ChargeRecord) -> None:
-        """Losses take joules and leave their grams."""
-        made = record.attestation
-        self.assurance = min(self.assurance, made.assurance) if self.held_j else made.assurance
-        self.held_j += record.kept_j
-        self.held_g_j_per_kwh += record.energy_j * made.own_g_per_kwh
-        self.charged_until_ms = max(self.charged_until_ms, made.end_ms)
-        self.charges.append(record)
-
-    def discharge(self, record: AttestationRecord) -> None:
-        """Grams are rounded in favour of what stays, so that they never vanish."""
-        if record.energy_j:
-            self.held_g_j_per_kwh -= self.held_g_j_per_kwh * record.energy_j // self.held_j
-            self.held_j -= record.energy_j
-        self.discharges.append(record)
-
 
 AccountKey = tuple[bytes, bytes, Unit]  # debtor, creditor
 

@@ -13,7 +13,7 @@ from ledger import assurance
 from ledger.assurance import comparable
 from ledger.certificates import held_lot
 from ledger.rules import Void, referred, require, require_author, shown
-from ledger.state import AttestationRecord, ChargeRecord, DeviceRecord, State, StoreRecord
+from ledger.state import AttestationRecord, ChargeRecord, DeviceRecord, LotRecord, State, StoreRecord
 from protocol.devices import Charge, Device
 from protocol.envelope import Entry
 from protocol.messages import Attestation
@@ -75,6 +75,22 @@ def process_charge(state: State, entry: Entry, charge: Charge) -> None:
     3. It was made in the store's zone.
     4. With it the store holds no more than it can.
     """
+    store, record, lot = judge_charge(state, entry, charge)
+    made = record.attestation
+    if lot is not None:
+        lot.advance("charge")
+    else:
+        made.remaining_j -= charge.energy_j
+    # Losses take joules and leave their grams.
+    store.assurance = min(store.assurance, made.assurance) if store.held_j else made.assurance
+    store.held_j += record.kept_j
+    store.held_g_j_per_kwh += record.energy_j * made.own_g_per_kwh
+    store.charged_until_ms = max(store.charged_until_ms, made.end_ms)
+    store.charges.append(record)
+
+
+def judge_charge(state: State, entry: Entry, charge: Charge) -> tuple[StoreRecord, ChargeRecord, LotRecord | None]:
+    """The store, what would be charged, and the lot that it would use up. Raises Void."""
     key = (entry.author, comparable(charge.device_id))
     store = state.stores.get(key)
     if store is None:
@@ -87,11 +103,7 @@ def process_charge(state: State, entry: Entry, charge: Charge) -> None:
     kept_j = energy_j * declared.efficiency_permille // 1000
     held_j = store.held_j + kept_j
     require(held_j <= declared.storage_j, 4, f"the store would hold {held_j} J of at most {declared.storage_j} J")
-    if lot is not None:
-        lot.advance("charge")
-    else:
-        made.remaining_j -= energy_j
-    store.charge(ChargeRecord(entry.id, made, lot is not None, energy_j, kept_j))
+    return store, ChargeRecord(entry.id, made, lot is not None, energy_j, kept_j), lot
 
 
 def _attestation(state: State, entry: Entry, charge: Charge) -> AttestationRecord:
@@ -102,6 +114,14 @@ def _attestation(state: State, entry: Entry, charge: Charge) -> AttestationRecor
     require(made.assurance >= needed, 2, f"assurance A{made.assurance} is below the network's A{needed}")
     require(charge.energy_j <= left_j, 2, f"energy_j {charge.energy_j} exceeds the {left_j} J that are left")
     return made
+
+
+def discharge(store: StoreRecord, record: AttestationRecord) -> None:
+    """Take out what an attestation says. Grams are rounded in favour of what stays, so that they never vanish."""
+    if record.energy_j:
+        store.held_g_j_per_kwh -= store.held_g_j_per_kwh * record.energy_j // store.held_j
+        store.held_j -= record.energy_j
+    store.discharges.append(record)
 
 
 def require_stored(store: StoreRecord, attestation: Attestation, check: int) -> None:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ledger import assurance, certificates, credit, forecasts, receipts, solar, storage
 from ledger.assurance import comparable
+from ledger.places import describe_far, far_from_zone
 from ledger.rules import Void, referred, require, require_author, require_ref, shown
 from ledger.state import (
     ATTESTED_MAX,
@@ -73,8 +74,12 @@ def apply(state: State, entry: Entry) -> None:
 
 
 def process_offer(state: State, entry: Entry, offer: Offer) -> None:
-    """1. Peak power is not below idle power."""
+    """1. Peak power is not below idle power.
+    2. The place is not far from its zone.
+    """
     require(offer.peak_w >= offer.idle_w, 1, f"peak_w {offer.peak_w} is below idle_w {offer.idle_w}")
+    if far_from_zone(offer.place):
+        raise Void(2, describe_far(offer.place))
     record = OfferRecord(entry.id, entry.author, offer)
     state.offers[entry.id] = record
     state.offer_of[entry.author] = record
@@ -90,15 +95,16 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     7. Its meter's signatures are by the key that is declared for the device, under these counters.
     8. Every countersignature is its auditor's, under this attestation.
     9. What comes from a store was in it before, and is at least as dirty as what is in it.
-    10. Solar: nothing that counts is yielded while the sun stays below -1 degree.
-    11. Solar: the energy is at most what a clear sky gives, on the declared plane, or on one that follows the sun.
+    10. The place is not far from its zone.
+    11. Solar: nothing that counts is yielded while the sun stays below -1 degree.
+    12. Solar: the energy is at most what a clear sky gives, on the declared plane, or on one that follows the sun.
     """
     record = judge_attestation(state, entry, attestation)
     state.attestations[entry.id] = record
     state.attestations_of.setdefault(entry.author, []).append(record)
     state.newest_of_device[entry.author, record.device_id] = record
     if attestation.carrier == "storage":
-        state.stores[entry.author, record.device_id].discharge(record)
+        storage.discharge(state.stores[entry.author, record.device_id], record)
     forecasts.attest(state, record)
 
 
@@ -131,6 +137,8 @@ def judge_attestation(state: State, entry: Entry, attestation: Attestation) -> A
     store = state.stores[key] if a.carrier == "storage" else None
     if store is not None:
         storage.require_stored(store, a, 9)
+    if far_from_zone(a.place):
+        raise Void(10, describe_far(a.place))
     if a.carrier == "solar":
         fault = solar.interval_fault(
             a.energy_j,
@@ -143,7 +151,7 @@ def judge_attestation(state: State, entry: Entry, attestation: Attestation) -> A
             None if device is None else device.device.azimuth_degrees,
         )
         if fault is not None:
-            raise Void(10 if fault.is_night else 11, fault.complaint)
+            raise Void(11 if fault.is_night else 12, fault.complaint)
     record = AttestationRecord(
         id=entry.id,
         author=entry.author,
@@ -356,4 +364,16 @@ PROCESS: dict[str, Callable[[State, Entry, Any], None]] = {
     "credit_limit": credit.process_credit_limit,
     "iou": credit.process_iou,
     "discharge": credit.process_discharge,
+}
+
+# What whoever is about to sign asks first: the checks alone, without a change.
+JUDGE: dict[str, Callable[[State, Entry, Any], object]] = {
+    "device": storage.judge_device,
+    "attestation": judge_attestation,
+    "charge": storage.judge_charge,
+    "certificate": certificates.judge_certificate,
+    "split": certificates.judge_split,
+    "transfer": certificates.judge_transfer,
+    "cancellation": certificates.judge_cancellation,
+    "allocation": certificates.judge_allocation,
 }

@@ -146,6 +146,13 @@ class RememberPeers:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepRules:
+    """Keep the operator's rules for the next start."""
+
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SetTimer:
     """Fire when network time reaches `at_ms`."""
 
@@ -204,6 +211,7 @@ class StartShard:
     shards: int
     spec: TrainingSpec
     data: tuple[Ticket, ...]
+    moments: Ticket | None = None  # of whoever trained it before
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +226,22 @@ class TrainRound:
 @dataclass(frozen=True, slots=True)
 class StopShard:
     shard: ShardId
+
+
+@dataclass(frozen=True, slots=True)
+class SaveShard:
+    """Have the worker write its moments down; the answer is ShardSaved."""
+
+    shard: ShardId
+
+
+@dataclass(frozen=True, slots=True)
+class KeepMoments:
+    """Fetch the moments of a shard that leaves its peer; the answer is MomentsKept."""
+
+    job: bytes
+    shard: ShardId
+    moments: Ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +299,7 @@ Action = (
     | Verify
     | Dial
     | RememberPeers
+    | KeepRules
     | SetTimer
     | SetTimeout
     | ReadMeter
@@ -285,6 +310,8 @@ Action = (
     | StartShard
     | TrainRound
     | StopShard
+    | SaveShard
+    | KeepMoments
     | PrepareModel
     | StepOuter
     | FinishModel

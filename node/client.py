@@ -11,7 +11,7 @@ import hashlib
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,13 @@ class Client:
 
     def peers(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/peers")
+
+    def energy(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/energy")
+
+    def set_rules(self, rules: Sequence[str]) -> dict[str, Any]:
+        """Replace the operator's rules."""
+        return self._ask("PUT", "/v1/energy/rules", json.dumps({"rules": list(rules)}).encode())
 
     def offers(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/offers")
@@ -130,6 +137,18 @@ class Client:
         """Say what a debtor has paid over all time, by peer id or key."""
         request = {"debtor": debtor, "total_microcredits": total_microcredits}
         return self._ask("POST", "/v1/credit/payments", json.dumps(request).encode())
+
+    # --- certified energy and devices ---------------------------------------------------------------------------------
+
+    def certificates(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/certificates")
+
+    def devices(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/devices")
+
+    def act(self, path: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Have the node sign something about energy of its own, or judge it only."""
+        return self._ask("POST", path, json.dumps(asked).encode())
 
     # --- events -----------------------------------------------------------------------------------------------------
 

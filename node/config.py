@@ -5,7 +5,9 @@ key           Ed25519 seed, 0600              token         for the local API, 0
 ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
 fresh         there until the key first signs
 peers.json    addresses to dial again         runtime.json  where the running node listens
+rules.json    when the node pauses, by its operator's rules
 ledger.dsn    where entries rest instead of ledger.db, if in PostgreSQL; 0600
+approvals.json  devices that this node, as an auditor, may vouch for; 0600
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ledger.settlement import DRIVERS
 from node.credit import Terms
+from node.energy.machines import PUE_PERMILLE
+from node.energy.rules import Rule, parse_rules
 from node.energy.supply import EnergyConfig
 from node.secret import read_secret, write_private, write_secret
 from node.toml_file import load
@@ -71,6 +76,11 @@ class Home:
         return self.path / "ledger.dsn"
 
     @property
+    def approvals_path(self) -> Path:
+        """Devices that this node's operator, as an auditor, has approved."""
+        return self.path / "approvals.json"
+
+    @property
     def blobs_path(self) -> Path:
         return self.path / "blobs"
 
@@ -81,6 +91,10 @@ class Home:
     @property
     def peers_path(self) -> Path:
         return self.path / "peers.json"
+
+    @property
+    def rules_path(self) -> Path:
+        return self.path / "rules.json"
 
     @property
     def runtime_path(self) -> Path:
@@ -138,7 +152,7 @@ class MachineConfig(_Section):
     rate_tps: Positive = 20_000
     idle_w: Count = 6
     peak_w: Positive = 18
-    pue_permille: Annotated[int, Field(ge=1000, le=10_000)] = 1200
+    pue_permille: Annotated[int, Field(ge=1000, le=10_000)] = PUE_PERMILLE["small"]
     embodied_ug_per_unit_hour: Count = 700_000
     bandwidth_mbps: Positive = 100
 
@@ -230,6 +244,11 @@ def as_witness(config: Config, genesis: Genesis, key: bytes) -> Config:
             "A network's witnesses are named when it is made: heliotrope init --witness PEER_ID, for each. Put that"
             " network's genesis.json into this home before its first start.",
         )
+    return as_keeper(config)
+
+
+def as_keeper(config: Config) -> Config:
+    """The same node, selling and buying nothing: it keeps the ledger, and is a witness or an auditor."""
     market = config.market.model_copy(update={"sells": False, "buys": False})
     return config.model_copy(update={"market": market})
 
@@ -344,6 +363,31 @@ def load_peers(home: Home) -> tuple[str, ...]:
     except (OSError, ValueError):
         return ()
     return tuple(a for a in stored if isinstance(a, str) and len(a) <= 256) if isinstance(stored, list) else ()
+
+
+def load_rules(home: Home) -> tuple[Rule, ...]:
+    """The operator's rules; none if there is no file. Raises LocalError for one that cannot be read: to go on without
+    would be to work when it was told not to."""
+    try:
+        stored = json.loads(home.rules_path.read_bytes())
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        stored, why = None, f": {error}"
+    else:
+        why = ""
+    if not isinstance(stored, list) or not all(isinstance(text, str) for text in stored):
+        raise LocalError(
+            "HEL-RULE-003",
+            f"{home.rules_path} holds no list of rules{why}",
+            "Remove it, and say the rules again: heliotrope energy rule add 'carbon > 300 => pause'",
+        )
+    return parse_rules(stored)
+
+
+def keep_rules(home: Home, rules: Sequence[str]) -> None:
+    """Write them down for the next start. Raises OSError."""
+    write_private(home.rules_path, json.dumps(rules, indent=2))
 
 
 def write_runtime_file(home: Home, **facts: object) -> None:

@@ -17,10 +17,13 @@ from node.actions import (
 )
 from node.attesting import Attesting
 from node.checkpoints import Checkpoints
+from node.claiming import on_claim
 from node.countersigning import Countersigning
 from node.credit import Credit, Terms
+from node.energy.rules import Rule
 from node.events import (
     ApprovalsRead,
+    ClaimMade,
     DebtPaid,
     DeviceDeclared,
     DialFailed,
@@ -38,13 +41,16 @@ from node.events import (
     MeterRead,
     ModelFinished,
     ModelReady,
+    MomentsKept,
     OuterStepped,
     PeerConnected,
     PeerDisconnected,
     Refolded,
     RoundTrained,
+    RulesChanged,
     ShardFailed,
     ShardId,
+    ShardSaved,
     ShardStarted,
     Started,
     Timer,
@@ -53,43 +59,21 @@ from node.events import (
     TreeRead,
 )
 from node.exchange import Exchange, decode_cursors
-from node.finality import Finality, on_add_checkpoint
+from node.finality import Finality
+from node.handover import Handover
+from node.messages import EXCHANGE, MARKET
 from node.own_feed import OwnFeed, Signing
+from node.pausing import Pausing
 from node.peers import Peers
 from node.provider import Provider
 from node.reconcile import RECONCILE_EVERY_MS, reconcile
 from node.records import Records
 from node.refold import Refolding
 from node.requester import Requester
+from node.sourcing import Sourcing
 from node.tickets import TicketOffice
 from node.turn import Identity, Turn
-from protocol.direct import (
-    AddCheckpoint,
-    Assignment,
-    Checkpoint,
-    Compare,
-    Cosignature,
-    Countersigned,
-    Entries,
-    Failure,
-    Finish,
-    HeadIs,
-    Heads,
-    Matching,
-    News,
-    Ready,
-    RoundDelta,
-    RoundStart,
-    Since,
-    Summary,
-    Want,
-    WantCheckpoint,
-    WantCountersignature,
-    WantHead,
-    WantIds,
-    WantMatching,
-    decode_direct,
-)
+from protocol.direct import decode_direct
 from protocol.envelope import Entry
 from protocol.errors import Reject
 from protocol.identity import peer_id
@@ -122,25 +106,29 @@ class Node:
         terms: Terms = Terms(),  # noqa: B008, frozen
         kept: Kept = NOTHING_KEPT,
         may_sign: bool = True,
+        rules: tuple[Rule, ...] = (),
     ) -> None:
         """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `terms`: of settlement.
         `may_sign`: the key is fresh, or the operator vouches for this ledger; else peers are asked first
-        (`own_feed`)."""
+        (`own_feed`). `rules`: the operator's, when to pause."""
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
         self.peers = Peers(identity.key, identity.label, bootstrap)
-        self.exchange = Exchange(self.peers, kept.epoch, decode_cursors(kept.cursors))
-        self.own_feed = OwnFeed(self.peers, Signing.ALLOWED if may_sign else Signing.UNCONFIRMED)
-        self.records = Records()
+        self.exchange: Exchange = Exchange(self.peers, kept.epoch, decode_cursors(kept.cursors))
+        self.own_feed: OwnFeed = OwnFeed(self.peers, Signing.ALLOWED if may_sign else Signing.UNCONFIRMED)
+        self.records: Records = Records()
         self.refolding = Refolding()
-        self.checkpoints = kept.checkpoints or Checkpoints()
-        self.finality = Finality(self.peers, self.checkpoints)
+        self.checkpoints: Checkpoints = kept.checkpoints or Checkpoints()
+        self.finality: Finality = Finality(self.peers, self.checkpoints)
         self.credit = Credit(terms)
-        self.attesting = Attesting(self.peers)
-        self.countersigning = Countersigning()
-        self.provider = Provider(offer, self.tickets, self.credit, self.attesting)
-        self.requester = Requester(self.peers, self.tickets)
+        self.attesting: Attesting = Attesting(self.peers)
+        self.countersigning: Countersigning = Countersigning()
+        self.provider: Provider = Provider(offer, self.tickets, self.credit, self.attesting)
+        self.requester: Requester = Requester(self.peers, self.tickets)
+        self.sourcing = Sourcing()
+        self.handover: Handover = Handover(self.provider)
+        self.pausing: Pausing = Pausing(self.provider, self.handover, rules)
         self.addresses: tuple[str, ...] = ()
 
     @property
@@ -214,44 +202,31 @@ class Node:
         except Reject as refusal:
             turn.notify("message refused", peer=peer_id(event.peer), reason=str(refusal))
             return
-        if type(message) in EXCHANGE:
-            EXCHANGE[type(message)](self, turn, event.peer, message)
-        elif self.may_sign:
-            self._on_market_message(turn, event.peer, message)
+        handle = EXCHANGE.get(type(message)) or (MARKET.get(type(message)) if self.may_sign else None)
+        if handle is not None:
+            handle(self, turn, event.peer, message)
 
-    def _on_market_message(self, turn: Turn, peer: bytes, message: Any) -> None:
-        match message:
-            case Assignment():
-                self.provider.on_assignment(turn, peer, message)
-            case RoundStart():
-                self.provider.on_round_start(turn, peer, message)
-            case Finish():
-                self.provider.on_finish(turn, peer, message)
-            case Ready():
-                self.requester.on_ready(turn, peer, message)
-            case RoundDelta():
-                self.requester.on_delta(turn, peer, message)
-            case Failure():
-                self.requester.on_failure(turn, peer, message)
-            case WantCountersignature():
-                self.countersigning.on_want(turn, peer, message)
-            case Countersigned():
-                self.attesting.on_countersigned(turn, peer, message)
-                self.provider.on_attested(turn)
+    def _on_round_trained(self, turn: Turn, event: RoundTrained) -> None:
+        self.provider.on_round_trained(turn, event)
+        self.handover.on_round_trained(turn, event.shard)
 
-    def _on_countersignatures_due(self, turn: Turn, timer: Timer) -> None:
-        self.attesting.on_due(turn, timer)
-        self.provider.on_attested(turn)
-
-    def _on_cosignature(self, turn: Turn, peer: bytes, message: Cosignature) -> None:
-        if self.finality.on_cosignature(turn, peer, message):
-            self.provider.on_final(turn)
+    def _on_reconcile(self, turn: Turn) -> None:
+        reconcile(turn, self.provider, self.requester, self.credit)
+        self.handover.remind(turn)
 
     def _on_tree(self, turn: Turn, event: TreeRead) -> None:
         if self.checkpoints.on_tree(turn, event):
             self.provider.on_final(turn)
         if event.author == self.identity.key and self.may_sign:
             self.finality.on_tree(turn, event)
+
+    def _on_meter(self, turn: Turn, event: MeterRead | MeterFailed) -> None:
+        self.sourcing.on_meter(turn, event)
+        if isinstance(event, MeterRead):
+            self.provider.on_meter(turn, event)
+        else:
+            self.provider.on_meter_failed(turn, event)
+        self.pausing.on_reading(turn, event.reading if isinstance(event, MeterRead) else None)
 
     def _on_timer(self, turn: Turn, event: TimerFired) -> None:
         if self.may_sign or event.timer.kind not in MARKET_TIMERS:
@@ -312,9 +287,10 @@ class Node:
         Refolded: _on_refolded,
         TreeRead: _on_tree,
         TimerFired: _on_timer,
-        MeterRead: lambda self, turn, event: self.provider.on_meter(turn, event),
-        MeterFailed: lambda self, turn, event: self.provider.on_meter_failed(turn, event),
+        MeterRead: _on_meter,
+        MeterFailed: _on_meter,
         DeviceDeclared: lambda self, turn, event: self.attesting.on_declared(turn, event.device),
+        ClaimMade: lambda self, turn, event: on_claim(turn, event.claim),
         ApprovalsRead: lambda self, turn, event: self.countersigning.on_approvals(turn, event),
         JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
         MatchingsWanted: lambda self, turn, event: self.records.on_wanted(turn, event.job),
@@ -322,7 +298,10 @@ class Node:
         DebtPaid: lambda self, turn, event: self.credit.on_paid(turn, event.debtor, event.total_microcredits),
         Matched: lambda self, turn, event: self.requester.on_matched(turn, event),
         ShardStarted: lambda self, turn, event: self.provider.on_shard_started(turn, event),
-        RoundTrained: lambda self, turn, event: self.provider.on_round_trained(turn, event),
+        ShardSaved: lambda self, turn, event: self.handover.on_saved(turn, event),
+        MomentsKept: lambda self, turn, event: self.requester.on_moments(turn, event),
+        RulesChanged: lambda self, turn, event: self.pausing.on_rules(turn, event.rules),
+        RoundTrained: _on_round_trained,
         ShardFailed: lambda self, turn, event: self.provider.on_shard_failed(turn, event),
         ModelReady: lambda self, turn, event: self.requester.on_model_ready(turn, event),
         OuterStepped: lambda self, turn, event: self.requester.on_stepped(turn, event),
@@ -343,9 +322,9 @@ class Node:
         TimerKind.ROUND_DUE: lambda self, turn, timer: self.requester.on_round_due(turn, timer.key, timer.number),
         TimerKind.RECEIPTS_DUE: lambda self, turn, timer: self.requester.on_receipts_due(turn, timer.key),
         TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
-        TimerKind.RECONCILE: lambda self, turn, timer: reconcile(turn, self.provider, self.requester, self.credit),
+        TimerKind.RECONCILE: lambda self, turn, timer: self._on_reconcile(turn),
         TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
-        TimerKind.COUNTERSIGNATURES_DUE: _on_countersignatures_due,
+        TimerKind.COUNTERSIGNATURES_DUE: lambda self, turn, timer: self.provider.on_countersignatures_due(turn, timer),
         TimerKind.CHECKPOINT: lambda self, turn, timer: self.finality.on_tick(turn),
     }
 
@@ -354,6 +333,7 @@ class Node:
 MARKET_EVENTS = frozenset(
     {
         *(
+            ClaimMade,
             DebtPaid,
             DeviceDeclared,
             MeterRead,
@@ -363,30 +343,13 @@ MARKET_EVENTS = frozenset(
             Matched,
             ShardStarted,
             RoundTrained,
+            ShardSaved,
             ShardFailed,
+            MomentsKept,
+            RulesChanged,
         ),
         *(ModelReady, OuterStepped, ModelFinished, LeadFailed),
     }
 )
 
 MARKET_TIMERS = frozenset(TimerKind) - {TimerKind.SYNC, TimerKind.REDIAL, TimerKind.REFOLD}
-
-# Messages by which entries travel, and about whole feeds: heard also by a node that may not sign.
-EXCHANGE: Mapping[type, Callable[[Node, Turn, bytes, Any], None]] = {
-    Summary: lambda node, turn, peer, message: node.exchange.on_summary(turn, peer, message),
-    Compare: lambda node, turn, peer, message: node.exchange.on_compare(turn, peer, message),
-    Heads: lambda node, turn, peer, message: node.exchange.on_heads(turn, peer, message),
-    Since: lambda node, turn, peer, message: node.exchange.on_since(turn, peer, message),
-    News: lambda node, turn, peer, message: node.exchange.on_news(turn, peer, message),
-    Want: lambda node, turn, peer, message: node.exchange.on_want(turn, peer, message),
-    WantIds: lambda node, turn, peer, message: node.exchange.on_want_ids(turn, peer, message),
-    Entries: lambda node, turn, peer, message: node.exchange.on_entries(turn, peer, message),
-    WantMatching: lambda node, turn, peer, message: node.records.on_want(turn, peer, message),
-    Matching: lambda node, turn, peer, message: node.records.on_matching(turn, peer, message),
-    WantHead: lambda node, turn, peer, message: node.own_feed.on_want_head(turn, peer),
-    HeadIs: lambda node, turn, peer, message: node.own_feed.on_head_is(turn, peer, message),
-    Checkpoint: lambda node, turn, peer, message: node.checkpoints.on_heard(turn, peer, message.note),
-    WantCheckpoint: lambda node, turn, peer, message: node.checkpoints.on_want(turn, peer, message),
-    AddCheckpoint: lambda node, turn, peer, message: on_add_checkpoint(turn, peer, message),
-    Cosignature: Node._on_cosignature,
-}

@@ -16,9 +16,11 @@ from typing import Any
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from node.approval import Approval
+from node.energy.rules import Rule
 from node.energy.supply import Forecast, SupplyReading
+from node.energy.watched import Health
 from node.matching.bids.plan import Plan
-from protocol.devices import Device
+from protocol.devices import Claim, Device
 from protocol.envelope import Entry
 from protocol.messages import Blob, Job
 
@@ -141,15 +143,25 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class MeterRead:
-    """The energy source's reading for the time since the last one, and its forecast."""
+    """The supply's reading for the time since the last one, None if there is nothing new; its forecast; and how its
+    sources stand."""
 
-    reading: SupplyReading
+    reading: SupplyReading | None
     forecast: Forecast
+    sources: tuple[Health, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class MeterFailed:
     reason: str
+    sources: tuple[Health, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RulesChanged:
+    """The operator's rules from now on."""
+
+    rules: tuple[Rule, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +169,13 @@ class DeviceDeclared:
     """Our operator declares a device; an auditor is asked to countersign it first."""
 
     device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMade:
+    """Our operator acts on certified energy, or charges a store."""
+
+    claim: Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +225,18 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class ShardStarted:
+    """`resumed`: it goes on from the moments of whoever trained it before."""
+
     shard: ShardId
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSaved:
+    """`moments` None: they could not be written."""
+
+    shard: ShardId
+    moments: Blob | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +257,15 @@ class RoundTrained:
 class ShardFailed:
     shard: ShardId
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MomentsKept:
+    """The moments of a shard that leaves its peer are here; None: they could not be had."""
+
+    job: bytes
+    shard: ShardId
+    moments: Blob | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +315,9 @@ Event = (
     | TimerFired
     | MeterRead
     | MeterFailed
+    | RulesChanged
     | DeviceDeclared
+    | ClaimMade
     | ApprovalsRead
     | JobSubmitted
     | JobCancelled
@@ -284,6 +325,8 @@ Event = (
     | MatchingsWanted
     | Matched
     | ShardStarted
+    | ShardSaved
+    | MomentsKept
     | RoundTrained
     | ShardFailed
     | ModelReady

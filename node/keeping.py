@@ -1,12 +1,15 @@
-"""What one commit of the runtime writes."""
+"""What the runtime keeps for the core: one commit of entries, and small files for the next start."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from ledger.feed import ForkProof
 from ledger.store import Store
-from node.actions import Lasting, Persist, PersistAside, PersistCheckpoint, PersistCursor
+from node.actions import KeepRules, Lasting, Persist, PersistAside, PersistCheckpoint, PersistCursor, RememberPeers
+from node.config import Home, keep_rules
+from node.secret import write_private
 
 
 def keep(store: Store, actions: Sequence[Lasting], proofs: Sequence[ForkProof], own_key: bytes) -> bool:
@@ -30,3 +33,12 @@ def keep(store: Store, actions: Sequence[Lasting], proofs: Sequence[ForkProof], 
         elif isinstance(action, PersistCheckpoint):
             store.set_checkpoint(action.author, action.size, action.note.decode(), action.is_final)
     return is_ours
+
+
+def remember(home: Home, action: RememberPeers | KeepRules) -> None:
+    """Keep for the next start what no ledger holds. Raises OSError."""
+    match action:
+        case RememberPeers(addresses):
+            write_private(home.peers_path, json.dumps(addresses))
+        case KeepRules(rules):
+            keep_rules(home, rules)

@@ -6,8 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from ledger.assurance import comparable
+from ledger.ledger import Ledger
+from node.energy.metered import open_supply
 from node.energy.source import SourceError
-from node.energy.supply import Supply, reading_start_ms
+from node.energy.supply import EnergyConfig, Supply, reading_start_ms
 from node.events import (
     MeterFailed,
     MeterRead,
@@ -48,14 +51,23 @@ class Meter:
                 reading = await asyncio.to_thread(self._supply.read, start_ms, now_ms)
                 forecast = await asyncio.to_thread(self._supply.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
             except SourceError as error:
-                return MeterFailed(error.cause)
+                return MeterFailed(error.cause, self._supply.health)
             except Exception as error:
                 log.exception("the energy source failed by a fault of its program; nothing is attested")
                 return MeterFailed(f"a fault of the energy source: {type(error).__name__}")
             self._read_until_ms = now_ms
-            return MeterRead(reading, forecast)
+            return MeterRead(reading, forecast, self._supply.health)
 
     async def until_next_slot(self) -> None:
         """Sleep until the next slot begins."""
         slot_ms, now_ms = self._genesis.slot_ms, self._now_ms()
         await asyncio.sleep(self._genesis.clock.real_ms(slot_ms - now_ms % slot_ms) / 1000)
+
+
+def open_meter(config: EnergyConfig, ledger: Ledger, owner: bytes, now_ms: Callable[[], int]) -> Meter:
+    """The meter of a node, going on from what its owner attested last. Raises LocalError for a source that cannot be
+    opened."""
+    attested = ledger.state.attestations_of.get(owner)
+    newest = ledger.state.newest_of_device.get((owner, comparable(config.device_id)))
+    supply = open_supply(config, ledger.genesis.clock, newest.meter_end_j if newest else 0)
+    return Meter(supply, ledger.genesis, now_ms, attested[-1].end_ms if attested else 0)

@@ -1,8 +1,8 @@
 """The selling half of a node: attests its energy, bids, leases, trains and writes receipts.
 
-What is decided here is decided from the ledger and from this node's own worker and meter. The tensors are elsewhere:
-a worker trains when asked to (`StartShard`, `TrainRound`) and reports back as an event. Whatever the lead says may
-reach us twice; it is done once, and answered again.
+What is decided here is decided from the ledger and from this node's own worker and meter. The tensors are elsewhere: a
+worker trains when asked to and reports back as an event. Whatever the lead says may reach us twice; it is done once,
+and answered again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from ledger.energy import carbon_ug
-from ledger.ledger import Ledger
 from ledger.receipts import price_of
 from ledger.state import JobRecord, JobStatus, LeaseRecord, PlacementRecord, PlacementStatus
 from node import offering
@@ -20,7 +19,6 @@ from node.actions import (
     Send,
     SetTimeout,
     SetTimer,
-    StartShard,
     StopShard,
     TrainRound,
 )
@@ -37,11 +35,11 @@ from node.events import (
     Timer,
     TimerKind,
 )
-from node.receipts import Work, write_receipt
+from node.receipts import Work, is_confirmed, write_receipt
 from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol import adverts
-from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint
+from protocol.direct import Assignment, Countersigned, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint
 from protocol.messages import Award, Lease, Offer
 
 ADVERTISE_EVERY_MS = 10_000  # guess, not measured: the cost of gossip allows it for some hundred peers
@@ -60,6 +58,8 @@ class Provider:
     addresses: tuple[str, ...] = ()
     forecast: Forecast | None = None  # None until the energy source has answered
     advertises_soon: bool = False
+    paused_by: str = ""  # the operator's rule that holds now
+    closed_slots: frozenset[int] = frozenset()  # in which the rules are expected to hold
     declined: dict[bytes, str] = field(default_factory=dict)  # jobs without our bid, and why: told once
     works: dict[ShardId, Work] = field(default_factory=dict)
     finishing: dict[ShardId, str] = field(default_factory=dict)  # wait for the meter, then for their final receipt
@@ -88,10 +88,20 @@ class Provider:
         self.forecast = event.forecast
         if self.offer is None:
             return
-        self.attesting.on_reading(turn, event.reading, self.offer)
-        self.on_attested(turn)
+        if event.reading is not None:
+            self.attesting.on_reading(turn, event.reading, self.offer)
+        self._go_on(turn)
 
-    def on_attested(self, turn: Turn) -> None:
+    def on_countersigned(self, turn: Turn, peer: bytes, message: Countersigned) -> None:
+        """An auditor has answered."""
+        self.attesting.on_countersigned(turn, peer, message)
+        self._go_on(turn)
+
+    def on_countersignatures_due(self, turn: Turn, timer: Timer) -> None:
+        self.attesting.on_due(turn, timer)
+        self._go_on(turn)
+
+    def _go_on(self, turn: Turn) -> None:
         """Receipts wait for the last joules, and those for their auditors."""
         if not self.attesting.is_waiting:
             self._write_due_receipts(turn)
@@ -102,7 +112,7 @@ class Provider:
         if self.forecast is not None:
             nothing = (0,) * len(self.forecast.grid_g_per_kwh)
             self.forecast = replace(self.forecast, surplus_s50_j=nothing, surplus_s20_j=nothing)
-        self.on_attested(turn)
+        self._go_on(turn)
 
     def on_advertise(self, turn: Turn, timer: Timer) -> None:
         self.advertise(turn)
@@ -121,7 +131,7 @@ class Provider:
         """Say what is on offer now, as soon as there is a forecast."""
         if self.offer is None or self.forecast is None:
             return
-        advert = offering.advert(turn, self.offer, self.forecast, self.addresses)
+        advert = offering.advert(turn, self.offer, self.forecast, self.addresses, self.closed_slots)
         if advert is not None:
             data = adverts.seal(turn.identity.keypair, turn.identity.network, advert)
             turn.do(Publish(turn.identity.topics.adverts, data))
@@ -134,7 +144,8 @@ class Provider:
         offer = turn.state.offer_of.get(turn.identity.key)
         if self.offer is None or offer is None or record is None or record.status is not JobStatus.OPEN:
             return
-        bid = offering.bid(turn, record, offer, self.forecast)
+        known = record.bids.get(turn.identity.key)
+        bid = offering.bid(turn, record, offer, self.forecast, self.closed_slots)
         if not isinstance(bid, str):
             price = bid.price_microcredits_per_unit_hour
             bid = self._lend(turn, record, price, record.job.slots) or bid
@@ -142,11 +153,18 @@ class Provider:
             if self.declined.get(job_id) != bid:
                 self.declined[job_id] = bid
                 turn.notify("no bid", job=job_id.hex(), reason=bid)
-            return
-        self.declined.pop(job_id, None)
-        known = record.bids.get(turn.identity.key)
+            if known is None:
+                return
+            bid = offering.nothing_left(known.bid, offer)  # an earlier bid stands until another replaces it
+        else:
+            self.declined.pop(job_id, None)
         if known is None or known.bid != bid:  # one that says nothing new stands as it is
             turn.record(bid, (job_id, offer.id, *bid.attestations), tell=(record.owner,))
+
+    def bid_for_all(self, turn: Turn) -> None:
+        """Whoever still looks for capacity should know what we have now."""
+        for job in list(turn.state.jobs.values()):
+            self.on_job(turn, job.id)
 
     def on_award(self, turn: Turn, award_id: bytes, award: Award) -> None:
         """Countersign what was placed on us; say so at once where we cannot."""
@@ -184,8 +202,12 @@ class Provider:
         end_slot = first_slot + record.placement.slots
         if first_slot < bid.first_slot or end_slot > bid.first_slot + len(bid.free_units):
             return f"slots {first_slot} to {end_slot} lie outside our bid"
+        if self.paused_by and first_slot <= turn.slot:
+            return f"paused by {self.paused_by}"
         if end_slot <= turn.slot:
             return f"its slots ended before slot {turn.slot}, which is now"
+        if reason := offering.implausible(record, turn.identity.genesis.slot_ms):
+            return reason
         leased = max(turn.state.units_leased_during(turn.identity.key, first_slot, end_slot - first_slot))
         if leased + units > offered:
             return f"{offered - leased} of {units} units are free"
@@ -214,7 +236,7 @@ class Provider:
         if work.ready:
             turn.do(Send(work.owner, Ready(award=shard.award, shard=shard.shard)))
         elif not work.started:
-            work.data = message.data
+            work.data, work.moments = message.data, message.moments
             self._start(turn, shard, work)
 
     def on_final(self, turn: Turn) -> None:
@@ -235,10 +257,9 @@ class Provider:
     def _start(self, turn: Turn, shard: ShardId, work: Work) -> None:
         """Start the worker once the deal stands: where the network has witnesses, award and lease must be final, so
         that no fork of the buyer's can take back what we work for, nor one of ours what it pays for."""
-        job = work.lease.placement.job
         if is_confirmed(turn.ledger, work.lease):
             work.started = True
-            turn.do(StartShard(shard, job.id, job.job.shards, job.job.training, work.data))
+            turn.do(work.start(shard))
 
     def on_shard_started(self, turn: Turn, event: ShardStarted) -> None:
         work = self._work(event.shard)
@@ -362,18 +383,9 @@ class Provider:
             turn.notify("shard over", job=work.lease.placement.job.id.hex(), shard=shard.shard, reason=reason)
         self.finishing.clear()
         if finished:  # capacity is free again: whoever still looks for some should know
-            for job in list(turn.state.jobs.values()):
-                self.on_job(turn, job.id)
+            self.bid_for_all(turn)
 
     def _record_receipt(self, turn: Turn, work: Work, *, final: bool) -> None:
         receipt = write_receipt(turn.state, work, final=final)
         refs = (work.lease.id, *(row.attestation for row in receipt.energy if row.attestation is not None))
         turn.record(receipt, refs, tell=(work.owner,))
-
-
-def is_confirmed(ledger: Ledger, lease: LeaseRecord) -> bool:
-    """Whether award and lease can never be taken back; in a network without witnesses, whether they are there."""
-    placement = lease.placement
-    return not ledger.genesis.witnesses or (
-        ledger.is_final(placement.job.owner, placement.award) and ledger.is_final(lease.provider, lease.id)
-    )

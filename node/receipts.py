@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ledger import assurance
+from ledger.ledger import Ledger
 from ledger.state import LeaseRecord, State
+from node.actions import StartShard
 from node.energy.power import METHOD, UNCERTAINTY_PERMILLE, shard_energy
 from node.energy.split import Draw, Interval, Surplus, settle_slots, split_by_slot
-from node.events import RoundTrained
+from node.events import RoundTrained, ShardId
 from protocol.direct import RoundDelta, Ticket
 from protocol.messages import Receipt
 from protocol.units import slot_of
@@ -38,6 +40,7 @@ class Work:
     slot_ms: int
     busy_until_ms: int  # up to here the energy is booked
     data: tuple[Ticket, ...] = ()  # what the lead assigned
+    moments: Ticket | None = None
     started: bool = False  # the worker: it waits where the deal is not final yet
     ready: bool = False
     asked_round: int = -1  # the last that the lead asked for
@@ -50,6 +53,11 @@ class Work:
     def owner(self) -> bytes:
         """The job's owner: the only peer that may direct this work."""
         return self.lease.placement.job.owner
+
+    def start(self, shard: ShardId) -> StartShard:
+        """What the worker is to be given."""
+        job = self.lease.placement.job
+        return StartShard(shard, job.id, job.job.shards, job.job.training, self.data, self.moments)
 
     def book(self, event: RoundTrained) -> int:
         """Book a round and the wait before it; the joules of both."""
@@ -82,6 +90,14 @@ class Work:
             self.draws[slot] = Draw(before.energy_j + draw.energy_j, before.duration_ms + draw.duration_ms)
         self.busy_until_ms = end_ms
         return energy_j
+
+
+def is_confirmed(ledger: Ledger, lease: LeaseRecord) -> bool:
+    """Whether award and lease can never be taken back; in a network without witnesses, whether they are there."""
+    placement = lease.placement
+    return not ledger.genesis.witnesses or (
+        ledger.is_final(placement.job.owner, placement.award) and ledger.is_final(lease.provider, lease.id)
+    )
 
 
 def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:

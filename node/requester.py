@@ -15,6 +15,7 @@ from node import placing, rounds
 from node.actions import (
     CloseModel,
     FinishModel,
+    KeepMoments,
     Send,
     SetTimeout,
     SetTimer,
@@ -25,6 +26,7 @@ from node.events import (
     Matched,
     ModelFinished,
     ModelReady,
+    MomentsKept,
     OuterStepped,
     ShardId,
     Timer,
@@ -36,7 +38,7 @@ from node.run import Member, Phase, Run
 from node.settling import Outcome, closure, is_settled, settlement
 from node.tickets import TicketOffice
 from node.turn import Turn
-from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta
+from protocol.direct import Assignment, Failure, Finish, Handover, Ready, RoundDelta
 from protocol.messages import Lease
 
 SHARD_READY_DUE_MS = 60_000  # a worker's start, with the data to fetch
@@ -121,7 +123,10 @@ class Requester:
 
     def _assign(self, turn: Turn, run: Run, member: Member) -> None:
         data = tuple(self.tickets.issue(turn, blob, member.provider) for blob in run.record.job.training.data)
-        turn.do(Send(member.provider, Assignment(award=member.id.award, shard=member.id.shard, data=data)))
+        kept = run.moments.get(member.id.shard)
+        moments = None if kept is None else self.tickets.issue(turn, kept, member.provider)
+        assignment = Assignment(award=member.id.award, shard=member.id.shard, data=data, moments=moments)
+        turn.do(Send(member.provider, assignment))
 
     def on_leases_due(self, turn: Turn, award: bytes) -> None:
         for run, member in self._members():
@@ -162,6 +167,53 @@ class Requester:
             "shard lost", job=run.id.hex(), shard=member.id.shard, provider=label, reason=reason, round=run.round
         )
         rounds.drop(turn, run, member.id.shard)
+        if run.phase is Phase.TRAINING:
+            rounds.begin_round(turn, run, self.tickets)
+        placing.seek_again(turn, run, placing.REBID_MS)
+
+    def on_handover(self, turn: Turn, peer: bytes, message: Handover) -> None:
+        """A provider gives a shard back, by no fault. Its moments are fetched before it is let go, and its last delta
+        enters the step for which it was trained."""
+        found = self._find(ShardId(message.award, message.shard))
+        if found is None or found[1].provider != peer or found[1].leaving:
+            return
+        run, member = found
+        member.leaving = message.reason or "handed over"
+        if message.moments is not None and message.moments.server == peer:
+            turn.do(KeepMoments(run.id, member.id, message.moments))
+        else:
+            member.parted = True
+        if member.id.shard not in run.deltas:
+            rounds.drop(turn, run, member.id.shard)
+        self._let_part(turn, run)
+
+    def on_moments(self, turn: Turn, event: MomentsKept) -> None:
+        run = self._running(event.job)
+        member = run.find(event.shard) if run is not None else None
+        if run is None or member is None:
+            return
+        if event.moments is not None:
+            run.moments[event.shard.shard] = event.moments
+        member.parted = True
+        self._let_part(turn, run)
+
+    def _let_part(self, turn: Turn, run: Run) -> None:
+        """Withdraw the placements of those who have handed over all they had, and look for others: the matching sees
+        the bids of all, theirs too, and moves the shard or lets it wait."""
+        parting = [m for m in run.members.values() if m.parted and run.in_round.get(m.id.shard) != m.id]
+        if not parting or run.phase in (Phase.CLOSING, Phase.OVER):
+            return
+        for member in parting:
+            placing.revoke(turn, run, member, f"handed over: {member.leaving}"[:1024])
+            label = self.peers.label(member.provider)
+            turn.notify(
+                "shard handed over",
+                job=run.id.hex(),
+                shard=member.id.shard,
+                provider=label,
+                reason=member.leaving,
+                round=run.round,
+            )
         if run.phase is Phase.TRAINING:
             rounds.begin_round(turn, run, self.tickets)
         placing.seek_again(turn, run, placing.REBID_MS)
@@ -222,6 +274,7 @@ class Requester:
         run.parameters = event.parameters
         rounds.book_round(turn, run)
         if run.round < run.record.job.training.rounds:
+            self._let_part(turn, run)
             rounds.begin_round(turn, run, self.tickets)
             return
         run.phase = Phase.CLOSING

@@ -33,7 +33,7 @@ MISSES_MAX = 3  # rounds in a row that may close without a member; it costs all 
 
 def begin_round(turn: Turn, run: Run, tickets: TicketOffice) -> None:
     """Ask every ready member for the present round; nothing happens before the model and one member are ready."""
-    asked = {index: m for index, m in sorted(run.members.items()) if m.ready}
+    asked = {index: m for index, m in sorted(run.members.items()) if m.ready and not m.leaving}
     if run.parameters is None or not asked or run.stepping or run.in_round:
         return
     run.in_round = {index: m.id for index, m in asked.items()}

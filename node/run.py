@@ -36,6 +36,8 @@ class Member:
     end_slot: int  # the last slot of its lease + 1
     leased: bool = False
     ready: bool = False
+    leaving: str = ""  # why it hands the shard over; it is asked for no more rounds
+    parted: bool = False  # nothing more is to come from it: its moments are here, or will never be
     misses: int = 0  # rounds in a row that closed without its delta
     energy_j: int = 0  # reported so far; the receipt settles it
     carbon_ug: int = 0
@@ -66,6 +68,7 @@ class Run:
     matching: bool = False
     rematch: int = 0  # number of the last matching asked for; a timer of an earlier one is let pass
     parameters: Blob | None = None
+    moments: dict[int, Blob] = field(default_factory=dict)  # of shards that were handed over
     loss_first_millinats: int = 0
     round: int = 0
     attempt: int = 0  # rounds begun; one that lost all its members is begun again

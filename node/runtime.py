@@ -25,6 +25,7 @@ from node import actions as ac
 from node import events as ev
 from node.actions import Action
 from node.answering import Answering
+from node.approvals import approvals_event
 from node.checkpoints import read_note, restore
 from node.config import (
     Config,
@@ -34,22 +35,21 @@ from node.config import (
     load_genesis,
     load_keypair,
     load_peers,
+    load_rules,
     load_token,
     write_runtime_file,
 )
 from node.core import Kept, Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
-from node.energy.supply import supply_from_config
 from node.eventlog import EventLog
 from node.events import Event
-from node.keeping import keep
+from node.keeping import keep, remember
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
-from node.meter import Meter
+from node.meter import open_meter
 from node.question import answer
 from node.records import keep_record
-from node.secret import write_private
 from node.serving import read_event
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
@@ -112,6 +112,7 @@ class Runtime:
             terms=self.config.terms(),
             kept=kept,
             may_sign=is_fresh or self.trusts_ledger,
+            rules=load_rules(home),
         )
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
@@ -130,9 +131,7 @@ class Runtime:
         self._data_client = DataClient(self.keypair)
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit)
         self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
-        newest = ledger.state.attestations_of.get(self.keypair.public)
-        read_until_ms = newest[-1].end_ms if newest else 0
-        self._meter = Meter(supply_from_config(self.config.energy), self.genesis, self.now_ms, read_until_ms)
+        self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms)
         self._link = Link(
             seed=self.keypair.seed,
             listen=self.config.link.listen,
@@ -204,8 +203,7 @@ class Runtime:
         return self.genesis.clock.network_time_ms(time.time_ns() // 10**6)
 
     async def submit(self, event: Event) -> list[Action]:
-        """Queue an event and wait until its turn has been carried out: what it recorded is durable then. Returns the
-        actions of the turn."""
+        """Queue an event and wait until its turn was carried out, what it recorded durable; the turn's actions."""
         done: asyncio.Future[list[Action]] = asyncio.get_running_loop().create_future()
         await self._queue.put((event, done))
         return await done
@@ -325,8 +323,8 @@ class Runtime:
                 self._fire_at(at_ms, timer)
             case ac.SetTimeout(timer, after_ms):
                 asyncio.get_running_loop().call_later(after_ms / 1000, self._emit, ev.TimerFired(timer))
-            case ac.RememberPeers(addresses):
-                self._tasks.start(self._remember(addresses))
+            case ac.RememberPeers() | ac.KeepRules():
+                self._tasks.start(self._remember(action))
             case ac.Publish(topic, data):
                 self._sending.start(self._link.publish(topic, data))
             case ac.Send(peer, message):
@@ -345,6 +343,8 @@ class Runtime:
         match action:
             case ac.ReadMeter():
                 return self._meter.read()
+            case ac.ReadApprovals():
+                return self.compute(approvals_event, self.home.approvals_path)
             case ac.Match():
                 return self._match(action)
             case ac.FindForks() | ac.ReadTree() | ac.Refold():
@@ -392,9 +392,9 @@ class Runtime:
             wait_ms = min(self.genesis.clock.real_ms(left_ms), CLOCK_CHECK_MS)
             asyncio.get_running_loop().call_later(wait_ms / 1000, self._fire_at, at_ms, timer)
 
-    async def _remember(self, addresses: Sequence[str]) -> None:
+    async def _remember(self, action: ac.RememberPeers | ac.KeepRules) -> None:
         async with self._remember_turn:
             try:
-                await self.compute(write_private, self.home.peers_path, json.dumps(addresses))
+                await self.compute(remember, self.home, action)
             except OSError as error:
-                log.warning("addresses for the next start could not be kept, bootstrap remains: %s", error)
+                log.warning("%s failed, the next start goes on from the last one: %s", type(action).__name__, error)

@@ -19,9 +19,11 @@ from node.actions import (
     Action,
     CloseModel,
     FinishModel,
+    KeepMoments,
     Match,
     PrepareModel,
     Refold,
+    SaveShard,
     StartShard,
     StepOuter,
     StopShard,
@@ -33,11 +35,13 @@ from node.events import (
     LeadFailed,
     ModelFinished,
     ModelReady,
+    MomentsKept,
     OuterStepped,
     Refolded,
     RoundTrained,
     ShardFailed,
     ShardId,
+    ShardSaved,
     ShardStarted,
 )
 from node.training.blobs import BlobStore
@@ -107,13 +111,34 @@ class Trainer:
         shard = action.shard
         if [ticket.blob for ticket in action.data] != list(action.spec.data):
             return ShardFailed(shard, "the lead's data is not what the job names")
+
+        def lost(cause: str) -> None:
+            self._emit(ShardFailed(shard, cause))
+
+        resumed = action.moments is not None
         try:
-            seat = await self._sit(
-                shard, "shard", action.spec, action.data, lambda cause: self._emit(ShardFailed(shard, cause))
-            )
+            try:
+                seat = await self._sit(shard, "shard", action.spec, action.data, lost, action.moments)
+            except LocalError:
+                if not resumed:
+                    raise
+                resumed = False  # moments that cannot be had, or are none, begin at zero
+                seat = await self._sit(shard, "shard", action.spec, action.data, lost)
         except (LocalError, OSError) as error:
             return ShardFailed(shard, cause_of(error))
-        return None if seat is None else ShardStarted(shard)
+        return None if seat is None else ShardStarted(shard, resumed)
+
+    async def save_shard(self, action: SaveShard) -> Event | None:
+        seat = self._seats.get(action.shard)
+        if seat is None:
+            return None
+        try:
+            saved = await seat.worker.save()
+            return ShardSaved(action.shard, await self._keep(seat, saved.path))
+        except WorkerLost:
+            return None
+        except (LocalError, OSError):
+            return ShardSaved(action.shard, None)
 
     async def train_round(self, action: TrainRound) -> Event | None:
         shard, seat = action.shard, self._seats.get(action.shard)
@@ -190,6 +215,19 @@ class Trainer:
         seat.state = outer.checkpoint.path
         return await self._keep(seat, outer.parameters.path)
 
+    async def keep_moments(self, action: KeepMoments) -> Event | None:
+        """They stay until the job is over, or newer ones of the shard come."""
+        seat = self._seats.get(action.job)
+        if seat is None:
+            return None  # the job was closed meanwhile
+        blob = action.moments.blob
+        try:
+            if self.find(blob.sha256) is None:
+                await self._data.fetch(action.moments, seat.blobs)
+        except (LocalError, OSError):
+            return MomentsKept(action.job, action.shard, None)
+        return MomentsKept(action.job, action.shard, blob)
+
     async def finish_model(self, action: FinishModel) -> Event | None:
         seat = self._seats.get(action.job)
         if seat is None:
@@ -218,7 +256,13 @@ class Trainer:
     # --- seats ------------------------------------------------------------------------------------------------------
 
     async def _sit(
-        self, key: Key, role: Role, spec: TrainingSpec, tickets: Sequence[Ticket], on_lost: Callable[[str], None]
+        self,
+        key: Key,
+        role: Role,
+        spec: TrainingSpec,
+        tickets: Sequence[Ticket],
+        on_lost: Callable[[str], None],
+        moments: Ticket | None = None,
     ) -> Seat | None:
         """Fetch the data, which a lead has, and start a worker; None if it was told to leave meanwhile.
 
@@ -232,14 +276,20 @@ class Trainer:
             size_bytes_max = max(parameters_bytes_max(spec.model), *(blob.size_bytes for blob in spec.data))
             blobs = BlobStore(directory / "blobs", size_bytes_max)
             if role == "shard":
-                data = [self.find(t.blob.sha256) or await self._data.fetch(t, blobs) for t in tickets]
+                data = [await self._have(ticket, blobs) for ticket in tickets]
             else:
                 data = [self._blobs.path(blob.sha256) for blob in spec.data]
             if key not in self._starting:
                 return None
             shard = key.shard if isinstance(key, ShardId) else 0
             worker = await Worker.start(
-                role=role, directory=directory / "worker", spec=spec, data=data, shard=shard, on_lost=on_lost
+                role=role,
+                directory=directory / "worker",
+                spec=spec,
+                data=data,
+                shard=shard,
+                on_lost=on_lost,
+                moments=None if moments is None else await self._have(moments, blobs),
             )
             if key not in self._starting:
                 await worker.stop(grace_s=0)
@@ -258,6 +308,9 @@ class Trainer:
         if seat is not None:
             await seat.worker.stop()
             await asyncio.to_thread(shutil.rmtree, seat.directory, ignore_errors=True)
+
+    async def _have(self, ticket: Ticket, blobs: BlobStore) -> Path:
+        return self.find(ticket.blob.sha256) or await self._data.fetch(ticket, blobs)
 
     async def _fetch(self, ticket: Ticket, seat: Seat) -> Path:
         """A blob that is here already is not fetched, and not ours to remove."""
@@ -288,6 +341,8 @@ class Trainer:
         StartShard: start_shard,
         TrainRound: train_round,
         StopShard: stop_shard,
+        SaveShard: save_shard,
+        KeepMoments: keep_moments,
         PrepareModel: prepare_model,
         StepOuter: step_outer,
         FinishModel: finish_model,
@@ -314,6 +369,10 @@ def failure_of(action: Action, reason: str) -> Event | None:
             return ShardFailed(shard, reason)
         case Match(job) | PrepareModel(job) | StepOuter(job) | FinishModel(job):
             return LeadFailed(job, reason)
+        case SaveShard(shard):
+            return ShardSaved(shard, None)
+        case KeepMoments(job, shard):
+            return MomentsKept(job, shard, None)
         case Refold():
             return Refolded(None, reason)
         case _:

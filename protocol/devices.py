@@ -12,11 +12,11 @@ What they are worth is decided in `ledger.assurance`; what may be charged and di
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, model_validator
 
-from protocol.certificates import Lot
+from protocol.certificates import Allocation, Cancellation, Certificate, Lot, Split, Transfer
 from protocol.codec import encode
 from protocol.identity import KeyPair
 from protocol.messages import (
@@ -76,6 +76,10 @@ class Charge(Body):
         if (self.attestation is None) == (self.lot is None):
             raise ValueError("a charge is from either an attestation or a lot: name one of them")
         return self
+
+
+# What an operator does with attested energy.
+Claim: TypeAlias = Certificate | Split | Transfer | Cancellation | Allocation | Charge
 
 
 def counter_statement(network: bytes, owner: bytes, device_id: str, at_ms: int, counter_j: int) -> bytes:

@@ -193,6 +193,7 @@ class Assignment(Body):
     award: Digest
     shard: Shard
     data: Annotated[tuple[Ticket, ...], Field(min_length=1, max_length=64)]
+    moments: Ticket | None  # the optimiser's, of whoever trained the shard before
 
 
 class Ready(Body):
@@ -240,6 +241,15 @@ class Failure(Body):
     reason: Text
 
 
+class Handover(Body):
+    """Provider to lead: this shard leaves here, by no fault; no round follows. Its moments can be fetched."""
+
+    award: Digest
+    shard: Shard
+    reason: Text
+    moments: Ticket | None
+
+
 DIRECT: dict[str, type[Body]] = {
     "summary": Summary,
     "compare": Compare,
@@ -265,6 +275,7 @@ DIRECT: dict[str, type[Body]] = {
     "round_delta": RoundDelta,
     "finish": Finish,
     "failure": Failure,
+    "handover": Handover,
 }
 NAMES = {model: name for name, model in DIRECT.items()}
 

@@ -24,8 +24,8 @@ from node.core import Node
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.explain import table
 from node.matching.bids.plan import Plan
-from node.provider import is_confirmed
 from node.question import candidate_of_advert, demand_of_job
+from node.receipts import is_confirmed
 from node.run import Run
 from protocol.messages import Blob, Job
 

@@ -21,9 +21,10 @@ from ledger.store import Store
 from node.api.ledger_resources import EntryOf, ForkList, ForkOf, HeadList, HeadOf, Verification
 from node.api.problems import Conflict, NotFound
 from node.api.resources import Peer
+from node.keys import key_of
 from protocol.envelope import Entry, parse
-from protocol.errors import LocalError, VerificationFailed
-from protocol.identity import KeyPair, peer_id, public_key
+from protocol.errors import VerificationFailed
+from protocol.identity import KeyPair, peer_id
 
 PAGE_ENTRIES = 500  # about 30 ms of decoding: a worker thread is never held for long
 
@@ -67,15 +68,6 @@ def filtered(state: State, author: str | None, kind: str | None, job: str | None
         return key in (None, entry.author) and kind in (None, entry.kind) and is_of_job
 
     return wanted
-
-
-def key_of(author: str) -> bytes:
-    """A peer's key from its 64 hexadecimal digits or its peer id. Raises LocalError."""
-    try:
-        return bytes.fromhex(author) if len(author) == 64 else public_key(author)
-    except ValueError:
-        cause = f"author: expected 64 hexadecimal digits or a peer id, not {author[:64]!r}"
-        raise LocalError("HEL-LEDGER-012", cause, "See the authors with: heliotrope ledger show --json") from None
 
 
 def find_job(state: State, job: str) -> JobRecord:

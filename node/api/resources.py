@@ -47,6 +47,7 @@ class Power(Strict):
     attested_until_ms: int | None
     method: Method | None
     assurance: int | None  # level A0 to A4 of the last attestation
+    paused_by: str  # the operator's rule that holds now; "" while the node works
 
 
 class ActiveShard(Strict):

@@ -11,10 +11,12 @@ from aiohttp import web
 
 from ledger.state import JobRecord
 from node.actions import Persist
-from node.api import credit_views, job_views, ledger_routes, streams, views
+from node.api import certificate_routes, credit_views, energy_views, job_views, ledger_routes, streams, views
+from node.api.energy_resources import EnergyNow, RuleList
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
 from node.api.ledger_routes import EntriesQuery
-from node.api.ledger_views import find_job, key_of
+from node.api.ledger_views import find_job
+from node.api.metrics import exposition
 from node.api.openapi import BINARY_TYPE, EVENTS_TYPE, JSON_TYPE, TEXT_TYPE, Route, document
 from node.api.problems import Conflict, NotFound, NotReady
 from node.api.resources import (
@@ -31,14 +33,17 @@ from node.api.resources import (
     Readiness,
     ThisNode,
 )
+from node.api.signing import require_signing
 from node.documents import Fault, invalid
+from node.energy.rules import parse_rules
 from node.events import (
     DebtPaid,
     JobCancelled,
     JobSubmitted,
+    RulesChanged,
 )
 from node.jobfile import JobRequest
-from node.own_feed import REMEDIES
+from node.keys import key_of
 from node.question import answer
 from node.version import version
 from protocol.errors import LocalError, Refused
@@ -66,6 +71,25 @@ async def this_node(runtime: Runtime, request: web.Request, _: None) -> ThisNode
     return views.this_node(runtime.node, runtime.now_ms(), version=version(), started_at_unix_ms=started)
 
 
+async def energy(runtime: Runtime, request: web.Request, _: None) -> EnergyNow:
+    return energy_views.energy(runtime.node, runtime.now_ms())
+
+
+async def set_rules(runtime: Runtime, request: web.Request, asked: RuleList) -> EnergyNow:
+    """Have these rules, and no others, from now on."""
+    try:
+        rules = parse_rules(asked.rules)
+    except LocalError as error:
+        raise invalid("the rules", [Fault("rules", error.cause)]) from None
+    require_signing(runtime.node)
+    await runtime.submit(RulesChanged(rules))
+    return energy_views.energy(runtime.node, runtime.now_ms())
+
+
+async def metrics(runtime: Runtime, request: web.Request, _: None) -> str:
+    return exposition(runtime.node, runtime.now_ms())
+
+
 async def peers(runtime: Runtime, request: web.Request, _: None) -> PeerList:
     return views.peers(runtime.node, runtime.now_ms())
 
@@ -90,7 +114,7 @@ async def submit_job(runtime: Runtime, request: web.Request, asked: JobRequest) 
     if not runtime.config.market.buys:
         remedy = "Submit it through another node, or set `buys` under [market] in config.toml and restart with `up`."
         raise Refused("HEL-JOB-013", "this node buys nothing: it keeps the ledger, or is a witness", remedy)
-    _require_signing(runtime)
+    require_signing(runtime.node)
     wanted = asked.job(runtime.genesis, runtime.now_ms())
     _require_data(runtime, wanted)
     actions = await runtime.submit(JobSubmitted(wanted))
@@ -113,7 +137,7 @@ async def plan_job(runtime: Runtime, request: web.Request, asked: JobRequest) ->
 
 async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
     """Close an own job; what was done until now is receipted and paid."""
-    _require_signing(runtime)
+    require_signing(runtime.node)
     record = _job(runtime, request)
     if record.owner != runtime.node.identity.key:
         cause = f"job {record.id.hex()[:16]} belongs to {views.peer(runtime.node, record.owner).label}"
@@ -128,13 +152,6 @@ async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDeta
 
 def _job(runtime: Runtime, request: web.Request) -> JobRecord:
     return find_job(runtime.node.ledger.state, request.match_info["id"])
-
-
-def _require_signing(runtime: Runtime) -> None:
-    """A job is an entry of this node's own feed."""
-    signing = runtime.node.own_feed.signing
-    if not runtime.node.may_sign:
-        raise Refused("HEL-KEY-006", f"this node signs nothing now: its own feed is {signing.value}", REMEDIES[signing])
 
 
 def _require_data(runtime: Runtime, wanted: Job) -> None:
@@ -202,6 +219,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", health, "The process answers", Health, open=True),
     Route("GET", "/readyz", readiness, "The node can do its work; 503 with every reason why not", Readiness),
     Route("GET", "/v1/node", this_node, "This node: who, where, since when, doing what", ThisNode),
+    Route("GET", "/metrics", metrics, "The node in numbers, for Prometheus", TEXT_TYPE),
+    Route("GET", "/v1/energy", energy, "Own power: sources, newest reading, forecast", EnergyNow),
+    Route("PUT", "/v1/energy/rules", set_rules, "Replace the operator's rules", EnergyNow, takes=RuleList),
     Route("GET", "/v1/peers", peers, "Peers that are connected or have advertised", PeerList),
     Route("GET", "/v1/offers", offers, "What could be bought now, by the newest adverts", OfferList),
     Route("GET", "/v1/jobs", jobs, "Every job that the ledger knows, the newest first", JobList),
@@ -211,6 +231,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/jobs/{id}/cancel", cancel_job, "Cancel an own job", JobDetail),
     Route("GET", "/v1/credit", credit, "What this node is owed and owes", AccountList),
     Route("POST", "/v1/credit/payments", record_payment, "Say what was paid", AccountOf, takes=Payment, status=201),
+    *certificate_routes.ROUTES,
     Route("PUT", "/v1/blobs/{sha256}", streams.put_blob, "Upload a text", BlobOf, takes=BINARY_TYPE),
     Route("GET", "/v1/blobs/{sha256}", streams.get_blob, "Download a blob", BINARY_TYPE),
     Route("GET", "/v1/jobs/{id}/audit", ledger_routes.audit, "Repeat the matchings behind a job's awards", JobAuditOf),

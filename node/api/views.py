@@ -141,9 +141,14 @@ def lowest_assurance(records: Iterable[AttestationRecord]) -> int | None:
 
 
 def _energy_faults(node: Node, now_ms: int) -> list[NotReady]:
+    found = [NotReady("energy", f"{health.name}: {health.fault}") for health in node.sourcing.unwell()]
+    if node.sourcing.fault and not found:
+        found = [NotReady("energy", f"{node.sourcing.fault}: power counts as grid")]
+    if found:
+        return found
     if node.provider.forecast is None:
         return [NotReady("energy", "the energy source gives no forecast: nothing is advertised, nothing bid")]
-    newest, slot_ms = _newest_attestation(node), node.identity.genesis.slot_ms
+    newest, slot_ms = newest_attestation(node), node.identity.genesis.slot_ms
     silent_ms = 0 if newest is None else now_ms - newest.end_ms
     if silent_ms > READINGS_MISSED_MAX * slot_ms:
         text = f"the energy source gave no reading for {silent_ms // slot_ms} slots: power counts as grid"
@@ -151,13 +156,14 @@ def _energy_faults(node: Node, now_ms: int) -> list[NotReady]:
     return []
 
 
-def _newest_attestation(node: Node) -> AttestationRecord | None:
+def newest_attestation(node: Node) -> AttestationRecord | None:
+    """This node's own; None before the first."""
     attested = node.ledger.state.attestations_of.get(node.identity.key)
     return attested[-1] if attested else None
 
 
 def _power(node: Node, now_ms: int) -> Power:
-    newest = _newest_attestation(node)
+    newest = newest_attestation(node)
     surplus_w = grid_g_per_kwh = None
     forecast, offer = node.provider.forecast, node.provider.offer
     if forecast is not None:
@@ -173,6 +179,7 @@ def _power(node: Node, now_ms: int) -> Power:
         attested_until_ms=newest.end_ms if newest else None,
         method=newest.method if newest else None,
         assurance=newest.assurance if newest else None,
+        paused_by=node.pausing.standing.paused_by,
     )
 
 

@@ -74,6 +74,8 @@ def status(node: Mapping[str, Any], faults: str) -> None:
         what = "WITNESS" if node["witness"] and node["offer"] is None else "IDLE"
         met = f"{jobs['seen']} jobs seen, {jobs['bids']} bid for, {jobs['placed']} won"
         say(f"{what}: {met if jobs['seen'] else 'no job of others was seen yet'}")
+    if power["paused_by"]:
+        say(f"PAUSED by {power['paused_by']}")
     for reason in jobs["declined"]:
         say(f"NO BID: {reason}")
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"

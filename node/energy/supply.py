@@ -13,7 +13,9 @@ from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ledger.places import describe_far, far_from_zone
 from node.energy.sources.registry import AnySource
+from node.energy.watched import Health
 from node.energy.zones import GRIDS
 from protocol.messages import Carrier, Count, IntensityKind, Method, Name, Place, Zone
 from protocol.units import MS_PER_HOUR
@@ -94,8 +96,13 @@ def reading_start_ms(read_until_ms: int, now_ms: int, slot_ms: int) -> int:
 class Supply(Protocol):
     """One site's energy data. Both calls raise SourceError when there is no good answer: never a guess instead."""
 
-    def read(self, start_ms: int, end_ms: int) -> SupplyReading:
-        """The interval that has just ended. Consecutive intervals get consecutive counters.
+    @property
+    def health(self) -> tuple[Health, ...]:
+        """How each of its sources stands; none for a supply that is computed."""
+
+    def read(self, start_ms: int, end_ms: int) -> SupplyReading | None:
+        """The interval that has just ended, or an earlier end where the device's own clock says so; None if there is
+        nothing to attest yet. Consecutive intervals get consecutive counters.
 
         Raises ValueError if the interval is empty or longer than READING_MAX_MS.
         """
@@ -119,6 +126,8 @@ class EnergyConfig(BaseModel):
     carrier: Carrier  # "grid": no source of its own
     capacity_w: Annotated[Count, Field(le=CAPACITY_MAX_W)]
     own_g_per_kwh: Count  # life cycle
+    tilt_degrees: Annotated[int, Field(ge=0, le=90)] | None = None  # of panels, from level
+    azimuth_degrees: Annotated[int, Field(ge=0, le=359)] | None = None  # where panels look: 0 north, 90 east
     base_load_w: Count = 0  # the site's own use, served before training
     performance_ratio_permille: Annotated[int, Field(ge=1, le=1000)] = 670  # see node/energy/profile.py
     seed: Count = 0  # of the wind: equal seeds blow alike
@@ -139,6 +148,13 @@ class EnergyConfig(BaseModel):
         )
 
     @model_validator(mode="after")
+    def _zone_is_here(self) -> EnergyConfig:
+        """Every peer would hold this site's attestations void."""
+        if far_from_zone(self.place):
+            raise ValueError(describe_far(self.place))
+        return self
+
+    @model_validator(mode="after")
     def _grid_has_no_capacity(self) -> EnergyConfig:
         if self.carrier == "grid" and self.capacity_w:
             raise ValueError(
@@ -157,10 +173,3 @@ class EnergyConfig(BaseModel):
                 + "; set grid_g_per_kwh to its mean in g CO2e per kWh, life cycle"
             )
         return self
-
-
-def supply_from_config(config: EnergyConfig) -> Supply:
-    """What a configuration says of a site, as a Supply."""
-    from node.energy.profile import Profile
-
-    return Profile(config)

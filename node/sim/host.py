@@ -80,6 +80,7 @@ class Host:
         self.is_meter_broken = False
         self.is_training_stuck = False  # workers hang: nothing they are asked is answered
         self.approvals: tuple[Approval, ...] = ()  # of its operator, as an auditor
+        self.is_silent_auditor = False  # who asks for its countersignature waits
         self.is_lying_witness = False  # what it answers is no cosignature of what it was asked
         self.trusts_ledger = False  # the operator vouches for what is on the disk
         self.actions_left: int | None = None  # until a crash in the middle of a turn
@@ -170,10 +171,8 @@ class Host:
                 self.store.add_aside(entries)
             case ac.PersistCursor(peer, cursor):
                 self.store.set_cursor(peer, cursor)
-            case ac.RememberPeers(addresses):
-                self.bootstrap = addresses
-            case ac.Notify():
-                self._notice(action)
+            case ac.RememberPeers() | ac.KeepRules() | ac.Notify():
+                self._note(action)
             case ac.SetTimer(timer, at_ms):
                 clock = self.world.genesis.clock
                 self._bring(clock.real_ms(max(0, at_ms - self.world.now_ms)), ev.TimerFired(timer))
@@ -185,6 +184,15 @@ class Host:
                 self._speak(action)
             case _:
                 self._work(node, action)
+
+    def _note(self, action: ac.RememberPeers | ac.KeepRules | ac.Notify) -> None:
+        match action:
+            case ac.RememberPeers(addresses):
+                self.bootstrap = addresses
+            case ac.KeepRules():
+                pass  # a simulated node starts again with the rules it is given
+            case ac.Notify():
+                self._notice(action)
 
     def _speak(self, action: ac.Send | ac.Serving | ac.Dial) -> None:
         match action:
@@ -210,7 +218,8 @@ class Host:
             case ac.Cosign():
                 self._cosign(node, action)
             case ac.ReadApprovals():
-                self._bring(READ_STORE_MS, ev.ApprovalsRead(self.approvals))
+                if not self.is_silent_auditor:
+                    self._bring(READ_STORE_MS, ev.ApprovalsRead(self.approvals))
             case ac.Match(job, candidates, demand):
                 plan, instance, summary = answer(candidates, demand)
                 blob = Blob(sha256=hashlib.sha256(instance).digest(), size_bytes=len(instance))

@@ -14,7 +14,9 @@ from node.actions import (
     Action,
     CloseModel,
     FinishModel,
+    KeepMoments,
     PrepareModel,
+    SaveShard,
     StartShard,
     StepOuter,
     StopShard,
@@ -25,10 +27,12 @@ from node.events import (
     LeadFailed,
     ModelFinished,
     ModelReady,
+    MomentsKept,
     OuterStepped,
     RoundTrained,
     ShardFailed,
     ShardId,
+    ShardSaved,
     ShardStarted,
 )
 from protocol.direct import Ticket
@@ -36,6 +40,7 @@ from protocol.messages import Blob, TrainingSpec
 
 START_MS = 1500
 STEP_MS = 60
+SAVE_MS = 100
 EVALUATE_MS = 300
 FETCH_FAILED_MS = 200
 DELTA_BYTES = 1000
@@ -72,16 +77,27 @@ class Trainer:
                 self.shards.pop(shard, None)
             case CloseModel(job):
                 self.leads.pop(job, None)
-            case StartShard():
-                return self._start_shard(action, now_ms)
-            case TrainRound():
-                return self._train_round(action, now_ms)
+            case StartShard() | TrainRound() | SaveShard():
+                return self._answer_as_shard(action, now_ms)
+            case KeepMoments(job, shard, moments) if job in self.leads:
+                reason = self.fetch(moments)
+                return FETCH_FAILED_MS, MomentsKept(job, shard, None if reason else moments.blob)
             case PrepareModel():
                 return self._prepare_model(action)
             case StepOuter():
                 return self._step_outer(action)
             case FinishModel():
                 return self._finish_model(action)
+        return None
+
+    def _answer_as_shard(self, action: StartShard | TrainRound | SaveShard, now_ms: int) -> Answer | None:
+        match action:
+            case StartShard():
+                return self._start_shard(action, now_ms)
+            case TrainRound():
+                return self._train_round(action, now_ms)
+            case SaveShard(shard) if shard in self.shards:
+                return SAVE_MS, ShardSaved(shard, self._keep("moments", shard.award, shard.shard))
         return None
 
     def _start_shard(self, action: StartShard, now_ms: int) -> Answer:
@@ -92,8 +108,9 @@ class Trainer:
                 return FETCH_FAILED_MS, ShardFailed(action.shard, reason)
         if [ticket.blob for ticket in action.data] != list(action.spec.data):
             return 0, ShardFailed(action.shard, "the lead's data is not what the job names")
+        resumed = action.moments is not None and not self.fetch(action.moments)
         self.shards[action.shard] = Worker(action.spec, now_ms)
-        return START_MS, ShardStarted(action.shard)
+        return START_MS, ShardStarted(action.shard, resumed)
 
     def _train_round(self, action: TrainRound, now_ms: int) -> Answer | None:
         worker = self.shards.get(action.shard)

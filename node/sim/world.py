@@ -17,7 +17,7 @@ from ledger.store.sqlite import SqliteStore
 from node.core import Node
 from node.credit import Terms
 from node.devnet.sites import Site
-from node.energy.supply import supply_from_config
+from node.energy.profile import Profile
 from node.events import (
     DialFailed,
     Event,
@@ -75,7 +75,7 @@ class World:
             address = f"/ip4/10.0.{index >> 8}.{index & 255}/tcp/8471/p2p/{peer_id(keypair.public)}"
             offer = None if site.name in buyers else offer_of(site, (tenants or {}).get(site.name, ""))
             store = SqliteStore(":memory:", genesis.network_id(), hashlib.shake_256(address.encode()).digest)
-            host = Host(self, site, keypair, address, offer, store, supply_from_config(site.energy))
+            host = Host(self, site, keypair, address, offer, store, Profile(site.energy))
             self.hosts[site.name] = self._host_of[host.key] = self._host_at[address] = host
         for host in self.hosts.values():
             host.terms = terms

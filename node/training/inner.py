@@ -12,14 +12,16 @@ from torch.optim.adamw import adamw
 
 from node.training import text as texts
 from node.training.model import Llama
+from node.training.tensors import Layout
 from node.training.text import Text
-from protocol.errors import LocalError
+from protocol.errors import LocalError, Reject
 from protocol.messages import TrainingSpec
 
 BETA1, BETA2 = 0.9, 0.95  # Llama's (arXiv:2302.13971)
 EPSILON = 1e-8  # Adam's default (arXiv:1412.6980)
 GRADIENT_NORM_MAX = 1.0  # Llama's
 FINAL_RATE_SHARE = 0.1  # Llama's cosine ends at a tenth of the peak
+MEAN, SQUARE, STEPS = ".mean", ".square", "steps"  # of a file of moments; parameters have other names
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Segment:
 
 
 class Inner:
-    """One shard's model and AdamW moments. The moments live from round to round and begin at zero in a joiner."""
+    """One shard's model and AdamW moments. The moments live from round to round; they begin at zero in a joiner, unless
+    it goes on from those of whoever trained the shard before."""
 
     def __init__(self, spec: TrainingSpec, text: Text, shard: int) -> None:
         self.spec = spec
@@ -66,6 +69,26 @@ class Inner:
             )
         return Segment(delta, loss)
 
+    def moments(self) -> dict[str, Tensor]:
+        """What another worker needs to go on with this shard, beside the parameters of the next round."""
+        names = [name for name, _ in self.model.named_parameters()]
+        means = {name + MEAN: mean for name, mean in zip(names, self._mean, strict=True)}
+        squares = {name + SQUARE: square for name, square in zip(names, self._square, strict=True)}
+        return means | squares | {STEPS: self._steps[0]}
+
+    def go_on_from(self, moments: Mapping[str, Tensor]) -> None:
+        """Take over moments of `moments_layout`. Raises Reject for such as no training leaves behind."""
+        names = [name for name, _ in self.model.named_parameters()]
+        steps_max = self.spec.rounds * self.spec.inner_steps
+        steps = moments[STEPS].item()
+        if not 0 <= steps <= steps_max or steps != int(steps):
+            raise Reject(f"moments after {steps} steps, the job has {steps_max}")
+        if any(bool((moments[name + SQUARE] < 0).any()) for name in names):
+            raise Reject("moments whose squares are negative")
+        self._mean = [moments[name + MEAN] for name in names]
+        self._square = [moments[name + SQUARE] for name in names]
+        self._steps = [moments[STEPS].clone() for _ in names]
+
     def _step(self, tokens: Tensor, rate: float) -> float:
         loss = self.model.loss(tokens)
         self.model.zero_grad()
@@ -92,6 +115,13 @@ class Inner:
                 maximize=False,
             )
         return loss.item()
+
+
+def moments_layout(layout: Layout) -> Layout:
+    """What a file of moments of a model of this layout holds."""
+    means = {name + MEAN: kind for name, kind in layout.items()}
+    squares = {name + SQUARE: kind for name, kind in layout.items()}
+    return means | squares | {STEPS: (torch.float32, ())}
 
 
 def learning_rate(spec: TrainingSpec, step: int) -> float:

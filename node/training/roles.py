@@ -13,7 +13,7 @@ import torch
 
 from node.training import delta, evaluation, outer, tensors, text, wire
 from node.training.errors import FaultyDelta
-from node.training.inner import Inner
+from node.training.inner import Inner, moments_layout
 from node.training.model import Llama
 from protocol.errors import LocalError, Reject
 
@@ -27,11 +27,22 @@ class Shard:
         self._on_step = on_step
         self._inner = Inner(prepare.spec, text.load(prepare.data, prepare.spec), prepare.shard)
         self.layout = tensors.layout_of(self._inner.model.state_dict())
+        if prepare.moments is not None:
+            layout = tensors.layout_of(dict(self._inner.model.named_parameters()))
+            self._inner.go_on_from(tensors.read(prepare.moments, moments_layout(layout)))
 
     def handle(self, command: wire.Command) -> wire.Reply:
         """Raises Reject for parameters that are not the model's, LocalError for a command that is not a shard's."""
-        if not isinstance(command, wire.TrainRound):
-            raise not_for("shard", command)
+        match command:
+            case wire.TrainRound():
+                return self._train(command)
+            case wire.Save():
+                file = tensors.write(self._directory / "moments.safetensors", self._inner.moments())
+                return wire.Saved(path=file.path, sha256=file.sha256, size_bytes=file.size_bytes)
+            case _:
+                raise not_for("shard", command)
+
+    def _train(self, command: wire.TrainRound) -> wire.Delta:
         start = tensors.read(command.params, self.layout)
         began_s, cpu_began_s = time.monotonic(), time.process_time()
         segment = self._inner.train(command.round, start, self._on_step)
@@ -110,7 +121,8 @@ class Lead:
 
 
 def take_role(prepare: wire.Prepare, isolation: str, on_step: Callable[[int], None]) -> tuple[Shard | Lead, wire.Ready]:
-    """The role that `prepare` asks for and what to say once it is ready. Raises what `load_text` raises."""
+    """The role that `prepare` asks for and what to say once it is ready. Raises what `load_text` raises, and Reject for
+    moments that are not this model's."""
     role = (Shard if prepare.role == "shard" else Lead)(prepare, on_step)
     return role, wire.Ready(
         parameters=sum(torch.Size(shape).numel() for _, shape in role.layout.values()),

@@ -61,6 +61,7 @@ class Worker:
         data: Sequence[Path],
         shard: int,
         on_lost: Callable[[str], None],
+        moments: Path | None = None,
         threads: int = 1,
         silence_s: float = SILENCE_S,
         program: Sequence[str] = PROGRAM,
@@ -68,9 +69,9 @@ class Worker:
         """Start a worker and wait until it is ready. A lead's `shard` has no meaning: 0.
 
         `directory` is made (0700) when missing; the worker writes nowhere else. `data` are the files of `spec.data`, in
-        its order. With more `threads` than free cores training crawls: two a worker on two contended cores made 50
-        steps last 45 s instead of 1.5 s. Call it on a thread that lives as long as the daemon: the kernel kills the
-        worker when the thread that started it ends.
+        its order; `moments` is the file of a shard's AdamW moments to go on from. With more `threads` than free cores
+        training crawls: two a worker on two contended cores made 50 steps last 45 s instead of 1.5 s. Call it on a
+        thread that lives as long as the daemon: the kernel kills the worker when the thread that started it ends.
 
         Raises LocalError: torch is missing, the text is too short or not the job's, or the worker did not come up.
         """
@@ -89,7 +90,9 @@ class Worker:
         worker = cls(process, on_lost, silence_s)
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(worker.stop, grace_s=0)
-            command = wire.Prepare(role=role, shard=shard, spec=spec, data=tuple(data), directory=directory)
+            command = wire.Prepare(
+                role=role, shard=shard, spec=spec, data=tuple(data), directory=directory, moments=moments
+            )
             worker._end_expected = True  # until it is ready, a loss is told by raising
             try:
                 async with asyncio.timeout(START_S):
@@ -103,6 +106,10 @@ class Worker:
     async def round(self, number: int, params: Path) -> wire.Delta:
         """Shard: train round `number` from the parameters in the file `params`. Raises LocalError."""
         return await self._ask(wire.TrainRound(round=number, params=params), wire.Delta)
+
+    async def save(self) -> wire.Saved:
+        """Shard: write down its moments. Raises LocalError."""
+        return await self._ask(wire.Save(), wire.Saved)
 
     async def init(self) -> wire.Outer:
         """Lead: make the outer state before round 0. Raises LocalError."""

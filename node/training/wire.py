@@ -47,6 +47,7 @@ class Prepare(Line):
     spec: TrainingSpec
     data: Annotated[tuple[Path, ...], Field(min_length=1, max_length=64)]  # the files of `spec.data`, in its order
     directory: Path
+    moments: Path | None = None  # a shard's AdamW moments, from whoever trained it before
 
 
 class TrainRound(Line):
@@ -55,6 +56,12 @@ class TrainRound(Line):
     op: Literal["round"] = "round"
     round: Annotated[int, Field(ge=0, lt=ARRAY_MAX)]
     params: Path
+
+
+class Save(Line):
+    """Shard: write its AdamW moments down, so that another worker goes on from them."""
+
+    op: Literal["save"] = "save"
 
 
 class Initialise(Line):
@@ -124,6 +131,10 @@ class Delta(TensorFile):
     cpu_ms: Count
 
 
+class Saved(TensorFile):
+    op: Literal["saved"] = "saved"
+
+
 class Outer(Line):
     op: Literal["outer"] = "outer"
     checkpoint: TensorFile  # parameters and momentum, what the next outer step needs
@@ -154,8 +165,8 @@ class Bye(Line):
     op: Literal["bye"] = "bye"
 
 
-Command: TypeAlias = Prepare | TrainRound | Initialise | OuterStep | Evaluate | Sample | Stop
-Reply: TypeAlias = Ready | Heartbeat | Delta | Outer | Evaluated | Sampled | Failed | Bye
+Command: TypeAlias = Prepare | TrainRound | Save | Initialise | OuterStep | Evaluate | Sample | Stop
+Reply: TypeAlias = Ready | Heartbeat | Delta | Saved | Outer | Evaluated | Sampled | Failed | Bye
 
 _COMMAND: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="op")])
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="op")])

@@ -71,6 +71,7 @@ async def test_the_node_says_who_and_where_it_is(host: Host, client: Client) -> 
         "attested_until_ms": NOW_MS,
         "method": "modelled",
         "assurance": 0,
+        "paused_by": "",
     }
 
 
@@ -100,6 +101,10 @@ async def test_not_ready_without_a_forecast(tmp_path: Path) -> None:
 
 async def test_not_ready_while_the_energy_source_fails(host: Host, client: Client) -> None:
     host.turn(MeterFailed("no answer"))
+    assert "energy: no answer: power counts as grid" in await reasons(client)
+
+
+async def test_not_ready_while_no_reading_comes(host: Host, client: Client) -> None:
     host.clock_ms += 4 * SLOT_MS
     assert "energy: the energy source gave no reading for 4 slots" in await reasons(client)
 

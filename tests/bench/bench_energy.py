@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ledger.state import State
 from ledger.transitions import process_attestation
 from node.devnet.sites import DEMO_SITES, NETWORK_TIME_MS
-from node.energy.supply import supply_from_config
+from node.energy.profile import Profile
 from protocol.messages import Attestation
 from tests.bench import histories
 from tests.bench.figures import Figure
@@ -27,7 +27,7 @@ def figures() -> Iterator[Figure]:
         process_attestation(state, entry, attestation)
     per_check_us = (time.perf_counter() - began) / ENTRIES * 1e6
     yield Figure("energy", "checks of one attestation", per_check_us, "us", "ten microseconds", 10.0, 1.0, at_most=True)
-    source = supply_from_config(DEMO_SITES[0].energy)
+    source = Profile(DEMO_SITES[0].energy)
     began = time.perf_counter()
     source.forecast(NETWORK_TIME_MS // 10_000, 256, 10_000)
     seconds = time.perf_counter() - began

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from node.devnet.sites import NETWORK_TIME_MS, Site, sites
-from node.energy.supply import Forecast, SupplyReading, supply_from_config
+from node.energy.profile import Profile
+from node.energy.supply import Forecast, SupplyReading
 from protocol.messages import Offer
 
 SLOT_MS = 10_000
@@ -13,11 +14,11 @@ DEMO_MS = 10 * 60_000  # longer than any demo
 
 
 def reading(site: Site) -> SupplyReading:
-    return supply_from_config(site.energy).read(NETWORK_TIME_MS, NETWORK_TIME_MS + DEMO_MS)
+    return Profile(site.energy).read(NETWORK_TIME_MS, NETWORK_TIME_MS + DEMO_MS)
 
 
 def forecast(site: Site) -> Forecast:
-    return supply_from_config(site.energy).forecast(NETWORK_TIME_MS // SLOT_MS, DEMO_MS // SLOT_MS, SLOT_MS)
+    return Profile(site.energy).forecast(NETWORK_TIME_MS // SLOT_MS, DEMO_MS // SLOT_MS, SLOT_MS)
 
 
 def intensity_g_per_kwh(site: Site) -> int:

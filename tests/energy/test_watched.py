@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
-from node.energy.source import Kind, Reading, SourceError
+from node.energy.source import SourceError
 from node.energy.watched import AHEAD_MAX_MS, BACKOFF_MAX_MS, BACKOFF_MS, Watched
-
-AT_MS = 1_782_043_200_000
-STALE_MS = 600_000
-
-
-def reading(at_ms: int = AT_MS) -> Reading:
-    return Reading(Kind.POWER, 100, at_ms, at_ms, "metered", 20, "test")
-
-
-@dataclass
-class Scripted:
-    """Answers or raises what it is told to, and counts."""
-
-    outcome: Reading | SourceError = field(default_factory=reading)
-    asked: int = 0
-    kind: Kind = Kind.POWER
-
-    def read(self, now_ms: int) -> Reading:
-        self.asked += 1
-        if isinstance(self.outcome, SourceError):
-            raise self.outcome
-        return self.outcome
-
-
-def watched(source: Scripted) -> Watched:
-    return Watched("energy.generation (test)", source, STALE_MS)
+from tests.energy.scripted import AT_MS, STALE_MS, Scripted, reading, watched
 
 
 def test_a_good_answer_passes() -> None:
@@ -72,7 +45,7 @@ def test_the_first_good_answer_ends_the_pauses() -> None:
     under_watch = watched(source)
     with pytest.raises(SourceError):
         under_watch.read(AT_MS)
-    source.outcome = reading(AT_MS + 60_000)
+    source.outcome = reading(at_ms=AT_MS + 60_000)
     under_watch.read(AT_MS + 60_000)
     assert under_watch.health.is_well
     assert under_watch.health.last_reading == source.outcome
@@ -83,6 +56,36 @@ def test_the_first_good_answer_ends_the_pauses() -> None:
     assert under_watch.health.last_reading is not None
 
 
+def test_a_figure_stands_until_it_may_be_asked_for_again() -> None:
+    source = Scripted()
+    under_watch = Watched("energy.grid (test)", source, STALE_MS, refresh_ms=240_000)
+    assert under_watch.read(AT_MS) == reading()
+    source.outcome = reading(200, AT_MS + 240_000)
+    assert under_watch.read(AT_MS + 239_999) == reading()
+    assert source.asked == 1
+    assert under_watch.read(AT_MS + 240_000) == source.outcome
+    assert under_watch.read(AT_MS + 200_000) == source.outcome  # a clock set back asks at once
+    assert source.asked == 3
+
+
+def test_a_figure_that_grows_stale_is_asked_for_before_its_time() -> None:
+    source = Scripted()
+    under_watch = Watched("energy.grid (test)", source, STALE_MS, refresh_ms=3_600_000)
+    under_watch.read(AT_MS)
+    source.outcome = reading(200, AT_MS + STALE_MS + 1)
+    assert under_watch.read(AT_MS + STALE_MS + 1) == source.outcome
+
+
+def test_a_failure_is_never_covered_by_the_figure_before_it() -> None:
+    source = Scripted()
+    under_watch = Watched("energy.grid (test)", source, STALE_MS, refresh_ms=60_000)
+    under_watch.read(AT_MS)
+    source.outcome = SourceError("it sleeps", "wake it")
+    for later_ms in (60_000, 60_001):
+        with pytest.raises(SourceError, match="it sleeps"):
+            under_watch.read(AT_MS + later_ms)
+
+
 def test_refuse_a_stale_figure() -> None:
     assert watched(Scripted()).read(AT_MS + STALE_MS) == reading()
     with pytest.raises(SourceError, match="newest figure is 601 s old, 600 s are allowed"):
@@ -90,7 +93,7 @@ def test_refuse_a_stale_figure() -> None:
 
 
 def test_refuse_a_figure_from_the_future() -> None:
-    ahead = reading(AT_MS + AHEAD_MAX_MS)
+    ahead = reading(at_ms=AT_MS + AHEAD_MAX_MS)
     assert watched(Scripted(ahead)).read(AT_MS) == ahead
     with pytest.raises(SourceError, match="3600 s ahead of this clock"):
-        watched(Scripted(reading(AT_MS + 3_600_000))).read(AT_MS)
+        watched(Scripted(reading(at_ms=AT_MS + 3_600_000))).read(AT_MS)

@@ -13,6 +13,7 @@ from . import (
     test_certificates,
     test_credit,
     test_devices,
+    test_stores,
     test_transitions_delivering,
     test_transitions_offering,
     test_transitions_placing,
@@ -26,6 +27,7 @@ MODULES = (
     test_certificates,
     test_credit,
     test_devices,
+    test_stores,
     test_transitions_sun,
 )
 TESTS = [name for module in MODULES for name in dir(module)]

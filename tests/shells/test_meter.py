@@ -57,6 +57,7 @@ def meter_of(clock: HandClock, source: Profile, read_until_ms: int = NOW_MS - SL
 async def reading(meter: Meter) -> SupplyReading:
     answer = await meter.read()
     assert isinstance(answer, MeterRead)
+    assert answer.reading is not None
     return answer.reading
 
 

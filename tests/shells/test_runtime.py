@@ -21,7 +21,7 @@ from node import actions as ac
 from node import events as ev
 from node import runtime as module
 from node.api.server import serve
-from node.config import ApiConfig, Config, Home, LinkConfig, create_home
+from node.config import ApiConfig, Config, Home, LinkConfig, create_home, load_rules
 from node.energy.supply import EnergyConfig
 from node.link import MessageArrived
 from node.offline import open_home
@@ -206,6 +206,15 @@ async def test_a_batch_survives_a_power_cut_if_an_entry_of_ours_is_in_it(
     assert committed == [ours]
 
 
+async def test_rules_are_kept_for_the_next_start(home: Home) -> None:
+    runtime, core, _ = made(home)
+    core.script[ev.JobCancelled] = [ac.KeepRules(("carbon > 300 => pause",))]
+    async with running(runtime):
+        await runtime.submit(ev.JobCancelled(b""))
+        await asyncio.gather(*runtime._tasks.running)
+    assert [str(rule) for rule in load_rules(home)] == ["carbon > 300 => pause"]
+
+
 async def test_a_node_runs_on_postgresql(home: Home, postgres_server: postgres.Server) -> None:
     home.config_path.write_text(home.config_path.read_text().replace('store = "sqlite"', 'store = "postgres"'))
     write_private(home.dsn_path, postgres_server.database())
@@ -311,7 +320,7 @@ async def test_addresses_are_kept_in_order_and_a_disk_that_refuses_them_costs_on
             await runtime.submit(ev.JobCancelled(b""))
         await asyncio.gather(*runtime._tasks.running)
         assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
-        monkeypatch.setattr(module, "write_private", lambda *_: refuse((), durable=True))
+        monkeypatch.setattr("node.keeping.write_private", lambda *_: refuse((), durable=True))
         core.script[ev.JobCancelled] = [ac.RememberPeers(("/b",))]
         await runtime.submit(ev.JobCancelled(b""))
         await runtime.submit(ev.JobCancelled(b""))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ledger.forecasts import OBSERVATIONS_MIN, UNPROVEN_PERMILLE
 from node.energy.supply import Forecast, Supply, SupplyReading
+from node.energy.watched import Health
 from node.sim.world import World
 from tests.sim.worlds import (
     HYDRO,
@@ -27,9 +28,11 @@ class Boaster:
     """Foretells all of a source, of which only a hundredth is there."""
 
     source: Supply
+    health: tuple[Health, ...] = ()
 
     def read(self, start_ms: int, end_ms: int) -> SupplyReading:
         reading = self.source.read(start_ms, end_ms)
+        assert reading is not None
         energy_j = reading.energy_j // 100
         return replace(reading, energy_j=energy_j, meter_end_j=reading.meter_start_j + energy_j)
 

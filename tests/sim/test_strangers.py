@@ -156,7 +156,7 @@ def messages_about(in_world: World, job_id: bytes, name: str, server: str) -> di
     turn = Turn(node.identity, node.ledger, in_world.now_ms)
     ticket = node.tickets.issue(turn, Blob(sha256=bytes(32), size_bytes=1), record.placement.provider)
     messages: tuple[Body, ...] = (
-        Assignment(award=award, shard=shard, data=(ticket.model_copy(update={"blob": TEXT}),)),
+        Assignment(award=award, shard=shard, data=(ticket.model_copy(update={"blob": TEXT}),), moments=None),
         RoundStart(award=award, shard=shard, round=9, parameters=ticket),
         Finish(award=award, shard=shard),
         Ready(award=award, shard=shard),

@@ -7,10 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from node.training.inner import BETA1, BETA2, EPSILON, GRADIENT_NORM_MAX, Inner, learning_rate
+from node.training.inner import (
+    BETA1,
+    BETA2,
+    EPSILON,
+    GRADIENT_NORM_MAX,
+    STEPS,
+    Inner,
+    learning_rate,
+    moments_layout,
+)
 from node.training.model import Llama
+from node.training.tensors import layout_of, read, write
 from node.training.text import batches
-from protocol.errors import LocalError
+from protocol.errors import LocalError, Reject
 
 from .builders import equal, first_parameters, loaded_text, training_spec
 
@@ -73,6 +83,33 @@ def test_steps_are_counted_from_round_zero_even_by_a_joiner(tmp_path: Path) -> N
     steps: list[int] = []
     inner(tmp_path).train(2, first_parameters(training_spec()), steps.append)
     assert steps == [10, 11, 12, 13, 14]
+
+
+def test_a_shard_that_moves_goes_on_bit_for_bit_as_if_it_had_stayed(tmp_path: Path) -> None:
+    start = first_parameters(training_spec())
+    stayed, left, joined = (inner(tmp_path, shard=1) for _ in range(3))
+    for each in (stayed, left):
+        each.train(0, start, ignore)
+        each.train(1, start, ignore)
+    layout = moments_layout(layout_of(dict(joined.model.named_parameters())))
+    file = write(tmp_path / "moments.safetensors", left.moments())
+    joined.go_on_from(read(file.path, layout))
+    moved, expected = joined.train(2, start, ignore), stayed.train(2, start, ignore)
+    assert equal(moved.delta, expected.delta)
+    assert moved.loss == expected.loss
+    fresh = inner(tmp_path, shard=1).train(2, start, ignore)
+    assert not equal(fresh.delta, expected.delta)
+
+
+@pytest.mark.parametrize(("name", "value"), [(STEPS, -1.0), (STEPS, 1e6), (STEPS, 0.5), (".square", -1e-9)])
+def test_reject_moments_that_no_training_leaves_behind(tmp_path: Path, name: str, value: float) -> None:
+    shard = inner(tmp_path)
+    shard.train(0, first_parameters(shard.spec), ignore)
+    moments = {key: tensor.clone() for key, tensor in shard.moments().items()}
+    first = next(key for key in moments if key.endswith(name))
+    moments[first].view(-1)[0] = value
+    with pytest.raises(Reject):
+        inner(tmp_path).go_on_from(moments)
 
 
 def test_start_is_left_as_it_was(tmp_path: Path) -> None:

@@ -57,9 +57,13 @@ class Program:
         self.say(command)
         return self.hear()
 
-    def prepare(self, spec: TrainingSpec, role: wire.Role = "shard", shard: int = 0) -> wire.Reply:
+    def prepare(
+        self, spec: TrainingSpec, role: wire.Role = "shard", shard: int = 0, moments: Path | None = None
+    ) -> wire.Reply:
         data = (text_file(self.directory),)
-        return self.ask(wire.Prepare(role=role, shard=shard, spec=spec, data=data, directory=self.directory))
+        return self.ask(
+            wire.Prepare(role=role, shard=shard, spec=spec, data=data, directory=self.directory, moments=moments)
+        )
 
     def fail(self, command: wire.Command) -> wire.Failed:
         reply = self.ask(command)
@@ -110,6 +114,31 @@ def test_segment_in_another_process_has_the_same_hash(launch: Launch, tmp_path: 
         hashes.append([delta.sha256 for delta in deltas if isinstance(delta, wire.Delta)])
     assert len(set(hashes[0])) == 2
     assert hashes[0] == hashes[1]
+
+
+def test_a_shard_goes_on_in_another_process(launch: Launch, tmp_path: Path) -> None:
+    spec = training_spec()
+    start = parameters_file(tmp_path, spec)
+    first = launch()
+    first.prepare(spec, shard=2)
+    first.ask(wire.TrainRound(round=1, params=start))
+    saved = first.ask(wire.Save())
+    assert isinstance(saved, wire.Saved)
+    expected = first.ask(wire.TrainRound(round=2, params=start))
+    (tmp_path / "other").mkdir()
+    second = launch(directory=tmp_path / "other")
+    second.prepare(spec, shard=2, moments=saved.path)
+    moved = second.ask(wire.TrainRound(round=2, params=start))
+    assert isinstance(moved, wire.Delta)
+    assert isinstance(expected, wire.Delta)
+    assert moved.sha256 == expected.sha256
+
+
+def test_moments_of_another_model_are_refused(program: Program, tmp_path: Path) -> None:
+    spec = training_spec()
+    reply = program.prepare(spec, moments=parameters_file(tmp_path, spec))
+    assert isinstance(reply, wire.Failed)
+    assert "has other tensors than the model" in reply.cause
 
 
 def test_delta_tells_what_the_round_was(program: Program, tmp_path: Path) -> None:

@@ -1,0 +1,185 @@
+"""A site's supply put together from sources: what its plant yields, what the site itself uses, what the grid emits.
+
+What has no source of its own comes from the declared profile and the embedded table, and says so. What has one and
+fails is never quietly replaced: without a reading of the plant nothing is attested; without the grid's figure the
+table's stands in, and the reading, `status`, `/readyz` and the metrics name the fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from node.energy.flow import Flow, Stretch
+from node.energy.profile import Profile
+from node.energy.source import Kind, Reading, SourceError
+from node.energy.supply import EnergyConfig, Forecast, MeterSignatures, Supply, SupplyReading
+from node.energy.watched import Health, Watched
+from protocol.errors import LocalError
+from protocol.genesis import Clock
+from protocol.messages import IntensityKind
+from protocol.units import ceil_div
+
+NAME_MAX = 128  # of a Name on the wire
+FLOWS = frozenset({Kind.COUNTER, Kind.POWER})
+AVERAGES: dict[Kind, IntensityKind] = {Kind.AVG_LIFECYCLE: "avg_lifecycle", Kind.AVG_DIRECT: "avg_direct"}
+# Which kinds a section below [energy] may be of.
+KINDS: dict[str, frozenset[Kind]] = {
+    "generation": FLOWS,
+    "use": FLOWS,
+    "grid": frozenset(AVERAGES),
+    "marginal": frozenset({Kind.MARGINAL}),
+    "carbon_free": frozenset({Kind.CARBON_FREE}),
+}
+
+
+class MeteredSupply:
+    """A Supply. `sources`: by section; those missing are declared. `counter_j`: the device's counter as last attested,
+    from which a sum of powers goes on."""
+
+    def __init__(self, config: EnergyConfig, sources: Mapping[str, Watched], counter_j: int = 0) -> None:
+        self._config = config
+        self._sources = sources
+        self._profile = Profile(config)
+        self._generation = Flow(counter_j)
+        self._use = Flow()
+        self._use_stretch: Stretch | None = None
+
+    @property
+    def health(self) -> tuple[Health, ...]:
+        return tuple(source.health for source in self._sources.values())
+
+    def read(self, start_ms: int, end_ms: int) -> SupplyReading | None:
+        """The interval between the plant's last two readings; None while there is only one, or nothing new.
+
+        Without a source of generation it is the profile's, from `start_ms` to `end_ms`.
+        """
+        if "generation" not in self._sources:
+            return self._with_grid(self._profile.read(start_ms, end_ms), end_ms)
+        self._read_use(end_ms)
+        reading = self._sources["generation"].read(end_ms)
+        generated = self._generation.advance(reading)
+        if generated is None or ("use" in self._sources and self._use_stretch is None):
+            return None
+        return self._with_grid(self._surplus(generated, reading), end_ms)
+
+    def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
+        return self._profile.forecast(first_slot, slots, slot_ms)
+
+    def _read_use(self, now_ms: int) -> None:
+        if "use" in self._sources:
+            self._use_stretch = self._use.advance(self._sources["use"].read(now_ms)) or self._use_stretch
+
+    def _surplus(self, generated: Stretch, reading: Reading) -> SupplyReading:
+        """What the site itself used comes first. Its meter may report at other moments: then its mean power counts."""
+        duration_ms, use = generated.end_ms - generated.start_ms, self._use_stretch
+        if use is None:
+            used_j, use_error_permille = ceil_div(self._config.base_load_w * duration_ms, 1000), 0
+        else:
+            used_j = ceil_div(use.energy_j * duration_ms, use.end_ms - use.start_ms)
+            use_error_permille = use.uncertainty_permille
+        surplus_j = max(0, generated.energy_j - used_j)
+        error_j = (generated.energy_j * generated.uncertainty_permille + used_j * use_error_permille) // 1000
+        config = self._config
+        return SupplyReading(
+            device_id=config.device_id,
+            start_ms=generated.start_ms,
+            end_ms=generated.end_ms,
+            energy_j=surplus_j,
+            meter_start_j=generated.meter_start_j,
+            meter_end_j=generated.meter_end_j,
+            carrier=config.carrier,
+            method=reading.method,
+            capacity_w=config.capacity_w,
+            own_g_per_kwh=config.own_g_per_kwh,
+            grid_g_per_kwh=0,  # see _with_grid
+            intensity_kind="avg_lifecycle",
+            intensity_source="",
+            uncertainty_permille=min(1000, error_j * 1000 // surplus_j)
+            if surplus_j
+            else generated.uncertainty_permille,
+            read_at_ms=generated.end_ms,
+            source=reading.provenance[:NAME_MAX],
+            signatures=_signatures(generated),
+        )
+
+    def _with_grid(self, reading: SupplyReading, now_ms: int) -> SupplyReading:
+        """The same with what the grid emitted meanwhile, as far as anybody knows."""
+        marginal, carbon_free = self._optional("marginal", now_ms), self._optional("carbon_free", now_ms)
+        reading = replace(
+            reading,
+            marginal_g_per_kwh=marginal.value if marginal else None,
+            carbon_free_permille=carbon_free.value if carbon_free else None,
+        )
+        grid = self._optional("grid", now_ms)
+        if grid is not None:
+            return replace(
+                reading,
+                grid_g_per_kwh=grid.value,
+                intensity_kind=AVERAGES[grid.kind],
+                intensity_source=grid.provenance[:NAME_MAX],
+            )
+        declared = self._profile.read(reading.start_ms, reading.end_ms)
+        failed = "; energy.grid gave no figure" if "grid" in self._sources else ""
+        return replace(
+            reading,
+            grid_g_per_kwh=declared.grid_g_per_kwh,
+            intensity_kind=declared.intensity_kind,
+            intensity_source=declared.intensity_source[: NAME_MAX - len(failed)] + failed,
+        )
+
+    def _optional(self, section: str, now_ms: int) -> Reading | None:
+        """A figure that the reading can do without; why it is missing stands in `health`."""
+        if section not in self._sources:
+            return None
+        try:
+            return self._sources[section].read(now_ms)
+        except SourceError:
+            return None
+
+
+def _signatures(stretch: Stretch) -> MeterSignatures | None:
+    """Both ends signed by one key, or nothing."""
+    start, end = stretch.start_signature, stretch.end_signature
+    if start is None or end is None or start.key != end.key:
+        return None
+    return MeterSignatures(end.key, start.signature, end.signature)
+
+
+def open_sources(config: EnergyConfig) -> dict[str, Watched]:
+    """The sources that a configuration names, each under watch. Raises LocalError where one cannot be: a missing key or
+    library, or a quantity that its section cannot be of."""
+    opened = {}
+    for name, kinds in KINDS.items():
+        section = getattr(config, name)
+        if section is None:
+            continue
+        source = section.open(config.place)
+        if source.kind not in kinds:
+            raise LocalError(
+                "HEL-ENERGY-003",
+                f"[energy.{name}] gives {source.kind.value}; {' or '.join(sorted(kinds))} is needed there",
+                "Name another source or kind: average and marginal intensities are not the same thing.",
+            )
+        opened[name] = Watched(
+            f"energy.{name} ({section.source})", source, section.stale_after_s * 1000, section.refresh_s * 1000
+        )
+    return opened
+
+
+def open_supply(config: EnergyConfig, clock: Clock, counter_j: int = 0) -> Supply:
+    """What a configuration says of a site, as a Supply. `counter_j`: the device's counter as last attested.
+
+    Raises LocalError for a source that cannot be opened, and for one that reads the world in a network whose clock is
+    not the world's: its sun would stand elsewhere.
+    """
+    sources = open_sources(config)
+    if not sources:
+        return Profile(config)
+    if clock.speed != 1 or clock.unix_ms != clock.network_ms:
+        raise LocalError(
+            "HEL-ENERGY-004",
+            f"[energy] names {', '.join(sources)}, and this network's clock is not the world's",
+            "Sources of real figures need real time: leave the sections out here, or join a network of real time.",
+        )
+    return MeteredSupply(config, sources, counter_j)
