@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from ledger.assurance import comparable
 from ledger.doubles import at_odds
+from ledger.doubts import Watch
 from ledger.feed import CLOCK_SKEW_MAX_MS
 from ledger.rules import Void, require
 from ledger.state import AttestationRecord, State
@@ -42,21 +43,16 @@ LOOKED_BACK_MS = 26 * MS_PER_HOUR  # for other owners' claims: local times diffe
 PROMISED_MAX = 65_536
 PROMISED_MS = 2 * MS_PER_HOUR  # how long a signed claim is remembered that its owner has not published
 
-# What speaks against a claim though no rule forbids it, in words with numbers. See `ledger.plausibility`.
-Judged = TypeVar("Judged")
+# What speaks against a claim though no rule forbids it, in words with numbers.
 Findings = Callable[[State, AttestationRecord], Sequence[str]]
-
-
-def no_findings(state: State, record: AttestationRecord) -> Sequence[str]:
-    """Where nothing is looked at beyond rules and doubles."""
-    return ()
+Judged = TypeVar("Judged")
 
 
 @dataclass(slots=True)
 class Countersigning:
     """`promised`: claims that were signed here lately, for their owners may publish them later than others do."""
 
-    findings: Findings = no_findings
+    findings: Findings = field(default_factory=lambda: Watch().findings)
     waiting: deque[tuple[bytes, WantCountersignature]] = field(default_factory=deque)
     promised: deque[AttestationRecord] = field(default_factory=lambda: deque(maxlen=PROMISED_MAX))
 
