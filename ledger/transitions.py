@@ -139,19 +139,9 @@ def judge_attestation(state: State, entry: Entry, attestation: Attestation) -> A
         storage.require_stored(store, a, 9)
     if far_from_zone(a.place):
         raise Void(10, describe_far(a.place))
-    if a.carrier == "solar":
-        fault = solar.interval_fault(
-            a.energy_j,
-            a.capacity_w,
-            a.start_ms,
-            a.end_ms,
-            a.place.latitude_decidegrees,
-            a.place.longitude_decidegrees,
-            None if device is None else device.device.tilt_degrees,
-            None if device is None else device.device.azimuth_degrees,
-        )
-        if fault is not None:
-            raise Void(11 if fault.is_night else 12, fault.complaint)
+    fault = solar.attestation_fault(a, None if device is None else device.device)
+    if fault is not None:
+        raise Void(11 if fault.is_night else 12, fault.complaint)
     record = AttestationRecord(
         id=entry.id,
         author=entry.author,

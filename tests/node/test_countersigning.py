@@ -29,12 +29,12 @@ REGISTERED = "mastr:SEE900000000001"
 
 
 class Scene:
-    """The provider's panels are declared and approved; so are the other's of the same id in a registry."""
+    """The provider's source is declared and approved; so are the other's of the same id in a registry."""
 
-    def __init__(self, **panels: Any) -> None:
+    def __init__(self, **source: Any) -> None:
         self.history = History(**AUDITED)
         self.part = Countersigning()
-        self.device = device(**panels)
+        self.device = device(**source)
         self.approvals = [Approval(owner=PROVIDER.public, device=self.device)]
         self.history.append(PROVIDER, self.device)
 
@@ -133,10 +133,9 @@ def test_refuse_check_2_another_device_or_owner() -> None:
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        (attestation(carrier="wind"), "carrier wind is not the approved solar"),
+        (attestation(carrier="wind"), "carrier wind is not the approved hydro"),
         (attestation(capacity_w=501), "capacity_w 501 exceeds the approved 500"),
-        (device(tilt_degrees=31), "tilt_degrees 31 is not the approved 30"),
-        (device(azimuth_degrees=0), "azimuth_degrees 0 is not the approved 180"),
+        (device(tilt_degrees=30, azimuth_degrees=180), "tilt_degrees 30 is not the approved None"),
         (device(key=METER.public), "key " + METER.public.hex()[:8] + " is not the approved None"),
     ],
 )
