@@ -69,6 +69,7 @@ class Fit:
     mount: int  # its place among the mounts that the blocks were made for
     misfit: float  # mean difference of the day's shape, as a share of the day's energy
     best: float  # the best tenth of the claimed shares of a clear sky
+    worth: float  # what it would yield in the window under a clear sky, as a share of what level panels would
 
 
 class Mount(Protocol):
@@ -114,20 +115,22 @@ class TwoAxes:
 
 # Tilts and azimuths 20 and 30 degrees apart: what lies between two of them is within the tolerance of one.
 MOUNTS: tuple[Mount, ...] = (
-    Fixed.at(0, 0),
+    Fixed.at(0, 0),  # first: LEVEL
     *(Fixed.at(tilt, azimuth) for tilt in (20, 40, 60, 90) for azimuth in range(0, 360, 30)),
     OneAxis(),
     TwoAxes(),
 )
 
 
+LEVEL = 0  # its place
+
+
 def sky_at(at_ms: int, latitude_decidegrees: int, longitude_decidegrees: int) -> Sky:
     """The cloudless sky over a place at a moment of network time."""
-    sun = solar.direction(solar.equatorial(at_ms), at_ms, latitude_decidegrees, longitude_decidegrees)
-    direct, diffuse = solar.clear_sky(sun.up)
-    up = sun.up / solar.ONE
-    level = direct * max(up, 0.0) + diffuse
-    return Sky(sun.east / solar.ONE, sun.north / solar.ONE, up, direct / 1000, diffuse / 1000, level / 1000)
+    east, north, up = solar.direction(solar.equatorial(at_ms), at_ms, latitude_decidegrees, longitude_decidegrees)
+    direct, diffuse = solar.clear_sky(up)
+    level = direct * max(up, 0) / solar.ONE + diffuse
+    return Sky(east / solar.ONE, north / solar.ONE, up / solar.ONE, direct / 1000, diffuse / 1000, level / 1000)
 
 
 def clear_share(mount: Mount, sky: Sky) -> float:
@@ -182,6 +185,7 @@ def fits(window: Iterable[Block], mounts: Iterable[int]) -> list[Fit]:
     shape = [best_tenth(block.share for block in same) for same in seen]
     if not any(shape):
         return []
+    level = sum(block.clear[LEVEL] for same in seen for block in same)
     found = []
     for mount in mounts:
         ratios = [
@@ -191,7 +195,8 @@ def fits(window: Iterable[Block], mounts: Iterable[int]) -> list[Fit]:
             clear = [sum(block.clear[mount] for block in same) / len(same) for same in seen]
             scale = _product(shape, clear) / _product(clear, clear)
             misfit = sum(abs(said - scale * could) for said, could in zip(shape, clear, strict=True)) / sum(shape)
-            found.append(Fit(mount, misfit, best_tenth(ratios)))
+            worth = sum(block.clear[mount] for same in seen for block in same) / level
+            found.append(Fit(mount, misfit, best_tenth(ratios), worth))
     return sorted(found, key=lambda fit: fit.misfit)
 
 

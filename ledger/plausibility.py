@@ -35,6 +35,9 @@ MS_PER_DECIDEGREE = 24_000  # the earth turns by 0.1 degree in 24 s
 DAY_MAX = 1.0  # of what a clear sky gives in a day; the honest traces reach 0.82
 PLANE_MAX = 0.90  # of a declared plane's share, in the window's best tenth; the honest traces: 0.61 to 0.81
 FITTED_MAX = 1.05  # of a fitted mount's; the honest traces: 0.56 to 0.85
+WORTH_MIN = 0.9  # of what level panels yield: mounts that yield less would leave a smaller bound, and fit trackers at times
+    0.75  # of what level panels yield: nobody mounts them worse, and such a fit is a tracker's taken for another
+)
 WIND_MAX = 0.80  # of capacity x time in a window: the best months offshore come to about 0.65
 
 CENTRE_MAX_MINUTES = 30.0  # the median of a window's clear days; shade and clouds move the honest traces' by 19
@@ -169,7 +172,7 @@ def window_findings(device: Device, days: Sequence[Sequence[Block]]) -> Iterator
     if len(window) < BLOCKS_MIN or len(lit) < WINDOW_DAYS_MIN:
         return
     span = (window[0].mid_ms, window[-1].mid_ms)
-    fits = mounts.fits(window, range(len(mounts.MOUNTS)))
+    fits = [fit for fit in mounts.fits(window, range(len(mounts.MOUNTS))) if fit.worth >= WORTH_MIN]
     fitted = min((fit.best for fit in fits if fit.misfit <= fits[0].misfit + mounts.MISFIT_TOLERANCE), default=0.0)
     if fitted > FITTED_MAX:
         sentence = (

@@ -50,12 +50,9 @@ QUARTER: Final = STEPS // 4
 OBLIQUITY_SINE, OBLIQUITY_COSINE = 397724454, 917504909  # 23.436 degrees, as in 2024; 0.007 degree in 50 years
 
 
-class Direction(NamedTuple):
-    """Towards the sun, in parts per 10^9 of its distance."""
-
-    east: int
-    north: int
-    up: int  # the sine of the elevation
+# Towards the sun, in parts per 10^9: east, north, up, as a place sees it; up is the sine of the elevation. Or seen from
+# the earth's centre: to the vernal equinox, a quarter of the equator east of it, and to the north pole.
+Direction = tuple[int, int, int]
 
 
 class Fault(NamedTuple):
@@ -76,8 +73,8 @@ def sine_and_cosine(angle: int) -> tuple[int, int]:
     )
 
 
-def equatorial(at_ms: int) -> tuple[int, int, int]:
-    """Towards the sun, seen from the earth's centre: to the vernal equinox, a quarter east of it, and to the north."""
+def equatorial(at_ms: int) -> Direction:
+    """Where the sun stands, seen from the earth's centre."""
     since_ms = at_ms - J2000_MS
     sine, cosine = sine_and_cosine(35_752_800_000 + 98_560_030 * since_ms // DAY_MS)  # of the mean anomaly
     longitude = 28_046_000_000 + 98_564_740 * since_ms // DAY_MS
@@ -86,9 +83,7 @@ def equatorial(at_ms: int) -> tuple[int, int, int]:
     return cosine, sine * OBLIQUITY_COSINE // ONE, sine * OBLIQUITY_SINE // ONE
 
 
-def direction(
-    sun: tuple[int, int, int], at_ms: int, latitude_decidegrees: int, longitude_decidegrees: int
-) -> Direction:
+def direction(sun: Direction, at_ms: int, latitude_decidegrees: int, longitude_decidegrees: int) -> Direction:
     """What is `equatorial` at about this moment, seen from a place; in an hour the sun itself moves by 0.04 degree."""
     sidereal = 28_046_062_000 + 36_098_564_737 * (at_ms - J2000_MS) // DAY_MS + longitude_decidegrees * STEP
     sine, cosine = sine_and_cosine(sidereal)
@@ -96,10 +91,10 @@ def direction(
     meridian = (equinox * cosine + quarter * sine) // ONE
     latitude = latitude_decidegrees % STEPS
     north, up = SINES[latitude], SINES[latitude + QUARTER]
-    return Direction(
-        east=(quarter * cosine - equinox * sine) // ONE,
-        north=(pole * up - meridian * north) // ONE,
-        up=(pole * north + meridian * up) // ONE,
+    return (
+        (quarter * cosine - equinox * sine) // ONE,
+        (pole * up - meridian * north) // ONE,
+        (pole * north + meridian * up) // ONE,
     )
 
 
@@ -116,14 +111,15 @@ def irradiance(sun: Direction, tilt_degrees: int | None, azimuth_degrees: int | 
 
     Tilt is 0 (level) to 90, azimuth 0 (north) to 359, clockwise.
     """
-    direct, diffuse = clear_sky(sun.up)
+    east, north, up = sun
+    direct, diffuse = clear_sky(up)
     if tilt_degrees is None or azimuth_degrees is None:
         return direct + diffuse
-    level = direct * max(sun.up, 0) // ONE + diffuse
+    level = direct * max(up, 0) // ONE + diffuse
     tilt, azimuth = tilt_degrees * 10, azimuth_degrees * 10
     lean, rise = SINES[tilt], SINES[tilt + QUARTER]
-    ahead = (sun.east * SINES[azimuth] + sun.north * SINES[azimuth + QUARTER]) // ONE
-    incidence = max((ahead * lean + sun.up * rise) // ONE, 0)
+    ahead = (east * SINES[azimuth] + north * SINES[azimuth + QUARTER]) // ONE
+    incidence = max((ahead * lean + up * rise) // ONE, 0)
     ground = level * ALBEDO_PERMILLE // 1000
     plane = (2 * direct * incidence + diffuse * (ONE + rise) + ground * (ONE - rise)) // (2 * ONE)
     return max(plane, level)
@@ -145,26 +141,27 @@ def interval_fault(
     gives, on the declared plane, or on one that follows the sun. The interval, of 1 ms to an hour, is cut into equal
     parts of at most PART_MS, and each counts as its brighter end.
     """
-    oriented = tilt_degrees is not None and azimuth_degrees is not None
     duration_ms = end_ms - start_ms
     rated = capacity_w * duration_ms
-    claimed = (energy_j - 1) * 10**9  # W/m² of 1000, ms of a second, and permille
-    if claimed < rated * TWILIGHT_W_PER_M2 * 1000:
+    if energy_j * 10**6 <= rated * TWILIGHT_W_PER_M2:
         return None
+    oriented = tilt_degrees is not None and azimuth_degrees is not None
     margin_permille = ORIENTED_PERMILLE if oriented else CLEAR_SKY_PERMILLE
-    parts = ceil_div(duration_ms, PART_MS)
     sun = equatorial(start_ms + duration_ms // 2)
-    light = extra = before = 0
-    for part in range(parts + 1):
+    parts = ceil_div(duration_ms, PART_MS)
+    lights = [0] * (parts + 1)
+    light = bound_j = 0
+    for part in (0, parts, *range(1, parts)):  # the ends first: they suffice for nearly all that are honest
         at = direction(sun, start_ms + duration_ms * part // parts, latitude_decidegrees, longitude_decidegrees)
-        now = irradiance(at, tilt_degrees, azimuth_degrees)
+        lights[part] = irradiance(at, tilt_degrees, azimuth_degrees)
         if part:
-            light += max(before, now)
+            light = sum(map(max, lights, lights[1:]))
             extra = parts * (ORIENTED_W_PER_M2 if oriented and light else TWILIGHT_W_PER_M2)
-            if claimed * parts < rated * (light * margin_permille + extra * 1000):
+            bound_j = ceil_div(
+                rated * (light * margin_permille + extra * 1000), 10**9 * parts
+            )  # W/m² of 1000, ms, permille
+            if energy_j <= bound_j:
                 return None
-        before = now
-    bound_j = ceil_div(rated * (light * margin_permille + extra * 1000), 10**9 * parts)
     if not light:
         place = f"latitude {latitude_decidegrees} and longitude {longitude_decidegrees} decidegrees"
         night = f"the sun stays below -1 degree at {place} (is the clock or the place wrong?)"

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +41,13 @@ PLANTS = {
 }
 LATENCIES = "gcp_region_latency_ms.csv"
 INTERVAL_MS = 900_000
+PLANES: dict[str, tuple[int | None, int | None]] = {"unknown": (None, None), "declared": (30, 180)}
 NIGHT_SHARE = 0.05  # of capacity, claimed while it is dark
 RANDOM_PLANTS = range(5000, 5060)
 LIE_KM, WITNESSES = 5000, 5
 
 Claims = tuple[Device, list[Yield]]
+Check = tuple[int, int, int, int, int, int, int | None, int | None]  # arguments of solar.interval_fault
 Counts = tuple[int, int]  # flagged, of so many
 
 
@@ -71,7 +75,7 @@ def _elevation() -> Figure:
     for _ in range(100):
         latitude, longitude = chance.randint(-900, 900), chance.randint(-1800, 1800)
         at_ms = [chance.randrange(1_735_689_600_000, 1_767_225_600_000) for _ in range(500)]
-        up = [solar.direction(solar.equatorial(t), t, latitude, longitude).up / solar.ONE for t in at_ms]
+        up = [solar.direction(solar.equatorial(t), t, latitude, longitude)[2] / solar.ONE for t in at_ms]
         when = pd.to_datetime(at_ms, unit="ms", utc=True)
         referee = pvlib.solarposition.get_solarposition(when, latitude / 10, longitude / 10).elevation
         worst = max(worst, float(np.abs(np.degrees(np.arcsin(np.clip(up, -1, 1))) - referee).max()))
@@ -80,34 +84,40 @@ def _elevation() -> Figure:
 
 
 def _speed() -> Iterator[Figure]:
-    minute = [p for seed in range(5) for p in [plant(seed, days=20)]]
-    for hours, wording in ((INTERVAL_MS, "a quarter of an hour"), (solar.DAY_MS // 24, "an hour")):
-        claims = [
-            (int(y.energy_j * hours / INTERVAL_MS), p.device, y.start_ms, y.start_ms + hours)
-            for p in minute
-            for y in p.yields
-            if y.energy_j * 100 > p.device.capacity_w * (y.end_ms - y.start_ms) / 1000
-        ]
-        for said in ("unknown", "declared"):
-            arguments = [
-                (joules, d.capacity_w, start_ms, end_ms, d.latitude_decidegrees, d.longitude_decidegrees)
-                + ((30, 180) if said == "declared" else ())
-                for joules, d, start_ms, end_ms in claims
-            ]
-            best = min(
-                _seconds(lambda calls=arguments: [solar.interval_fault(*call) for call in calls]) for _ in range(5)
-            )
-            figure = f"check of {wording} by day, orientation {said}"
-            yield Figure("solar", figure, best / len(claims) * 1e6, "us", "asked", 10.0, 1.0, at_most=True)
+    by_day = [
+        (p.device, y) for p in (plant(seed, days=10) for seed in range(5)) for y in p.yields if _counts(p.device, y)
+    ]
+    for times, wording in ((1, "a quarter of an hour"), (4, "an hour")):
+        for said, plane in PLANES.items():
+            for lie in (1, 3):
+                calls = [_call(d, y.start_ms, times * INTERVAL_MS, lie * times * y.energy_j, plane) for d, y in by_day]
+                chunks = [calls[at : at + 100] for at in range(0, len(calls), 100)]
+                seconds = sum(_best(partial(_check, chunk)) for chunk in chunks)
+                figure = f"check of {wording} by day, orientation {said}, {'honest' if lie == 1 else f'x{lie}'}"
+                yield Figure("solar", figure, seconds / len(calls) * 1e6, "us", "asked", 10.0, 1.0, at_most=True)
     month = plant(1, days=30, minutes=5)
-    seconds = _seconds(lambda: plausibility.device_findings(month.device, month.yields))
+    seconds = _best(lambda: plausibility.device_findings(month.device, month.yields), rounds=1)
     yield Figure("solar", "findings of 30 days of 5 minutes", seconds, "s", "asked", 1.0, 1.0, at_most=True)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def _call(d: Device, start_ms: int, duration_ms: int, energy_j: int, plane: tuple[int | None, int | None]) -> Check:
+    place = (d.latitude_decidegrees, d.longitude_decidegrees)
+    return (energy_j, d.capacity_w, start_ms, start_ms + duration_ms, *place, *plane)
+
+
+def _check(calls: Sequence[Check]) -> None:
+    for call in calls:
+        solar.interval_fault(*call)
+
+
+def _best(work: Callable[[], object], rounds: int = 8) -> float:
+    """Seconds of this process, the best of some rounds: whatever else the machine does only slows it."""
+    best = math.inf
+    for _ in range(rounds):
+        began = time.process_time()
+        work()
+        best = min(best, time.process_time() - began)
+    return best
 
 
 # --- honest plants and lies -----------------------------------------------------------------------------------------
@@ -153,7 +163,7 @@ def _by_night(claims: Claims) -> Claims:
 
 
 def _light(at_ms: int, latitude: int, longitude: int) -> int:
-    return solar.clear_sky(solar.direction(solar.equatorial(at_ms), at_ms, latitude, longitude).up)[0]
+    return solar.clear_sky(solar.direction(solar.equatorial(at_ms), at_ms, latitude, longitude)[2])[0]
 
 
 LIES: dict[str, Callable[[Claims], Claims]] = {
@@ -163,10 +173,9 @@ LIES: dict[str, Callable[[Claims], Claims]] = {
     "x2": _more(2),
     "clock an hour ahead": _later(3_600_000),
     "clock an hour behind": _later(-3_600_000),
-    "15 degrees east": _moved(15),
-    "15 degrees west": _moved(-15),
-    "30 degrees east": _moved(30),
-    "30 degrees west": _moved(-30),
+    "15 degrees too far east": _moved(15),
+    "30 degrees too far east": _moved(30),
+    "30 degrees too far west": _moved(-30),
     "by night": _by_night,
 }
 

@@ -78,7 +78,7 @@ def test_the_sun_is_the_same_on_every_machine() -> None:
         at_ms, latitude, longitude = chance.randrange(2**42), chance.randint(-900, 900), chance.randint(-1800, 1800)
         at = solar.direction(solar.equatorial(at_ms), at_ms, latitude, longitude)
         light = solar.irradiance(at, chance.randint(0, 90), chance.randint(0, 359))
-        seen.update(repr((tuple(at), solar.clear_sky(at.up), light)).encode())
+        seen.update(repr((at, solar.clear_sky(at[2]), light)).encode())
     assert seen.hexdigest() == "d44dadf1ca50da58e2180f08574ee287486aadd5a7ea7be883a3ca58c19a5477"
 
 
