@@ -30,7 +30,7 @@ class Doubts:
         key = (record.author, record.device_id)
         at_ms, sentences = self.looked_at.get(key, (-DAY_MS, ()))
         if record.end_ms - at_ms >= DAY_MS:
-            sentences = tuple(finding.sentence for finding in findings(state, record))
+            sentences = tuple(f"{f.check}: {f.sentence} ({f.cause})" for f in findings(state, record))
             if len(self.looked_at) >= DEVICES_MAX:
                 self.looked_at.clear()
             self.looked_at[key] = record.end_ms, sentences
