@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
@@ -109,12 +110,13 @@ class SunSpecServer:
         )
         self._loop, self._server = asyncio.get_running_loop(), server
         await server.serve_forever(background=True)
-        self.port = server.transport.sockets[0].getsockname()[1]
+        self.port = cast(asyncio.Server, server.transport).sockets[0].getsockname()[1]
         ready.set()
         await server.serving
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._server.shutdown(), self._loop).result(5)
+        ended = self._server.shutdown()  # type: ignore[no-untyped-call]
+        asyncio.run_coroutine_threadsafe(ended, self._loop).result(5)
 
 
 @contextmanager
