@@ -3,7 +3,8 @@
 For replaying a recorded year, and for what has an export but no interface. The file is read once, when it is opened,
 and wholly judged then: a trace with a hole in it, or in another clock than it says, would be believed for months. A row
 holds from its time until one step later; the step is that between the first two rows. A counter's row speaks of its
-moment. A trace foretells nothing: what stands in later rows is not told before its time.
+moment, and a power is told as that of the present one. A trace foretells nothing: what stands in later rows is not told
+before its time. It is the one source that serves a network whose clock is not the world's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -34,6 +35,8 @@ METHODS: dict[Kind, Method] = {Kind.COUNTER: "modelled", Kind.POWER: "modelled"}
 
 class Trace(SourceSection):
     """`unit` is that of `value_column`. `repeat`: a time outside the trace is looked up in the trace's year."""
+
+    reads_the_world: ClassVar = False
 
     source: Literal["trace"]
     path: Annotated[str, Field(min_length=1)]
@@ -93,12 +96,16 @@ class TraceSource:
             )
         section = self._section
         start_ms = now_ms - shifted_ms + self._starts_ms[index]
+        if self.kind is Kind.POWER:
+            start_ms = end_ms = now_ms
+        else:
+            end_ms = start_ms + (0 if self.kind is Kind.COUNTER else self._step_ms)
         year = f", of {datetime.fromtimestamp(shifted_ms // 1000, UTC).year}" if shifted_ms != now_ms else ""
         return Reading(
             kind=self.kind,
             value=self._values[index],
             start_ms=start_ms,
-            end_ms=start_ms + (0 if self.kind is Kind.COUNTER else self._step_ms),
+            end_ms=end_ms,
             method=METHODS.get(self.kind, "grid_mix"),
             uncertainty_permille=(
                 UNCERTAINTY_PERMILLE if section.uncertainty_permille is None else section.uncertainty_permille

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from node.energy.metered import open_supply
 from node.energy.source import ForecastingSource, Kind, Source, SourceError
 from node.energy.sources import trace
 from node.energy.sources.trace import Trace
+from node.energy.supply import EnergyConfig
+from protocol.genesis import Clock
 from protocol.messages import Place
 
 VALENCIA = Place(zone="ES", latitude_decidegrees=395, longitude_decidegrees=-4)
@@ -23,11 +26,15 @@ def ms(written: str) -> int:
     return round(datetime.fromisoformat(written).replace(tzinfo=UTC).timestamp() * 1000)
 
 
-def opened(directory: Path, *rows: str, header: str = "time,kw", **changes: Any) -> Source:
+def written(directory: Path, *rows: str, header: str = "time,kw", **changes: Any) -> Trace:
     path = directory / "pv.csv"
     path.write_text("\n".join((header, *(rows or HOURS))) + "\n")
     given = {"source": "trace", "path": str(path), "kind": "power", "value_column": "kw", "unit": "kW"}
-    return Trace.model_validate_json(json.dumps(given | changes)).open(VALENCIA)
+    return Trace.model_validate_json(json.dumps(given | changes))
+
+
+def opened(directory: Path, *rows: str, **changes: Any) -> Source:
+    return written(directory, *rows, **changes).open(VALENCIA)
 
 
 def refusal(directory: Path, *rows: str, **changes: Any) -> SourceError:
@@ -40,7 +47,7 @@ def test_a_row_holds_until_the_next(tmp_path: Path) -> None:
     source = opened(tmp_path)
     reading = source.read(ms("2026-06-21T13:59:59.999"))
     assert (reading.kind, reading.value, reading.unit) == (Kind.POWER, 2250, "W")
-    assert (reading.start_ms, reading.end_ms) == (ms("2026-06-21T13:00"), ms("2026-06-21T14:00"))
+    assert (reading.start_ms, reading.end_ms) == (ms("2026-06-21T13:59:59.999"),) * 2
     assert (reading.method, reading.provenance) == ("modelled", "trace pv.csv kw")
     assert source.read(ms("2026-06-21T14:59:59")).value == 0
 
@@ -63,6 +70,7 @@ def test_a_counter_speaks_of_its_moment(tmp_path: Path) -> None:
 def test_an_intensity_is_of_the_grid(tmp_path: Path) -> None:
     reading = opened(tmp_path, kind="avg_lifecycle", unit="g/kWh").read(ms("2026-06-21T12:00"))
     assert (reading.value, reading.method) == (2, "grid_mix")
+    assert (reading.start_ms, reading.end_ms) == (ms("2026-06-21T12:00"), ms("2026-06-21T13:00"))
 
 
 @pytest.mark.parametrize(
@@ -118,8 +126,8 @@ def test_what_an_inverter_draws_at_night_may_count_as_nothing(tmp_path: Path) ->
 
 
 def test_a_repeated_trace_serves_another_year(tmp_path: Path) -> None:
-    reading = opened(tmp_path, repeat=True).read(ms("2031-06-21T13:30"))
-    assert (reading.value, reading.start_ms) == (2250, ms("2031-06-21T13:00"))
+    reading = opened(tmp_path, repeat=True, kind="marginal", unit="g/kWh").read(ms("2031-06-21T13:30"))
+    assert (reading.value, reading.start_ms) == (2, ms("2031-06-21T13:00"))
     assert reading.provenance == "trace pv.csv kw, of 2026"
 
 
@@ -154,3 +162,15 @@ def test_refuse_what_is_no_text(tmp_path: Path) -> None:
 def test_refuse_section(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         opened(tmp_path, **changes)
+
+
+def test_a_trace_serves_a_network_whose_clock_is_not_the_worlds(tmp_path: Path) -> None:
+    section = written(tmp_path, *HOURS, repeat=True)
+    config = EnergyConfig.model_validate(
+        {"device_id": "roof", "zone": "ES", "latitude": 39.5, "longitude": -0.4, "carrier": "solar"}
+        | {"capacity_w": 3000, "own_g_per_kwh": 41, "generation": section}
+    )
+    supply = open_supply(config, Clock(unix_ms=0, network_ms=1, speed=60))
+    times_ms = [ms(f"2031-06-21T13:{minute}") for minute in ("00", "10", "20")]
+    readings = [supply.read(at_ms - 1, at_ms) for at_ms in times_ms]
+    assert [reading and reading.energy_j for reading in readings] == [None, 2250 * 600, 2250 * 600]
