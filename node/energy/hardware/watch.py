@@ -1,0 +1,117 @@
+"""Reads the meter in the hardware while workers train, and tells each worker's part.
+
+The meter is read at least once in its period, and whenever a worker comes, goes or has finished a round; on a thread,
+since a driver may take its time. Where a reading fails that is logged once, until the next good one, and the rounds
+around it count as modelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable
+from pathlib import Path
+
+from node.energy.hardware.nvml import NvmlMeter
+from node.energy.hardware.rapl import RaplMeter
+from node.energy.hardware.shares import Shares
+from node.energy.power import Measured, PowerMeter, PowerName
+from node.energy.source import SourceError
+
+log = logging.getLogger("heliotrope")
+
+
+class Watch:
+    """`cpu_ms`: processor time of a process so far, None if it is gone. `now_ms`: of a clock that never jumps."""
+
+    def __init__(
+        self,
+        meter: PowerMeter,
+        cpu_ms: Callable[[int], int | None] | None = None,
+        now_ms: Callable[[], int] | None = None,
+    ) -> None:
+        self._meter = meter
+        self._cpu_ms = cpu_ms or process_cpu_ms
+        self._now_ms = now_ms or monotonic_ms
+        self._shares: Shares[Hashable] = Shares(meter.name, meter.uncertainty_permille)
+        self._pids: dict[Hashable, int] = {}
+        self._reading = asyncio.Lock()
+        self._alone = threading.Lock()
+        self._has_failed = False
+        self._periodic: asyncio.Task[None] | None = None
+
+    async def sit(self, key: Hashable, pid: int) -> None:
+        """A worker begins."""
+        async with self._reading:
+            await self._read()
+            self._pids[key] = pid
+            self._shares.add(key, self._cpu_ms(pid) or 0)
+        if self._periodic is None:
+            self._periodic = asyncio.create_task(self._read_periodically())
+
+    async def leave(self, key: Hashable) -> None:
+        """A worker has ended, or was never here."""
+        async with self._reading:
+            if self._pids.pop(key, None) is not None:
+                await self._read()
+                self._shares.remove(key)
+        if not self._pids and self._periodic is not None:
+            self._periodic.cancel()
+            self._periodic = None
+
+    async def take(self, key: Hashable) -> Measured | None:
+        """What the worker drew since this was asked last; None where the meter cannot tell."""
+        async with self._reading:
+            await self._read()
+            return self._shares.take(key)
+
+    async def _read(self) -> None:
+        at_ms = self._now_ms()
+        total_uj: int | None = None
+        try:
+            total_uj = await asyncio.to_thread(self._read_alone, at_ms)
+        except SourceError as error:
+            if not self._has_failed:
+                log.warning("rounds count as modelled: %s", error)
+        self._has_failed = total_uj is None
+        used = {key: self._cpu_ms(pid) for key, pid in self._pids.items()}
+        self._shares.advance(at_ms, total_uj, {key: ms for key, ms in used.items() if ms is not None})
+
+    def _read_alone(self, at_ms: int) -> int:
+        """Whoever waited for a reading may be cancelled; the reading goes on."""
+        with self._alone:
+            return self._meter.read_uj(at_ms)
+
+    async def _read_periodically(self) -> None:
+        while True:
+            await asyncio.sleep(self._meter.period_s)
+            async with self._reading:
+                await self._read()
+
+
+def open_watch(power: PowerName) -> Watch | None:
+    """What `[machine] power` names; None where power is declared. Raises LocalError where there is no such meter, or it
+    may not be read."""
+    match power:
+        case "nvml":
+            return Watch(NvmlMeter())
+        case "rapl":
+            return Watch(RaplMeter())
+        case _:
+            return None
+
+
+def monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def process_cpu_ms(pid: int) -> int | None:
+    """User and system time of all threads of a process; see proc_pid_stat(5), fields 14 and 15."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return (int(fields[11]) + int(fields[12])) * 1000 // os.sysconf("SC_CLK_TCK")
