@@ -132,7 +132,7 @@ class Runtime:
         power = open_watch(self.config.machine.power)
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit, power)
         self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
-        self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms)
+        self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms, power)
         self._link = Link(
             seed=self.keypair.seed,
             listen=self.config.link.listen,

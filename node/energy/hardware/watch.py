@@ -8,6 +8,7 @@ around it count as modelled.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -19,20 +20,24 @@ from node.energy.hardware.nvml import NvmlMeter
 from node.energy.hardware.rapl import RaplMeter
 from node.energy.hardware.shares import Shares
 from node.energy.power import Measured, PowerMeter, PowerName
-from node.energy.source import SourceError
+from node.energy.source import Kind, Reading, SourceError
+from node.energy.watched import Health
 
 log = logging.getLogger("heliotrope")
 
 
 class Watch:
-    """`cpu_ms`: processor time of a process so far, None if it is gone. `now_ms`: of a clock that never jumps."""
+    """`name` is how people know the meter. `cpu_ms`: processor time of a process so far, None if it is gone. `now_ms`:
+    of a clock that never jumps."""
 
     def __init__(
         self,
+        name: str,
         meter: PowerMeter,
         cpu_ms: Callable[[int], int | None] | None = None,
         now_ms: Callable[[], int] | None = None,
     ) -> None:
+        self._name = name
         self._meter = meter
         self._cpu_ms = cpu_ms or process_cpu_ms
         self._now_ms = now_ms or monotonic_ms
@@ -40,13 +45,16 @@ class Watch:
         self._pids: dict[Hashable, int] = {}
         self._reading = asyncio.Lock()
         self._alone = threading.Lock()
-        self._has_failed = False
+        self._total_uj: int | None = None  # at the last good reading
+        self._total_at_ms = 0
+        self._fault: SourceError | None = None  # of the last reading
+        self._failures = 0
         self._periodic: asyncio.Task[None] | None = None
 
     async def sit(self, key: Hashable, pid: int) -> None:
         """A worker begins."""
         async with self._reading:
-            await self._read()
+            await (self._read() if self._pids else self._read_anew())
             self._pids[key] = pid
             self._shares.add(key, self._cpu_ms(pid) or 0)
         if self._periodic is None:
@@ -68,17 +76,46 @@ class Watch:
             await self._read()
             return self._shares.take(key)
 
+    async def health(self, now_ms: int) -> Health:
+        """How the meter stands, at a moment of network time."""
+        async with self._reading:
+            if not self._pids:
+                await self._read_anew()
+        reading = None
+        if self._total_uj is not None:
+            at_ms = max(0, now_ms - (self._now_ms() - self._total_at_ms))
+            reading = Reading(
+                kind=Kind.COUNTER,
+                value=self._total_uj // 1_000_000,
+                start_ms=at_ms,
+                end_ms=at_ms,
+                method="metered",
+                uncertainty_permille=self._meter.uncertainty_permille,
+                provenance=self._meter.name,
+            )
+        fault, remedy = ("", "") if self._fault is None else (self._fault.cause, self._fault.remedy)
+        return Health(self._name, Kind.COUNTER, reading, self._failures, fault, remedy, retry_at_ms=0)
+
     async def _read(self) -> None:
         at_ms = self._now_ms()
         total_uj: int | None = None
         try:
             total_uj = await asyncio.to_thread(self._read_alone, at_ms)
         except SourceError as error:
-            if not self._has_failed:
+            if self._fault is None:
                 log.warning("rounds count as modelled: %s", error)
-        self._has_failed = total_uj is None
+            self._fault, self._failures = error, self._failures + 1
+        else:
+            self._fault, self._failures = None, 0
+            self._total_uj, self._total_at_ms = total_uj, at_ms
         used = {key: self._cpu_ms(pid) for key, pid in self._pids.items()}
         self._shares.advance(at_ms, total_uj, {key: ms for key, ms in used.items() if ms is not None})
+
+    async def _read_anew(self) -> None:
+        """After a time without work the first reading only says where counting begins."""
+        with contextlib.suppress(SourceError):
+            await asyncio.to_thread(self._read_alone, self._now_ms())
+        await self._read()
 
     def _read_alone(self, at_ms: int) -> int:
         """Whoever waited for a reading may be cancelled; the reading goes on."""
@@ -97,9 +134,9 @@ def open_watch(power: PowerName) -> Watch | None:
     may not be read."""
     match power:
         case "nvml":
-            return Watch(NvmlMeter())
+            return Watch("machine.power (nvml)", NvmlMeter())
         case "rapl":
-            return Watch(RaplMeter())
+            return Watch("machine.power (rapl)", RaplMeter())
         case _:
             return None
 

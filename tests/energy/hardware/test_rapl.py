@@ -9,28 +9,9 @@ import pytest
 
 from node.energy.hardware.rapl import RaplMeter
 from node.energy.source import SourceError
+from tests.energy.hardware.powercap import RANGE_UJ, Powercap
 
-RANGE_UJ = 262_143_328_850  # as real packages have it
 AS_ROOT = os.geteuid() == 0
-
-
-class Powercap:
-    """A tree as Linux makes it, of zones with their names."""
-
-    def __init__(self, directory: Path, **names: str) -> None:
-        self.path = directory
-        for zone, name in (names or {"0": "package-0"}).items():
-            self.write(zone, "name", name)
-            self.write(zone, "max_energy_range_uj", RANGE_UJ)
-            self.set(zone, 0)
-
-    def write(self, zone: str, file: str, content: object) -> None:
-        directory = self.path / f"intel-rapl:{zone.replace('_', ':')}"
-        directory.mkdir(exist_ok=True)
-        (directory / file).write_text(f"{content}\n")
-
-    def set(self, zone: str, energy_uj: object) -> None:
-        self.write(zone, "energy_uj", energy_uj)
 
 
 def test_it_counts_from_the_first_reading(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ import asyncio
 import logging
 import os
 import time
+from pathlib import Path
 
 import pytest
 
+from node.energy.hardware.rapl import RaplMeter
 from node.energy.hardware.watch import Watch, open_watch, process_cpu_ms
 from node.energy.power import Measured
 from node.energy.source import SourceError
 from protocol.errors import LocalError
+from tests.energy.hardware.powercap import Powercap
 
 
 class ScriptedMeter:
@@ -40,7 +43,7 @@ class Scene:
         self.meter = ScriptedMeter()
         self.meter.period_s = period_s
         self.cpu_ms: dict[int, int | None] = {1: 0, 2: 0}
-        self.watch = Watch(self.meter, cpu_ms=self.cpu_ms.get, now_ms=lambda: self.meter.now_ms)
+        self.watch = Watch("machine.power (test)", self.meter, cpu_ms=self.cpu_ms.get, now_ms=lambda: self.meter.now_ms)
 
     def pass_time(self, duration_ms: int, **used_ms: int) -> None:
         self.meter.now_ms += duration_ms
@@ -101,6 +104,40 @@ async def test_a_meter_that_fails_is_told_once_and_breaks_the_round(caplog: pyte
     scene.pass_time(1_000)
     assert await scene.watch.take("a") == Measured(10_000, 1_000, 50, "a meter")
     await scene.watch.leave("a")
+
+
+async def test_people_see_how_the_meter_stands() -> None:
+    scene = Scene()
+    scene.pass_time(3_000)
+    health = await scene.watch.health(now_ms=1_000_000)
+    assert (health.name, health.is_well) == ("machine.power (test)", True)
+    await scene.watch.sit("a", 1)
+    scene.pass_time(500)
+    reading = (await scene.watch.health(now_ms=1_000_000)).last_reading
+    assert reading is not None
+    assert (reading.value, reading.unit, reading.age_ms(1_000_000)) == (30, "J", 500)
+    scene.meter.fault = True
+    await scene.watch.leave("a")
+    health = await scene.watch.health(now_ms=1_000_000)
+    assert (health.failures, health.fault, health.remedy) == (2, "the counter is stuck", "Look at it.")
+    assert health.last_reading is not None
+    scene.meter.fault = False
+    assert (await scene.watch.health(now_ms=1_000_000)).is_well
+
+
+async def test_a_long_time_without_work_breaks_no_round(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tree, now_ms = Powercap(tmp_path), [0]
+    watch = Watch("machine.power (rapl)", RaplMeter(tmp_path), cpu_ms=lambda _: 0, now_ms=lambda: now_ms[0])
+    for _ in range(2):
+        now_ms[0] += 3_600_000  # a counter may come round in four minutes
+        await watch.sit("a", 1)
+        now_ms[0] += 1_000
+        tree.rise("0", 5_000_000)
+        measured = await watch.take("a")
+        assert measured is not None
+        assert measured.energy_mj == 5_000
+        await watch.leave("a")
+    assert not caplog.records
 
 
 async def test_it_reads_by_itself_while_somebody_works_and_not_after() -> None:
