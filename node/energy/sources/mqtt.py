@@ -124,14 +124,14 @@ class MqttSource:
     def read(self, now_ms: int) -> Reading:
         section = self._section
         with self._news:
-            self._news.wait_for(lambda: self._newest is not None, FIRST_MESSAGE_S)
-            message, fault = self._newest, self._fault
+            self._news.wait_for(self._has_good_message, FIRST_MESSAGE_S)
+            is_good, message, fault = self._has_good_message(), self._newest, self._fault
         if message is None:
             raise SourceError(
                 f"nothing on {section.topic[:80]!r} yet from {self._name}" + (f": {fault}" if fault else ""),
-                "See whether the device publishes there, and host, port, user and TLS are right.",
+                "Devices may publish minutes apart. See whether this one does, and host, port, user and TLS are right.",
             )
-        if message.is_retained and section.time_path is None:
+        if not is_good:
             raise SourceError(
                 f"only a retained message on {section.topic[:80]!r} yet, of unknown age",
                 "Wait for the device's next message; or set time_path, if its messages say their time.",
@@ -158,6 +158,10 @@ class MqttSource:
         """End the connection and its thread."""
         self._client.disconnect()
         self._client.loop_stop()
+
+    def _has_good_message(self) -> bool:
+        newest = self._newest
+        return newest is not None and (not newest.is_retained or self._section.time_path is not None)
 
     @staticmethod
     def _told(payload: bytes) -> Any:
