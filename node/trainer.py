@@ -314,9 +314,11 @@ class Trainer:
         self._starting.discard(key)
         seat = self._seats.pop(key, None)
         if seat is not None:
-            await seat.worker.stop()
-            if self._power:
-                await self._power.leave(key)
+            try:
+                if self._power:
+                    await self._power.leave(key)
+            finally:
+                await seat.worker.stop()
             await asyncio.to_thread(shutil.rmtree, seat.directory, ignore_errors=True)
 
     async def _have(self, ticket: Ticket, blobs: BlobStore) -> Path:

@@ -61,10 +61,12 @@ class Watch:
             self._periodic = asyncio.create_task(self._read_periodically())
 
     async def leave(self, key: Hashable) -> None:
-        """A worker has ended, or was never here."""
+        """A worker is about to end, or was never here. Its last part must be read while its process can be: or that
+        would fall to the others."""
         async with self._reading:
-            if self._pids.pop(key, None) is not None:
+            if key in self._pids:
                 await self._read()
+                del self._pids[key]
                 self._shares.remove(key)
         if not self._pids and self._periodic is not None:
             self._periodic.cancel()

@@ -75,6 +75,19 @@ async def test_workers_share_by_their_processor_time() -> None:
     await scene.watch.leave("b")
 
 
+async def test_what_a_worker_used_last_does_not_fall_to_the_others() -> None:
+    scene = Scene()
+    await scene.watch.sit("a", 1)
+    await scene.watch.sit("b", 2)
+    scene.pass_time(1_000, p1=900, p2=100)
+    await scene.watch.leave("a")
+    scene.pass_time(1_000, p2=900)
+    second = await scene.watch.take("b")
+    assert second is not None
+    assert second.energy_mj == 1_000 + 10_000
+    await scene.watch.leave("b")
+
+
 async def test_a_process_that_died_uses_no_more() -> None:
     scene = Scene()
     await scene.watch.sit("a", 1)
