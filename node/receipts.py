@@ -90,6 +90,7 @@ class Work:
             drawn = Drawn(shard_energy(cpu_ms, wall_ms, offer.idle_w, offer.peak_w, lease.units, offer.pue_permille), 0)
         else:
             drawn = measured_energy(measured, wall_ms, offer.idle_w, lease.units, offer.pue_permille)
+        is_modelled_round = is_round and not drawn.measured_j
         split, split_measured = (
             split_by_slot([Interval(self.busy_until_ms, end_ms, energy_j)], self.slot_ms) for energy_j in drawn
         )
@@ -97,7 +98,8 @@ class Work:
             before = self.draws.get(slot, Draw(0, 0))
             self.draws[slot] = Draw(before.energy_j + draw.energy_j, before.duration_ms + draw.duration_ms)
             measured_j = min(split_measured[slot].energy_j, draw.energy_j)  # each is rounded for itself
-            self.bases.setdefault(slot, Basis()).add(draw.energy_j, measured_j, measured, is_round=is_round)
+            basis = self.bases.setdefault(slot, Basis())
+            basis.add(draw.energy_j, measured_j, measured, is_modelled_round=is_modelled_round)
         self.busy_until_ms = end_ms
         return drawn.energy_j
 

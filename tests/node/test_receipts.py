@@ -145,6 +145,15 @@ def test_measured_rounds_are_receipted_as_metered_with_the_overhead(
     assert sum(row.energy_j for row in receipt.energy) == 3 * -(-100 * pue_permille // 1000)
 
 
+def test_a_measured_round_that_begins_just_before_a_slot_ends_is_metered_in_both(
+    leased: tuple[World, LeaseRecord], work: Work
+) -> None:
+    demo, _ = leased
+    for number, wall_ms in enumerate((SLOT_MS - 1, ROUND_MS)):
+        work.book(trained(number, work.busy_until_ms + wall_ms, drawn(40 * wall_ms, wall_ms)))
+    assert [receipt.method for receipt in all_receipts(demo, work)] == ["metered"]
+
+
 def test_a_meter_that_fails_in_the_middle_makes_its_receipt_modelled_and_not_the_next(
     leased: tuple[World, LeaseRecord], work: Work
 ) -> None:

@@ -23,15 +23,15 @@ class Basis:
     sources: dict[str, None] = field(default_factory=dict)  # of the meter; in order, each once
     has_modelled_round: bool = False
 
-    def add(self, energy_j: int, measured_j: int, measured: Measured | None, *, is_round: bool) -> None:
-        """Book `energy_j`, of which `measured_j` by `measured`; of a round, or of a wait."""
+    def add(self, energy_j: int, measured_j: int, measured: Measured | None, *, is_modelled_round: bool) -> None:
+        """Book `energy_j`, of which `measured_j` by `measured`. A part of a round may be too short for a joule, so the
+        round as a whole says whether it was measured."""
         self.measured_j += measured_j
         self.modelled_j += energy_j - measured_j
+        self.has_modelled_round |= is_modelled_round
         if measured is not None and measured_j:
             self.error_permille_j += measured_j * measured.uncertainty_permille
             self.sources.setdefault(measured.source)
-        else:
-            self.has_modelled_round |= is_round
 
 
 class Told(NamedTuple):

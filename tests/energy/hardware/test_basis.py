@@ -9,14 +9,14 @@ RAPL = Measured(0, 0, 100, "RAPL package-0")
 
 
 def basis(*booked: tuple[int, int, Measured | None, bool]) -> Basis:
-    """Of (energy_j, measured_j, by whom, is_round)."""
+    """Of (energy_j, measured_j, by whom, is_modelled_round)."""
     made = Basis()
-    for energy_j, measured_j, measured, is_round in booked:
-        made.add(energy_j, measured_j, measured, is_round=is_round)
+    for energy_j, measured_j, measured, is_modelled_round in booked:
+        made.add(energy_j, measured_j, measured, is_modelled_round=is_modelled_round)
     return made
 
 
-ROUND = (100, 100, RAPL, True)
+ROUND = (100, 100, RAPL, False)
 MODELLED_ROUND = (100, 0, None, True)
 
 
@@ -47,11 +47,15 @@ def test_a_wait_at_declared_power_raises_the_uncertainty_by_its_weight() -> None
     assert waited == ("metered", 140, "waits at declared watts; RAPL package-0")
 
 
+def test_a_part_of_a_round_too_short_for_a_joule_is_measured_all_the_same() -> None:
+    assert told([basis(ROUND), basis((0, 0, RAPL, False))]) == ("metered", 100, "RAPL package-0")
+
+
 def test_where_waits_are_the_greater_part_it_is_modelled() -> None:
     assert told([basis(ROUND, (100, 0, None, False))])[0] == "modelled"
 
 
 def test_every_meter_is_named_once_and_within_the_bound() -> None:
     other = RAPL._replace(source="x" * 200)
-    method, _, source = told([basis(ROUND, (1, 1, other, True)), basis(ROUND)])
+    method, _, source = told([basis(ROUND, (1, 1, other, False)), basis(ROUND)])
     assert (method, len(source), source.count("RAPL")) == ("metered", 128, 1)
