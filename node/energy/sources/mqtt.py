@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 
 from node.energy.extras import missing
 from node.energy.keys import read_key
-from node.energy.source import KeySection, Kind, Reading, SourceError
+from node.energy.source import Kind, OptionalKeySection, Reading, SourceError
 from node.energy.units import converted
 from protocol.errors import LocalError
 from protocol.messages import Place
@@ -44,7 +44,7 @@ UNCERTAINTY_PERMILLE = 20  # accuracy class 2; guess: plugs promise 1 to 3 %
 JsonPath = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", max_length=256)]
 
 
-class Mqtt(KeySection):
+class Mqtt(OptionalKeySection):
     """`topic`: one, without wildcards. A path names fields from the outside in, as in "ENERGY.Total"; a number in it
     counts in a list from 0. With `user` the password is the section's key."""
 
@@ -61,10 +61,8 @@ class Mqtt(KeySection):
     kind: Kind = Kind.COUNTER
 
     @model_validator(mode="after")
-    def _one_place(self) -> Mqtt:
-        """A broker may be open to all, so the key is no must."""
-        given = (self.key_file is not None) + (self.key_variable is not None)
-        if given != (self.user is not None):
+    def _belongs_together(self) -> Mqtt:
+        if self.has_key != (self.user is not None):
             raise ValueError("user needs its password in key_file or key_variable, and a password needs its user")
         if self.ca_file is not None and not self.tls:
             raise ValueError("ca_file without tls = true: nothing would be checked against it")
@@ -143,14 +141,13 @@ class MqttSource:
         value = told if section.value_path is None else _at_path(told, section.value_path)
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
             raise SourceError(f"value {str(value)[:40]!r} is no number", "Set value_path to a number of the payload.")
-        uncertainty = section.uncertainty_permille
         return Reading(
             kind=self.kind,
             value=converted(value, section.unit, self.kind),
             start_ms=at_ms,
             end_ms=at_ms,
             method="metered",
-            uncertainty_permille=UNCERTAINTY_PERMILLE if uncertainty is None else uncertainty,
+            uncertainty_permille=section.uncertainty_or(UNCERTAINTY_PERMILLE),
             provenance=f"MQTT {section.topic[:80]} {section.value_path or ''}".rstrip(),
         )
 
@@ -169,7 +166,7 @@ class MqttSource:
             raise SourceError(f"a message of {len(payload)} bytes, {PAYLOAD_BYTES_MAX} are allowed", "Check topic.")
         try:
             return json.loads(payload, parse_float=Decimal)
-        except (ValueError, RecursionError):  # ValueError: also no UTF-8, and integers without end
+        except (ArithmeticError, RecursionError, ValueError):  # also: no UTF-8, digits or exponents without end
             raise SourceError(f"message {payload[:40]!r} is neither a number nor JSON", "Check topic.") from None
 
     # --- on paho's thread -------------------------------------------------------------------------------------------

@@ -111,14 +111,13 @@ class SunSpecSource:
             )
         if self.kind is Kind.COUNTER:
             self._counter_j = value
-        uncertainty = section.uncertainty_permille
         return Reading(
             kind=self.kind,
             value=value,
             start_ms=now_ms,
             end_ms=now_ms,
             method="metered",
-            uncertainty_permille=UNCERTAINTY_PERMILLE[section.measures] if uncertainty is None else uncertainty,
+            uncertainty_permille=section.uncertainty_or(UNCERTAINTY_PERMILLE[section.measures]),
             provenance=found.name,
         )
 

@@ -107,9 +107,7 @@ class TraceSource:
             start_ms=start_ms,
             end_ms=end_ms,
             method=METHODS.get(self.kind, "grid_mix"),
-            uncertainty_permille=(
-                UNCERTAINTY_PERMILLE if section.uncertainty_permille is None else section.uncertainty_permille
-            ),
+            uncertainty_permille=section.uncertainty_or(UNCERTAINTY_PERMILLE),
             provenance=f"trace {self._name} {section.value_column[:40]}{year}",
         )
 

@@ -152,6 +152,7 @@ def test_a_retained_message_that_says_its_time_counts(broker: Broker, sources: l
         ("offline", {}, "message b'offline' is neither a number nor JSON"),
         (b"\xff\xfe", {}, "is neither a number nor JSON"),
         ("[" * 60_000, {}, "is neither a number nor JSON"),
+        ("1e" + "9" * 30, {"value_path": None}, "is neither a number nor JSON"),
         ("9" * 60_000, {"value_path": None}, "is neither a number nor JSON"),
         ("x" * 70_000, {}, "a message of 70000 bytes, 65536 are allowed"),
         (TASMOTA, {"unit": "W"}, "unit 'W' is none of a counter"),

@@ -85,6 +85,7 @@ def test_an_intensity_is_of_the_grid(tmp_path: Path) -> None:
         ((*HOURS, "2026-06-21T14:30:00Z,1"), {"allow_gaps": True}, "line 5 of the trace: 1800000 ms after"),
         ((HOURS[0], "2026-06-21T13:00:00Z,nan"), {}, "line 3 of the trace: value NaN kW is out of range"),
         ((HOURS[0], "2026-06-21T13:00:00Z,inf"), {}, "line 3 of the trace: value Infinity kW is out of range"),
+        ((HOURS[0], "2026-06-21T13:00:00Z,1e" + "9" * 30), {}, "line 3 of the trace: value '1e9"),
         ((HOURS[0], "2026-06-21T13:00:00Z,"), {}, "line 3 of the trace: value '' is no number"),
         ((HOURS[0], "2026-06-21T13:00:00Z,-0.003"), {}, "line 3 of the trace: value -0.003 kW is out of range"),
         ((HOURS[0], "2026-06-21T13:00:00Z,1,2"), {}, "line 3 of the trace: 3 fields, the header has 2"),
