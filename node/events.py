@@ -16,6 +16,7 @@ from typing import Any
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from node.approval import Approval
+from node.energy.power import Measured
 from node.energy.rules import Rule
 from node.energy.supply import Forecast, SupplyReading
 from node.energy.watched import Health
@@ -241,7 +242,8 @@ class ShardSaved:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrained:
-    """One round of ours is done, at `end_ms` of network time."""
+    """One round of ours is done, at `end_ms` of network time. `measured`: what the worker drew by the hardware's meter
+    since its last round; None where there is no meter, or it had no figure."""
 
     shard: ShardId
     round: int
@@ -251,6 +253,7 @@ class RoundTrained:
     inner_steps: int
     end_ms: int
     cpu_ms: int
+    measured: Measured | None = None
 
 
 @dataclass(frozen=True, slots=True)

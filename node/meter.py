@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 from ledger.assurance import comparable
 from ledger.ledger import Ledger
+from node.energy.hardware.watch import Watch
 from node.energy.metered import open_supply
 from node.energy.source import SourceError
 from node.energy.supply import EnergyConfig, Supply, reading_start_ms
-from node.events import (
-    MeterFailed,
-    MeterRead,
-)
+from node.energy.watched import Health
+from node.events import MeterFailed, MeterRead
 from protocol.genesis import Genesis
 
 FORECAST_SLOTS = 256
+SAMPLE_MS = 15_000  # guess, not measured: clouds pass in minutes
 
 log = logging.getLogger("heliotrope")
 
@@ -25,12 +25,21 @@ log = logging.getLogger("heliotrope")
 class Meter:
     """Consecutive readings of one source, none overlapping. Reads queue behind each other."""
 
-    def __init__(self, supply: Supply, genesis: Genesis, now_ms: Callable[[], int], read_until_ms: int) -> None:
-        """`read_until_ms`: the end of the last attested interval; what lies before it is not read again."""
+    def __init__(
+        self,
+        supply: Supply,
+        genesis: Genesis,
+        now_ms: Callable[[], int],
+        read_until_ms: int,
+        hardware: Watch | None = None,
+    ) -> None:
+        """`read_until_ms`: the end of the last attested interval; what lies before it is not read again. How the meter
+        of the `hardware` stands is told with the sources."""
         self._supply = supply
         self._genesis = genesis
         self._now_ms = now_ms
         self._read_until_ms = read_until_ms
+        self._hardware = hardware
         self._turn = asyncio.Lock()
 
     async def read(self) -> MeterRead | MeterFailed:
@@ -51,23 +60,36 @@ class Meter:
                 reading = await asyncio.to_thread(self._supply.read, start_ms, now_ms)
                 forecast = await asyncio.to_thread(self._supply.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
             except SourceError as error:
-                return MeterFailed(error.cause, self._supply.health)
+                return MeterFailed(error.cause, await self._health(now_ms))
             except Exception as error:
                 log.exception("the energy source failed by a fault of its program; nothing is attested")
                 return MeterFailed(f"a fault of the energy source: {type(error).__name__}")
             self._read_until_ms = now_ms
-            return MeterRead(reading, forecast, self._supply.health)
+            return MeterRead(reading, forecast, await self._health(now_ms))
+
+    async def _health(self, now_ms: int) -> tuple[Health, ...]:
+        if self._hardware is None:
+            return self._supply.health
+        return (*self._supply.health, await self._hardware.health(now_ms))
 
     async def until_next_slot(self) -> None:
-        """Sleep until the next slot begins."""
+        """Sleep until the next slot begins; look at the power every SAMPLE_MS meanwhile."""
         slot_ms, now_ms = self._genesis.slot_ms, self._now_ms()
-        await asyncio.sleep(self._genesis.clock.real_ms(slot_ms - now_ms % slot_ms) / 1000)
+        left_ms = self._genesis.clock.real_ms(slot_ms - now_ms % slot_ms)
+        while left_ms > SAMPLE_MS:
+            await asyncio.sleep(SAMPLE_MS / 1000)
+            left_ms -= SAMPLE_MS
+            async with self._turn:
+                await asyncio.to_thread(self._supply.sample, self._now_ms())
+        await asyncio.sleep(left_ms / 1000)
 
 
-def open_meter(config: EnergyConfig, ledger: Ledger, owner: bytes, now_ms: Callable[[], int]) -> Meter:
+def open_meter(
+    config: EnergyConfig, ledger: Ledger, owner: bytes, now_ms: Callable[[], int], hardware: Watch | None
+) -> Meter:
     """The meter of a node, going on from what its owner attested last. Raises LocalError for a source that cannot be
     opened."""
     attested = ledger.state.attestations_of.get(owner)
     newest = ledger.state.newest_of_device.get((owner, comparable(config.device_id)))
     supply = open_supply(config, ledger.genesis.clock, newest.meter_end_j if newest else 0)
-    return Meter(supply, ledger.genesis, now_ms, attested[-1].end_ms if attested else 0)
+    return Meter(supply, ledger.genesis, now_ms, attested[-1].end_ms if attested else 0, hardware)

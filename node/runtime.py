@@ -41,6 +41,7 @@ from node.config import (
 )
 from node.core import Kept, Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
+from node.energy.hardware.watch import open_watch
 from node.eventlog import EventLog
 from node.events import Event
 from node.keeping import keep, remember
@@ -103,17 +104,9 @@ class Runtime:
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
         kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
-        is_fresh = home.fresh_path.exists() and self.keypair.public not in ledger.heads
-        self.node = Node(
-            identity,
-            ledger,
-            self.config.offer(),
-            bootstrap,
-            terms=self.config.terms(),
-            kept=kept,
-            may_sign=is_fresh or self.trusts_ledger,
-            rules=load_rules(home),
-        )
+        may_sign = self.trusts_ledger or (home.fresh_path.exists() and self.keypair.public not in ledger.heads)
+        offer, terms, rules = self.config.offer(), self.config.terms(), load_rules(home)
+        self.node = Node(identity, ledger, offer, bootstrap, terms=terms, kept=kept, may_sign=may_sign, rules=rules)
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()
@@ -129,9 +122,10 @@ class Runtime:
         self._verifying = Verifying(network, self._put)
         self._remember_turn = asyncio.Lock()
         self._data_client = DataClient(self.keypair)
-        self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit)
+        power = open_watch(self.config.machine.power)
+        self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit, power)
         self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
-        self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms)
+        self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms, power)
         self._link = Link(
             seed=self.keypair.seed,
             listen=self.config.link.listen,

@@ -7,6 +7,7 @@ table's stands in, and the reading, `status`, `/readyz` and the metrics name the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -62,6 +63,13 @@ class MeteredSupply:
         if generated is None or ("use" in self._sources and self._use_stretch is None):
             return None
         return self._with_grid(self._surplus(generated, reading), end_ms)
+
+    def sample(self, now_ms: int) -> None:
+        for name, flow in (("generation", self._generation), ("use", self._use)):
+            source = self._sources.get(name)
+            if source is not None and source.kind is Kind.POWER:
+                with contextlib.suppress(SourceError):  # `health` says it
+                    flow.sample(source.read(now_ms))
 
     def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
         return self._profile.forecast(first_slot, slots, slot_ms)
@@ -176,10 +184,11 @@ def open_supply(config: EnergyConfig, clock: Clock, counter_j: int = 0) -> Suppl
     sources = open_sources(config)
     if not sources:
         return Profile(config)
-    if clock.speed != 1 or clock.unix_ms != clock.network_ms:
+    worldly = [name for name in sources if getattr(config, name).reads_the_world]
+    if worldly and (clock.speed != 1 or clock.unix_ms != clock.network_ms):
         raise LocalError(
             "HEL-ENERGY-004",
-            f"[energy] names {', '.join(sources)}, and this network's clock is not the world's",
+            f"[energy] names {', '.join(worldly)}, and this network's clock is not the world's",
             "Sources of real figures need real time: leave the sections out here, or join a network of real time.",
         )
     return MeteredSupply(config, sources, counter_j)

@@ -244,7 +244,7 @@ def bad_attestations(in_world: World) -> dict[str, tuple[list[Any], str]]:
                     carrier="solar", place=Place(zone="AU-NSW", latitude_decidegrees=-339, longitude_decidegrees=1512)
                 )
             ],
-            "check 11: energy_j 12000 exceeds 150: the sun stays below -1 degree",
+            "check 10: energy_j 12000 exceeds 150: the sun stays below -1 degree",
         ),
         "its counter runs backwards": ([changed(meter_end_j=0)], "check 3: energy_j 12000 exceeds the counter's"),
         "it is signed by a key that does not own the device": (
