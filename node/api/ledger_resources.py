@@ -150,7 +150,8 @@ class Totals(Strict):
 
 class JobAuditOf(Strict):
     """Whether every award follows from its recorded matching, and what came of it. `violations` are of the whole
-    ledger. `ok` only if everything could be checked and holds."""
+    ledger. `doubts` are what is hard to believe of the devices behind the job's energy: advice. `ok` only if everything
+    could be checked and holds."""
 
     ok: bool
     job: Hex
@@ -162,3 +163,4 @@ class JobAuditOf(Strict):
     shards: tuple[ChainOf, ...]
     totals: Totals
     violations: tuple[str, ...]
+    doubts: tuple[str, ...]
