@@ -64,8 +64,8 @@ def audit(job: JobRecord, state: State, matching: Matching) -> JobAudit:
 
 
 def audit_energy(job: JobRecord, state: State) -> tuple[str, ...]:
-    """What is hard to believe of the devices behind a job's receipts, each with its likeliest innocent cause; first what
-    another owner claims too."""
+    """First what another owner claims as well; then what is hard to believe of the devices behind a job's receipts,
+    each with its likeliest innocent cause."""
     rows = (row for placement in job.placements for receipt in _receipts(placement) for row in receipt.receipt.energy)
     claimed = dict.fromkeys(row.attestation for row in rows if row.attestation is not None)
     twice = [described(d) for d in doubles(state) if {d.first.id, d.second.id} & claimed.keys()]
