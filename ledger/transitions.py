@@ -131,9 +131,10 @@ def judge_attestation(state: State, entry: Entry, attestation: Attestation) -> A
         raise Void(5, f"start_ms {a.start_ms} is before the device's last ended, at {last.end_ms}")
     if last is not None and a.meter_start_j < last.meter_end_j:
         raise Void(5, f"meter_start_j {a.meter_start_j} is below the device's last, {last.meter_end_j}")
-    storage.require_agreement(device, a, 6)
-    sealed_by = assurance.sealed_by(entry, a, device, 7)
-    auditors = assurance.countersigners(entry, a.countersignatures, 8)
+    if device is not None or a.carrier == "storage":
+        storage.require_agreement(device, a, 6)
+    sealed_by = None if a.meter is None else assurance.sealed_by(entry, a, device, a.meter, 7)
+    auditors = assurance.countersigners(entry, a.countersignatures, 8) if a.countersignatures else ()
     store = state.stores[key] if a.carrier == "storage" else None
     if store is not None:
         storage.require_stored(store, a, 9)

@@ -39,6 +39,7 @@ from protocol.messages import Attestation
 from protocol.units import MS_PER_HOUR
 
 WAITING_MAX = 256  # requests, until the approvals are read; beyond it owners do without a countersignature
+WAITING_PER_PEER_MAX = 8  # of them of one peer: readings come once a slot
 LOOKED_BACK_MS = 26 * MS_PER_HOUR  # for other owners' claims: local times differ by less
 PROMISED_MAX = 65_536
 PROMISED_MS = 2 * MS_PER_HOUR  # how long a signed claim is remembered that its owner has not published
@@ -57,7 +58,8 @@ class Countersigning:
     promised: deque[AttestationRecord] = field(default_factory=lambda: deque(maxlen=PROMISED_MAX))
 
     def on_want(self, turn: Turn, peer: bytes, message: WantCountersignature) -> None:
-        if len(self.waiting) < WAITING_MAX:
+        of_peer = sum(waiting == peer for waiting, _ in self.waiting)
+        if len(self.waiting) < WAITING_MAX and of_peer < WAITING_PER_PEER_MAX:
             self.waiting.append((peer, message))
             if len(self.waiting) == 1:
                 turn.do(ReadApprovals())

@@ -12,7 +12,7 @@ from ledger import plausibility
 from ledger.state import AttestationRecord, State
 from node.actions import Action, Notify, ReadApprovals, Send
 from node.approval import Approval
-from node.countersigning import WAITING_MAX, Countersigning
+from node.countersigning import WAITING_MAX, WAITING_PER_PEER_MAX, Countersigning
 from node.events import ApprovalsRead
 from node.turn import Identity, Turn
 from protocol.codec import encode
@@ -213,16 +213,19 @@ def test_refuse_check_6_what_speaks_against_it() -> None:
 # --- how it asks its operator -----------------------------------------------------------------------------------------
 
 
-def test_the_approvals_are_read_once_for_a_handful_of_requests() -> None:
+def test_the_approvals_are_read_once_for_a_handful_of_requests_and_nobody_fills_the_queue() -> None:
     scene = Scene()
     turn = scene.turn()
     message = WantCountersignature(kind="attestation", body=encode(attestation().model_dump()))
-    for _ in range(WAITING_MAX + 5):
-        scene.part.on_want(turn, PROVIDER.public, message)
+    for number in range(WAITING_MAX + 5):
+        for _ in range(WAITING_PER_PEER_MAX + 1):
+            scene.part.on_want(turn, PROVIDER.public if number == 0 else bytes([number % 256]) * 32, message)
     assert turn.actions() == [ReadApprovals()]
     after = scene.turn()
     scene.part.on_approvals(after, ApprovalsRead(tuple(scene.approvals)))
-    assert len([action for action in after.actions() if isinstance(action, Send)]) == WAITING_MAX
+    peers = [action.peer for action in after.actions() if isinstance(action, Send)]
+    assert len(peers) == WAITING_MAX
+    assert peers.count(PROVIDER.public) == WAITING_PER_PEER_MAX
 
 
 def test_approvals_that_cannot_be_read_approve_nothing_and_are_said() -> None:
