@@ -14,7 +14,7 @@ the truth.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from functools import lru_cache
 
 from ledger.rules import Void, shown
@@ -22,7 +22,7 @@ from ledger.state import ATTESTED_MAX, AttestationRecord, DeviceRecord, JobRecor
 from protocol.devices import audited_statement, counter_statement
 from protocol.envelope import Entry
 from protocol.identity import verify
-from protocol.messages import Attestation, Countersignature
+from protocol.messages import Attestation, Countersignature, MeterSeal
 
 CERTIFIED = 4
 
@@ -77,11 +77,8 @@ def level_of_row(state: State, receipt: ReceiptRecord, row: int) -> int:
     return level(state.attestations[drawn.attestation], auditors_of(state, receipt.lease.placement.job))
 
 
-def countersigners(entry: Entry, signatures: Iterable[Countersignature], check: int) -> tuple[bytes, ...]:
+def countersigners(entry: Entry, signatures: Collection[Countersignature], check: int) -> tuple[bytes, ...]:
     """Who countersigned the body of an entry, but its author. Raises Void for a signature that is not its auditor's."""
-    signatures = tuple(signatures)
-    if not signatures:
-        return ()
     statement = audited_statement(entry.network, entry.author, entry.kind, entry.body)
     for each in signatures:
         if not verify(each.auditor, statement, each.signature):
@@ -89,11 +86,11 @@ def countersigners(entry: Entry, signatures: Iterable[Countersignature], check: 
     return tuple(dict.fromkeys(each.auditor for each in signatures if each.auditor != entry.author))
 
 
-def sealed_by(entry: Entry, attestation: Attestation, device: DeviceRecord | None, check: int) -> DeviceRecord | None:
-    """The device whose own key signed both counters; None if none did. Raises Void for any other key or signature."""
-    a, seal = attestation, attestation.meter
-    if seal is None:
-        return None
+def sealed_by(
+    entry: Entry, attestation: Attestation, device: DeviceRecord | None, seal: MeterSeal, check: int
+) -> DeviceRecord:
+    """The device whose own key signed both counters. Raises Void for any other key or signature."""
+    a = attestation
     if device is None or device.device.key != seal.key:
         raise Void(check, f"meter.key {shown(seal.key)} is a key that does not own the device {a.device_id!r}")
     for end, at_ms, counter_j, signature in (

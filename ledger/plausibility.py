@@ -89,6 +89,9 @@ class Device:
         """The day of local mean solar time: days since 1970."""
         return (at_ms + self.longitude_decidegrees * MS_PER_DECIDEGREE) // solar.DAY_MS
 
+    def begins_at_ms(self, day: int) -> int:
+        return day * solar.DAY_MS - self.longitude_decidegrees * MS_PER_DECIDEGREE
+
     def plane(self) -> mounts.Fixed | None:
         """The declared one."""
         if self.tilt_degrees is None or self.azimuth_degrees is None:

@@ -95,9 +95,9 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     7. Its meter's signatures are by the key that is declared for the device, under these counters.
     8. Every countersignature is its auditor's, under this attestation.
     9. What comes from a store was in it before, and is at least as dirty as what is in it.
-    10. Solar: nothing that counts is yielded while the sun stays below -1 degree.
-    11. Solar: the energy is at most what a clear sky gives, on the declared plane, or on one that follows the sun.
-    12. The place is not far from its zone.
+    10. The place is not far from its zone.
+    11. Solar: nothing that counts is yielded while the sun stays below -1 degree.
+    12. Solar: the energy is at most what a clear sky gives, on the declared plane, or on one that follows the sun.
     """
     record = judge_attestation(state, entry, attestation)
     state.attestations[entry.id] = record
@@ -131,17 +131,18 @@ def judge_attestation(state: State, entry: Entry, attestation: Attestation) -> A
         raise Void(5, f"start_ms {a.start_ms} is before the device's last ended, at {last.end_ms}")
     if last is not None and a.meter_start_j < last.meter_end_j:
         raise Void(5, f"meter_start_j {a.meter_start_j} is below the device's last, {last.meter_end_j}")
-    storage.require_agreement(device, a, 6)
-    sealed_by = assurance.sealed_by(entry, a, device, 7)
-    auditors = assurance.countersigners(entry, a.countersignatures, 8)
+    if device is not None or a.carrier == "storage":
+        storage.require_agreement(device, a, 6)
+    sealed_by = None if a.meter is None else assurance.sealed_by(entry, a, device, a.meter, 7)
+    auditors = assurance.countersigners(entry, a.countersignatures, 8) if a.countersignatures else ()
     store = state.stores[key] if a.carrier == "storage" else None
     if store is not None:
         storage.require_stored(store, a, 9)
+    if far_from_zone(a.place):
+        raise Void(10, describe_far(a.place))
     fault = solar.attestation_fault(a, None if device is None else device.device)
     if fault is not None:
-        raise Void(10 if fault.is_night else 11, fault.complaint)
-    if far_from_zone(a.place):
-        raise Void(12, describe_far(a.place))
+        raise Void(11 if fault.is_night else 12, fault.complaint)
     record = AttestationRecord(
         id=entry.id,
         author=entry.author,

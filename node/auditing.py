@@ -14,6 +14,7 @@ from hashlib import sha256
 from itertools import accumulate
 
 from ledger.audit import violations
+from ledger.doubles import described, doubles
 from ledger.doubts import doubts
 from ledger.state import JobRecord, PlacementRecord, ReceiptRecord, State
 from node.matching.bids.demand import Candidate, Demand
@@ -63,10 +64,12 @@ def audit(job: JobRecord, state: State, matching: Matching) -> JobAudit:
 
 
 def audit_energy(job: JobRecord, state: State) -> tuple[str, ...]:
-    """What is hard to believe of the devices behind a job's receipts, each with its likeliest innocent cause."""
+    """First what another owner claims as well; then what is hard to believe of the devices behind a job's receipts,
+    each with its likeliest innocent cause."""
     rows = (row for placement in job.placements for receipt in _receipts(placement) for row in receipt.receipt.energy)
     claimed = dict.fromkeys(row.attestation for row in rows if row.attestation is not None)
-    return tuple(doubts(state, [state.attestations[attestation] for attestation in claimed]))
+    twice = [described(d) for d in doubles(state) if {d.first.id, d.second.id} & claimed.keys()]
+    return (*twice, *doubts(state, [state.attestations[attestation] for attestation in claimed]))
 
 
 def _receipts(placement: PlacementRecord) -> Iterable[ReceiptRecord]:

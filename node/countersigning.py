@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from ledger.assurance import comparable
 from ledger.doubles import at_odds
+from ledger.doubts import Watch
 from ledger.feed import CLOCK_SKEW_MAX_MS
 from ledger.rules import Void, require
 from ledger.state import AttestationRecord, State
@@ -25,7 +26,6 @@ from ledger.storage import judge_device
 from ledger.transitions import judge_attestation
 from node.actions import ReadApprovals, Send
 from node.approval import Approvals, require_approved
-from node.doubts import Doubts
 from node.events import ApprovalsRead
 from node.turn import Turn
 from protocol.bodies import BODIES
@@ -39,25 +39,27 @@ from protocol.messages import Attestation
 from protocol.units import MS_PER_HOUR
 
 WAITING_MAX = 256  # requests, until the approvals are read; beyond it owners do without a countersignature
+WAITING_PER_PEER_MAX = 8  # of them of one peer: readings come once a slot
 LOOKED_BACK_MS = 26 * MS_PER_HOUR  # for other owners' claims: local times differ by less
 PROMISED_MAX = 65_536
 PROMISED_MS = 2 * MS_PER_HOUR  # how long a signed claim is remembered that its owner has not published
 
 # What speaks against a claim though no rule forbids it, in words with numbers.
-Judged = TypeVar("Judged")
 Findings = Callable[[State, AttestationRecord], Sequence[str]]
+Judged = TypeVar("Judged")
 
 
 @dataclass(slots=True)
 class Countersigning:
     """`promised`: claims that were signed here lately, for their owners may publish them later than others do."""
 
-    findings: Findings = field(default_factory=Doubts)
+    findings: Findings = field(default_factory=lambda: Watch().findings)
     waiting: deque[tuple[bytes, WantCountersignature]] = field(default_factory=deque)
     promised: deque[AttestationRecord] = field(default_factory=lambda: deque(maxlen=PROMISED_MAX))
 
     def on_want(self, turn: Turn, peer: bytes, message: WantCountersignature) -> None:
-        if len(self.waiting) < WAITING_MAX:
+        of_peer = sum(waiting == peer for waiting, _ in self.waiting)
+        if len(self.waiting) < WAITING_MAX and of_peer < WAITING_PER_PEER_MAX:
             self.waiting.append((peer, message))
             if len(self.waiting) == 1:
                 turn.do(ReadApprovals())

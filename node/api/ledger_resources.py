@@ -56,7 +56,8 @@ class HeadList(Strict):
 
 
 class Verification(Strict):
-    """All that is stored was read, and every signature, chain, rule and sum checked again."""
+    """All that is stored was read, and every signature, chain, rule and sum checked again. `doubles`: what two owners
+    claim of one device. No rule forbids it, as each feed is judged alone; one of the two is wrong."""
 
     ok: Literal[True] = True
     entries: int
@@ -67,6 +68,7 @@ class Verification(Strict):
     fingerprint: str
     network: Hex
     network_name: str
+    doubles: tuple[str, ...]
 
 
 class ForkOf(Strict):

@@ -1,13 +1,15 @@
-"""What is hard to believe of the devices that a ledger declares."""
+"""What is hard to believe of the devices that a ledger declares, and how an auditor remembers them."""
 
 from __future__ import annotations
 
+import dataclasses
+
 from ledger import solar
-from ledger.doubts import doubts, findings
+from ledger.doubts import DEVICES_MAX, Watch, doubts
 from ledger.mounts import Fixed, clear_share, sky_at
-from ledger.state import AttestationRecord
+from ledger.state import AttestationRecord, State
 from tests.builders import History
-from tests.devices import battery, panels
+from tests.devices import panels
 
 from .scenes import PROVIDER
 
@@ -43,6 +45,11 @@ def records(history: History) -> list[AttestationRecord]:
     return history.state.attestations_of[PROVIDER.public]
 
 
+def before(state: State, count: int) -> State:
+    """The state when only so many of the provider's attestations had come."""
+    return dataclasses.replace(state, attestations_of={PROVIDER.public: state.attestations_of[PROVIDER.public][:count]})
+
+
 def test_an_honest_device_is_not_doubted() -> None:
     history = attested(0.8)
     assert len(records(history)) == 14 * 24
@@ -59,6 +66,7 @@ def test_a_device_that_yields_too_much_is_doubted_once_for_each_reason() -> None
 def test_what_is_not_declared_is_not_looked_at() -> None:
     history = attested(0.97, declared=False)
     assert doubts(history.state, records(history)) == []
+    assert Watch().findings(history.state, records(history)[-1]) == ()
 
 
 def test_doubts_are_about_the_time_of_the_claims_alone() -> None:
@@ -67,18 +75,27 @@ def test_doubts_are_about_the_time_of_the_claims_alone() -> None:
     assert doubts(history.state, []) == []
 
 
-def test_a_claim_that_is_not_in_the_ledger_yet_counts_as_well() -> None:
+def test_an_auditor_that_has_watched_finds_what_one_finds_that_comes_anew() -> None:
     history = attested(0.97)
-    *earlier, newest = records(history)
-    key = (PROVIDER.public, "inverter")
-    alone = findings(history.state, key, newest.start_ms, newest.start_ms, newest)
-    assert alone == []
-    together = findings(history.state, key, earlier[0].start_ms, newest.start_ms, newest)
-    assert together == findings(history.state, key, earlier[0].start_ms, newest.end_ms)
-    assert [finding.check for finding in together] == ["plane"]
+    watch = Watch()
+    claims = [(count, record) for count, record in enumerate(records(history)) if count % 24 == 12]
+    found = [watch.findings(before(history.state, count), record) for count, record in claims]
+    assert found == [Watch().findings(before(history.state, count), record) for count, record in claims]
+    assert found[3] == ()
+    assert any("at most 0.90 is likely (capacity?)" in sentence for sentence in found[-1])
 
 
-def test_a_store_is_not_looked_at() -> None:
-    history = attested(0.97, days=1)
-    history.append(PROVIDER, battery())
-    assert findings(history.state, (PROVIDER.public, "battery"), 0, history.now_ms) == []
+def test_an_auditor_does_not_doubt_an_honest_claim_at_any_hour() -> None:
+    history = attested(0.85)
+    watch = Watch()
+    assert not any(watch.findings(before(history.state, n), record) for n, record in enumerate(records(history)))
+
+
+def test_an_auditors_memory_is_bounded() -> None:
+    history = attested(0.8, days=1)
+    watch, record = Watch(), records(history)[12]
+    for owner in range(DEVICES_MAX + 10):
+        key = owner.to_bytes(32, "big")
+        history.state.devices[key, "inverter"] = history.state.devices[PROVIDER.public, "inverter"]
+        watch.findings(history.state, dataclasses.replace(record, author=key))
+    assert len(watch.known) == DEVICES_MAX

@@ -72,7 +72,7 @@ def test_whatever_anybody_signs_leaves_a_sound_state(seed: int) -> None:
 def test_every_refusal_names_its_check_and_the_values(seed: int) -> None:
     """A number, a quoted word, or the first digits of a key: something that the reader can look up."""
     for reason in any_history(random.Random(seed), STEPS).state.voids.values():
-        assert re.fullmatch(r"check \d: .*(\d|'|[0-9a-f]{8}).*", reason), reason
+        assert re.fullmatch(r"check \d+: .*(\d|'|[0-9a-f]{8}).*", reason), reason
 
 
 @given(seed=seeds)

@@ -16,7 +16,9 @@ from tests.builders import SLOT_MS, History, attestation
 from tests.devices import battery, device
 from tests.signatures import AUDITED, AUDITOR, attestation_now, countersigned
 
+from .facts import facts
 from .scenes import OTHER, OWNER, PROVIDER, assert_valid, assert_void
+from .test_order import arrived, shuffled
 
 FAR = Place(zone="FR", latitude_decidegrees=480, longitude_decidegrees=20)
 
@@ -216,5 +218,7 @@ def test_out_and_left_are_never_more_than_in(seed: int) -> None:
     assert history.broken == []  # the audit counts joules and grams anew after every entry
     assert store.charges, "nothing was tried"
     assert store.discharges, "nothing was tried"
+    for _ in range(3):
+        assert facts(arrived(history, shuffled(history.entries, chance))) == facts(history.ledger)
     made_j = sum(charge.energy_j for charge in store.charges)
     assert sum(record.energy_j for record in store.discharges) + store.held_j <= made_j

@@ -311,6 +311,25 @@ def test_doubts_about_the_devices_behind_a_job_are_told_and_fail_no_audit(monkey
     monkeypatch.setattr("node.auditing.doubts", doubtful)
     found = audited(scene)
     assert found.ok
-    assert found.doubts == ("device 'inverter' yields too much (capacity?)",)
+    assert "device 'inverter' yields too much (capacity?)" in found.doubts
     claimed = {row.attestation for receipt in scene.history.state.receipts.values() for row in receipt.receipt.energy}
     assert {record.id for record in asked} == claimed - {None}
+
+
+def test_energy_that_another_owner_claims_too_is_told() -> None:
+    scene = matched()
+    history = scene.history
+    row = next(
+        row
+        for placement in audited(scene).job.placements
+        if placement.lease is not None
+        for receipt in placement.lease.receipts
+        for row in receipt.receipt.energy
+        if row.attestation is not None
+    )
+    assert row.attestation is not None
+    claimed = history.state.attestations[row.attestation]
+    claimed.device_id = "mastr:see1"
+    body = {"start_ms": claimed.start_ms, "end_ms": claimed.end_ms, "meter_start_j": claimed.meter_start_j}
+    history.attestation(keypair(40), device_id="MaStR:SEE-1", **body)
+    assert any("claims in attestation" in doubt for doubt in audited(scene).doubts)

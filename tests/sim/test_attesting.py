@@ -244,9 +244,13 @@ def bad_attestations(in_world: World) -> dict[str, tuple[list[Any], str]]:
                     carrier="solar", place=Place(zone="AU-NSW", latitude_decidegrees=-339, longitude_decidegrees=1512)
                 )
             ],
-            "check 10: energy_j 12000 exceeds 150: the sun stays below -1 degree",
+            "check 11: energy_j 12000 exceeds 150: the sun stays below -1 degree",
         ),
         "its counter runs backwards": ([changed(meter_end_j=0)], "check 3: energy_j 12000 exceeds the counter's"),
+        "it claims a place in the sea of another zone": (
+            [changed(place=Place(zone="DE", latitude_decidegrees=134, longitude_decidegrees=525))],
+            "check 10: latitude_decidegrees 134, longitude_decidegrees 525 is more than 100 km from zone DE",
+        ),
         "it is signed by a key that does not own the device": (
             [device(key=METER.public), sealed(good, CHEAT, THIEF, network)],
             "check 7: meter.key",

@@ -144,6 +144,22 @@ function expectChains(entries) {
   return heads;
 }
 
+/** Whether each signature that stands in a body is its key's: of auditors, and of a meter. */
+function innerSignatures({ network, author, kind, body }) {
+  const signed = (domain, items) => Buffer.concat([Buffer.from(`${domain}\0`), encode(items)]);
+  const rest = new Map([...body].filter(([field]) => field !== "countersignatures"));
+  const statement = signed("heliotrope-countersignature/v1", [network, author, kind, rest]);
+  const found = (body.get("countersignatures") ?? []).map((each) => verify(each.get("auditor"), statement, each.get("signature")));
+  const meter = body.get("meter");
+  for (const end of meter ? ["start", "end"] : []) {
+    const counter = [network, author, body.get("device_id"), body.get(`${end}_ms`), body.get(`meter_${end}_j`)];
+    found.push(verify(meter.get("key"), signed("heliotrope-meter/v1", counter), meter.get(`${end}_signature`)));
+  }
+  return found;
+}
+
+const COUNTERSIGNED = { attestation: 8, device: 4 }; // the check of countersignatures
+
 // The rules of the transitions are not written a second time. But all that a case consists of must hold together: its
 // entries, their feeds, and what they and the state after them refer to.
 replayFile("transitions", (lists) => {
@@ -154,6 +170,8 @@ replayFile("transitions", (lists) => {
     cases: ({ kind, pre, entry, post, check }) => {
       same(opened.get(entry).kind, kind);
       expect((post === undefined) !== (check === undefined), "either a state follows or a check is broken");
+      if (kind in COUNTERSIGNED && (post !== undefined || check === COUNTERSIGNED[kind]))
+        expect(innerSignatures(opened.get(entry)).every(Boolean) === (post !== undefined), "signatures within the body");
       const judged = [...pre, entry].map((id) => opened.get(id));
       const heads = expectChains(judged);
       const known = new Set();
