@@ -1,7 +1,8 @@
 """The hourly intensity to come, from the hours so far: median and quantiles. Pure NumPy, no network, no clock.
 
-A day's shape (the same hour of earlier days, the newest counting most) carries the far hours; how the newest hours
-deviate from it fades with the lead. What it got wrong on the history itself, lead by lead, makes the quantiles.
+Two views that err differently, averaged as logarithms: Gaussian processes, each weighed by how well it explains this
+very history (`kernels`), and the plain rule that a day looks like the days before while the newest deviation fades.
+Averaged they choose better hours than either, on zones that neither was fitted to.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from node.energy.forecast.kernels import go_on
+
 HISTORY_MIN_HOURS: Final = 24
-DAY_WEIGHTS: Final = 0.75 ** np.arange(7)  # of the same hour one, two, … seven days ago
-FADE_PER_HOUR: Final = 0.93  # of the newest deviation from the shape
+HISTORY_USED_HOURS: Final = 168  # a week holds each hour of the day often enough, and one weekend
+DAY_WEIGHTS: Final = 0.88 ** np.arange(7)  # of the same hour one, two, … seven days ago
+FADE_PER_HOUR: Final = 0.96  # of the newest deviation from the shape
+FAR_HOURS: Final = 240  # further ahead every day is as the last one before
+FLOOR_SHARE: Final = 0.01  # of the mean: below it a grid counts as clean as this, or logarithms would run away
 Z80: Final = 0.8416  # of a normal distribution: half of what lies between its 20 % and 80 % quantiles
-SPREAD_MIN: Final = 0.02  # of the mean: no history proves an intensity constant
+SPREAD_MIN: Final = 0.02  # of log intensity: no history proves an intensity constant
 
 Hours = NDArray[np.float64]
 
@@ -31,39 +37,34 @@ class Quantiles:
 
 
 def forecast(history_g: Hours, first_hour_utc: int, hours: int) -> Quantiles:
-    """The `hours` after a history (oldest first), whose first hour was `first_hour_utc` of its day.
+    """The `hours` after a history (oldest first). The shape of the day is read from the history itself, so that
+    `first_hour_utc`, the hour of the day of its first value, matters to no figure; a model that knows the sun would ask.
 
-    Raises ValueError for fewer than 24 hours of history, or for values that are not finite.
+    Raises ValueError for fewer than 24 hours of history, or for values that are negative or not finite.
     """
-    history = np.asarray(history_g, dtype=np.float64)
+    history = np.asarray(history_g, dtype=np.float64)[-HISTORY_USED_HOURS:]
     if len(history) < HISTORY_MIN_HOURS:
         raise ValueError(f"a history of {len(history)} hours; at least {HISTORY_MIN_HOURS} are needed")
-    if not np.isfinite(history).all():
-        raise ValueError("a history holds values that are not finite numbers")
-    middle = _point(history, hours)
-    spread = Z80 * _spread(history, hours)
-    return Quantiles(np.maximum(middle - spread, 0.0), middle, middle + spread)
+    if not (np.isfinite(history).all() and (history >= 0).all()):
+        raise ValueError("a history holds values that are negative or not finite")
+    mean_g = float(history.mean())
+    if not mean_g:
+        return Quantiles(np.zeros(hours), np.zeros(hours), np.zeros(hours))
+    logs = np.log(np.maximum(history, FLOOR_SHARE * mean_g))
+    level = float(logs.mean())
+    explained, spread = go_on(logs - level, FAR_HOURS)
+    ahead = np.arange(hours)
+    # Beyond FAR_HOURS the last day again and again.
+    ahead = np.where(ahead < FAR_HOURS, ahead, FAR_HOURS - 24 + (ahead - FAR_HOURS) % 24)
+    middle = level + (explained + _faded(logs - level, FAR_HOURS))[ahead] / 2
+    spread = Z80 * np.maximum(spread[ahead], SPREAD_MIN)
+    return Quantiles(np.exp(middle - spread), np.exp(middle), np.exp(middle + spread))
 
 
-def _point(history: Hours, hours: int) -> Hours:
-    days = min(len(history) // 24, len(DAY_WEIGHTS))
-    newest_first = history[len(history) - 24 * days :].reshape(days, 24)[::-1]
+def _faded(deviations: Hours, hours: int) -> Hours:
+    """The mean shape of the days so far, the newer counting more, and what is left of the newest deviation from it."""
+    days = min(len(deviations) // 24, len(DAY_WEIGHTS))
+    newest_first = deviations[len(deviations) - 24 * days :].reshape(days, 24)[::-1]
     shape = np.average(newest_first, axis=0, weights=DAY_WEIGHTS[:days])
-    deviation = history[-1] - shape[-1]
     lead = np.arange(hours)
-    return np.maximum(shape[lead % 24] + deviation * FADE_PER_HOUR ** (lead + 1), 0.0)
-
-
-def _spread(history: Hours, hours: int) -> Hours:
-    """The standard deviation of the error by lead, over hindcasts within the history; beyond them as at the end."""
-    starts = range(HISTORY_MIN_HOURS, len(history), 3)
-    squares, counts = np.zeros(hours), np.zeros(hours)
-    for start in starts:
-        seen = min(hours, len(history) - start)
-        squares[:seen] += (_point(history[:start], seen) - history[start : start + seen]) ** 2
-        counts[:seen] += 1
-    mean = float(history.mean())
-    deviation = np.sqrt(squares / np.maximum(counts, 1))
-    known = int((counts >= 8).sum())
-    deviation[known:] = deviation[known - 1] if known else float(history.std())
-    return np.maximum(np.maximum.accumulate(deviation), SPREAD_MIN * abs(mean))
+    return np.asarray(shape[lead % 24] + (deviations[-1] - shape[-1]) * FADE_PER_HOUR ** (lead + 1))
