@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from node.study.allocate import WORK_MARGIN, Floats, Throughput, allocate
-from node.study.route import IDLE, Route, routes
+from node.study.route import IDLE, Route, moves, routes
 
 REFITS = 3  # a move that needs no work of its own any more may free further hours
 
@@ -45,28 +45,20 @@ def plan(
     return min(found, key=lambda plan: (not plan.is_enough, plan.grams if plan.is_enough else -plan.widths.sum()))
 
 
-def moves(zones: Route, widths: Floats, at: int | None) -> int:
-    """Changes of zone between two successive running hours; the first placement is none."""
-    ran = zones[widths > 0]
-    if not len(ran):
-        return 0
-    return int((ran[1:] != ran[:-1]).sum()) + (at is not None and int(ran[0]) != at)
-
-
 def _fitted(
     prices: Floats, throughput: Throughput, work: float, move_work: float | None, at: int | None, zones: Route
 ) -> Plan:
     """Widths for a given zone of each hour."""
     per_hour = prices[zones, np.arange(prices.shape[1])]
     cost_of_moves = move_work or 0.0
-    needed = work + cost_of_moves * moves(zones, np.ones(len(zones)), at)
+    needed = work + cost_of_moves * moves(zones, at)
     for _ in range(REFITS):
         widths = allocate(per_hour, throughput, needed + WORK_MARGIN)
-        fewer = work + cost_of_moves * moves(zones, widths, at)
+        fewer = work + cost_of_moves * moves(zones[widths > 0], at)
         if fewer >= needed:
             break
         needed = fewer
-    needed = work + cost_of_moves * moves(zones, widths, at)
+    needed = work + cost_of_moves * moves(zones[widths > 0], at)
     return Plan(zones, widths, float(widths @ per_hour), throughput.work(widths) >= needed)
 
 

@@ -7,6 +7,8 @@ prices are candidates, and `plan` fits widths to each. All prices are worked at 
 
 from __future__ import annotations
 
+import bisect
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,44 +27,51 @@ def routes(prices: Floats, throughput: Throughput, work: float, move_work: float
     low = marginal(prices.min(axis=0), throughput, work)
     high = min(marginal(alone, throughput, work) for alone in prices)
     worth = np.linspace(0.95 * low, 1.1 * max(low, high), PRICES)
-    came_from, last, done = _best(prices, throughput, worth, move_work, at)
-    enough = np.flatnonzero(done >= work)
-    crossing = int(enough[0]) if len(enough) else PRICES - 1
-    near = range(max(0, crossing - NEAR), min(PRICES, crossing + NEAR))
-    found = [_traced(came_from[:, row], int(last[row])) for row in near]
-    return list({route.tobytes(): route for route in found}.values())
-
-
-def _best(
-    prices: Floats, throughput: Throughput, worth: Floats, move_work: float, at: int | None
-) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """For each price of work: how each state was reached [hours, prices of work, zones], the last zone of the best way,
-    and its work, net of what moves lose."""
-    zones, hours = prices.shape
     unit_costs = prices.T[:, None, :, None] - worth[:, None, None] * throughput.yields
-    gains = np.minimum(unit_costs, 0.0).sum(axis=3)  # [hours, prices of work, zones]
-    works = np.where(unit_costs < 0, throughput.yields, 0.0).sum(axis=3)
-    rows, every = np.arange(len(worth)), np.arange(zones)
-    move_cost = worth * move_work
-    cost, done = np.full((len(worth), zones), np.inf), np.zeros((len(worth), zones))
+    works = np.where(unit_costs < 0, throughput.yields, 0.0).sum(axis=3)  # [hours, prices of work, zones]
+    came_from, last = _best(np.minimum(unit_costs, 0.0).sum(axis=3), worth * move_work, at)
+    traced: dict[int, Route] = {}
+
+    def work_of(row: int) -> float:
+        route = traced[row] = _traced(came_from[:, row], int(last[row]))
+        ran = np.flatnonzero(route != IDLE)
+        return float(works[ran, row, route[ran]].sum()) - move_work * moves(route[ran], at)
+
+    crossing = bisect.bisect_left(range(PRICES), work, key=work_of)
+    for row in range(max(0, crossing - NEAR), min(PRICES, crossing + NEAR)):
+        if row not in traced:
+            work_of(row)
+    return list({route.tobytes(): route for route in traced.values()}.values())
+
+
+def moves(ran: Route, at: int | None) -> int:
+    """Changes of zone over the zones of the running hours; the first placement is none."""
+    if not len(ran):
+        return 0
+    return int((ran[1:] != ran[:-1]).sum()) + (at is not None and int(ran[0]) != at)
+
+
+def _best(gains: Floats, move_cost: Floats, at: int | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """How each state is reached best: the last zone before [hours, prices of work, zones], and the last zone of all."""
+    hours, count, zones = gains.shape
+    rows, every = np.arange(count), np.arange(zones)
+    gains = np.where(gains < 0, gains, np.inf)  # where nothing is gained nothing runs
+    cost = np.full((count, zones), np.inf)
     if at is not None:
         cost[:, at] = 0.0
-    came_from = np.empty((hours, len(worth), zones), dtype=np.intp)
+    came_from = np.empty((hours, count, zones), dtype=np.intp)
     for hour in range(hours):
         best = cost.argmin(axis=1)
         moved = (cost[rows, best] + move_cost)[:, None]
-        stays = cost <= moved
-        before, was_done = np.where(stays, cost, moved), np.where(stays, done, (done[rows, best] - move_work)[:, None])
-        source = np.where(stays, every, best[:, None])
+        source = np.where(cost <= moved, every, best[:, None])
+        before = np.minimum(cost, moved)
         if at is None:  # the first placement is free
-            begins = before > 0
-            before, was_done, source = (np.where(begins, *each) for each in ((0.0, before), (0.0, was_done), (BEGIN, source)))
-        ran = before + gains[hour]
-        runs = (ran < cost) & (gains[hour] < 0)
-        came_from[hour] = np.where(runs, source, IDLE)
-        cost, done = np.where(runs, ran, cost), np.where(runs, was_done + works[hour], done)
-    last = cost.argmin(axis=1)
-    return came_from, last, done[rows, last]
+            source = np.where(before > 0, BEGIN, source)
+            before = np.minimum(before, 0.0)
+        before = before + gains[hour]
+        came_from[hour] = np.where(before < cost, source, IDLE)
+        cost = np.minimum(before, cost)
+    return came_from, cost.argmin(axis=1)
 
 
 def _traced(came_from: NDArray[np.intp], zone: int) -> Route:
