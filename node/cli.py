@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from node.commands import credit, devnet, energy, job, ledger, match, node
+from node.commands import credit, devnet, energy, job, ledger, match, node, study
 from node.commands.options import Unsuccessful
 from protocol.errors import LocalError, NoMatch, Refused, Unreachable, VerificationFailed
 
@@ -31,7 +31,7 @@ app = App(
 )
 for command in (node.init, node.up, node.witness, node.status, node.peers, match.match, devnet.demo):
     app.command(command)
-for noun in (job.app, ledger.app, energy.app, credit.app, devnet.app):
+for noun in (job.app, ledger.app, energy.app, credit.app, study.app, devnet.app):
     app.command(noun)
 
 EXIT_CODES: tuple[tuple[type[LocalError], int], ...] = (
