@@ -1,4 +1,4 @@
-"""The neutral format: jobs, forecasts and hours to decide, as strangers write them (FORMAT.md). Bounded, then parsed."""
+"""The neutral format: jobs, forecasts and hours to decide, as strangers write them (FORMAT.md). Bounded, then read."""
 
 from __future__ import annotations
 

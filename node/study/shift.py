@@ -7,6 +7,7 @@ they came. Means are over jobs, each job's grams against its own baseline, so th
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -20,14 +21,12 @@ from node.study.lines import HISTORY_HOURS
 from node.study.planner import plan
 from node.study.route import moves
 from node.study.traces import Trace
+from protocol.errors import LocalError
 
 WORKS_H: Final = (6, 24, 72)
 SLACKS: Final = (0.0, 0.5, 1.0, 2.0)
 THROUGHPUT: Final = Throughput.of((0.0, 1.0, 1.9, 2.7, 3.4))
 MOVE_WORK_H: Final = 0.5
-STRIDE_H: Final = 151  # between arrivals; coprime to 24 and 168, so that every hour of the day and the week occurs
-SPACE_STRIDE: Final = 5  # in space every fifth arrival: a plan over zones costs a hundred times one hour's sort
-ALWAYS_WINS: Final = 0.95  # share of hours in which one zone is the cleanest
 
 Widths = Callable[["Seen", int, int, float], Floats]  # trace, arrival, window, work → width of each hour
 
@@ -58,13 +57,13 @@ class Seen:
 
     def __init__(self, trace: Trace) -> None:
         self.name, self.g = trace.name, trace.g
-        self._forecast = functools.cache(self._forecast_at)
+        self._expected: dict[int, Floats] = {}
 
     def ahead(self, hour: int, hours: int) -> Floats:
-        return self._forecast(hour)[:hours]
-
-    def _forecast_at(self, hour: int) -> Floats:
-        return expected(self.g[None, hour - HISTORY_HOURS : hour], hour, max(windows()))[0]
+        if hour not in self._expected:
+            history = self.g[None, hour - HISTORY_HOURS : hour]
+            self._expected[hour] = expected(history, hour, max(windows()))[0]
+        return self._expected[hour][:hours]
 
 
 def windows() -> tuple[int, ...]:
@@ -107,7 +106,7 @@ PLANNERS: Final[dict[str, Widths]] = {
 }
 
 
-def in_time(trace: Trace, stride: int = STRIDE_H, names: Iterable[str] = tuple(PLANNERS)) -> list[Score]:
+def in_time(trace: Trace, stride: int, names: Iterable[str] = tuple(PLANNERS)) -> list[Score]:
     """How each planner does on one zone's trace."""
     seen = Seen(trace)
     grams = {name: _grams(seen, PLANNERS[name], stride) for name in {*names, "start now", "oracle"}}
@@ -121,7 +120,7 @@ def in_time(trace: Trace, stride: int = STRIDE_H, names: Iterable[str] = tuple(P
     ]
 
 
-def in_space(traces: Sequence[Trace], stride: int = STRIDE_H * SPACE_STRIDE) -> Apart:
+def in_space(traces: Sequence[Trace], stride: int) -> Apart:
     """How much several zones save against the cleanest of them alone, planned each hour, a move costing work."""
     seen = [Seen(trace) for trace in traces]
     hours = min(len(each.g) for each in seen)
@@ -145,6 +144,19 @@ def in_space(traces: Sequence[Trace], stride: int = STRIDE_H * SPACE_STRIDE) -> 
     )
 
 
+def together(traces: Sequence[Trace]) -> list[list[Trace]]:
+    """Which traces to plan over at once: every two of the same year, and all of it."""
+    years: dict[str, list[Trace]] = {}
+    for trace in traces:
+        years.setdefault(trace.name.rpartition("_")[2], []).append(trace)
+    return [
+        list(group)
+        for year in years.values()
+        for count in sorted({2, len(year)} - {1})
+        for group in itertools.combinations(year, count)
+    ]
+
+
 def facts(scores: dict[str, list[Score]], apart: Sequence[Apart]) -> dict[str, Any]:
     """All of it, for JSON; `mean` is over the traces."""
     names = [score.planner for score in next(iter(scores.values()))]
@@ -161,7 +173,13 @@ def facts(scores: dict[str, list[Score]], apart: Sequence[Apart]) -> dict[str, A
 def _jobs(hours: int, stride: int) -> list[tuple[float, int, int]]:
     """Work, window and arrival of each job."""
     works = [float(work) for work in WORKS_H for _ in SLACKS]
-    arrivals = range(HISTORY_HOURS, hours - max(windows()), stride)
+    arrivals = range(HISTORY_HOURS, hours - max(windows()) + 1, stride)
+    if not arrivals:
+        raise LocalError(
+            "HEL-STUDY-006",
+            f"a trace of {hours} hours; {HISTORY_HOURS} of history and {max(windows())} of the longest job are needed",
+            "Give a longer trace, best a whole year.",
+        )
     return [(work, window, at) for work, window in zip(works, windows(), strict=True) for at in arrivals]
 
 

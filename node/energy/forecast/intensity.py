@@ -37,8 +37,10 @@ class Quantiles:
 
 
 def forecast(history_g: Hours, first_hour_utc: int, hours: int) -> Quantiles:
-    """The `hours` after a history (oldest first). The shape of the day is read from the history itself, so that
-    `first_hour_utc`, the hour of the day of its first value, matters to no figure; a model that knows the sun would ask.
+    """The `hours` after a history (oldest first), whose first value is of the hour `first_hour_utc` of a day.
+
+    The shape of the day is read from the history itself, so that the hour of the day changes no figure yet; callers
+    know it, and a model that knows the sun would ask.
 
     Raises ValueError for fewer than 24 hours of history, or for values that are negative or not finite.
     """
