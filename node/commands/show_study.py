@@ -77,7 +77,8 @@ def plot(counted: Mapping[str, Any], path: Path) -> None:
         pane.set_ylabel(title)
         pane.grid(axis="y", alpha=0.3)
     panes[1].set_xticks(range(len(zones)), zones)
-    panes[0].legend(ncols=2, fontsize="small")
+    handles, labels = panes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize="small")
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 

@@ -2,7 +2,7 @@
 
 Planning again each hour is planning anew from what is left. Waiting longer in the hope of better hours than expected
 was tried (a dynamic program over a deviation that fades, the mean over scenarios of errors, thresholds up to 6 % off)
-and refused: on real traces none emitted less, since what an hour saved is worth later is what the plan says, within 2 %.
+and refused: on real traces none emitted less, for work put off costs later what the plan says, within 2 %.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _fitted(
     cost_of_moves = move_work or 0.0
     needed, widths = work + cost_of_moves * moves(zones, at), np.zeros(len(zones))
     for _ in range(REFITS):
-        widths = allocate(per_hour, throughput, needed + WORK_MARGIN)
+        widths = allocate(per_hour, throughput, needed + WORK_MARGIN * (needed > 0))
         fewer = work + cost_of_moves * moves(zones[widths > 0], at)
         if fewer >= needed:
             break

@@ -41,7 +41,7 @@ def read(name: str, lines: Iterable[str]) -> Trace:
     for number, row in enumerate(rows, 2):
         try:
             hour = datetime.fromisoformat(row[TIME]).replace(tzinfo=None)
-            value = float(row[INTENSITY]) if row[INTENSITY] else None
+            value = None if row[INTENSITY] == "" else float(row[INTENSITY])
         except (TypeError, ValueError) as error:
             raise _fault(name, number, str(error)) from None
         if value is not None and not 0 <= value <= INTENSITY_MAX:
