@@ -19,6 +19,7 @@ from node.study.traces import Trace
 from tests.bench.figures import Figure
 from tests.study import real
 from tests.study.jobs import Row, forecast, job, job_hour, lines
+from tests.study.referee import work_at
 
 STRIDE_H = 151
 SPACE_STRIDE_H = 5 * STRIDE_H
@@ -85,7 +86,7 @@ def _speed(traces: dict[str, Trace]) -> Iterator[Figure]:
             line = json.dumps(job_hour(row, truth, hour, left, at)).encode()
             ((_, job_at),) = read([line], JobHour)
             zone, width = replay.decide(job_at, 1)
-            left, at = max(0.0, left - width), zone or at  # somewhat faster than true: what counts here is time
+            left, at = max(0.0, left - work_at(row["throughput"], width)), zone or at
             count += 1
     per_line_ms = (time.perf_counter() - began) / count * 1e3
     yield Figure(
