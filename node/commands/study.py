@@ -81,13 +81,13 @@ def shift(
 ) -> None:
     """A year of real hours: jobs placed by our planner, by its rivals, and by an oracle. Grams saved, and above it."""
     from node.commands import show_study
-    from node.study.shift import facts, in_space, in_time, together
+    from node.study.shift import Seen, facts, in_space, in_time, together
 
     found = _traces(traces, zones)
     scores = {}
     for trace in found:
         show_study.progress(f"{trace.name}: {len(trace.g):,} hours" + f", {trace.filled} filled" * bool(trace.filled))
-        scores[trace.name] = in_time(trace, stride)
+        scores[trace.name] = in_time(Seen(trace), stride)
     apart = []
     for group in together(found):
         show_study.progress(f"{', '.join(trace.name for trace in group)} together")

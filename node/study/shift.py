@@ -106,9 +106,8 @@ PLANNERS: Final[dict[str, Widths]] = {
 }
 
 
-def in_time(trace: Trace, stride: int, names: Iterable[str] = tuple(PLANNERS)) -> list[Score]:
-    """How each planner does on one zone's trace."""
-    seen = Seen(trace)
+def in_time(seen: Seen, stride: int, names: Iterable[str] = tuple(PLANNERS)) -> list[Score]:
+    """How each planner does on one zone's trace, a job arriving every `stride` hours."""
     grams = {name: _grams(seen, PLANNERS[name], stride) for name in {*names, "start now", "oracle"}}
     return [
         Score(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from node.study.shift import PLANNERS, facts, in_space, in_time, together
+from node.study.shift import PLANNERS, Seen, facts, in_space, in_time, together
 from node.study.traces import Trace, read
 from protocol.errors import LocalError
 from tests.study import real
@@ -21,7 +21,7 @@ def days(name: str, *, shift: int = 0, noise: float = 0.0) -> Trace:
 
 
 def test_where_every_day_is_alike_all_planners_that_look_back_meet_the_oracle() -> None:
-    scores = {score.planner: score for score in in_time(days("A_2022"), 97)}
+    scores = {score.planner: score for score in in_time(Seen(days("A_2022")), 97)}
     for name in ("CarbonScaler on yesterday", "CarbonScaler on the mean day", "ours, hourly", "oracle"):
         assert scores[name].above_oracle == pytest.approx(0, abs=0.003)
     assert scores["oracle"].saved > 0.2
@@ -29,7 +29,7 @@ def test_where_every_day_is_alike_all_planners_that_look_back_meet_the_oracle() 
 
 
 def test_nobody_emits_less_than_the_oracle() -> None:
-    assert all(score.above_oracle >= -1e-9 for score in in_time(days("A_2022", noise=80.0), 97))
+    assert all(score.above_oracle >= -1e-9 for score in in_time(Seen(days("A_2022", noise=80.0)), 97))
 
 
 def test_two_zones_that_take_turns_save_against_the_cleanest_alone() -> None:
@@ -53,7 +53,7 @@ def test_zones_of_one_year_are_planned_together_two_by_two_and_all() -> None:
 
 
 def test_facts_hold_every_planner_of_every_zone_and_their_mean() -> None:
-    scores = {name: in_time(days(name, noise=noise), 401) for name, noise in (("A_2022", 0.0), ("B_2022", 90.0))}
+    scores = {name: in_time(Seen(days(name, noise=noise)), 401) for name, noise in (("A_2022", 0.0), ("B_2022", 90.0))}
     counted = facts(scores, [])
     assert [row["planner"] for row in counted["mean"]] == list(PLANNERS)
     for row, mean in enumerate(counted["mean"]):
@@ -63,13 +63,13 @@ def test_facts_hold_every_planner_of_every_zone_and_their_mean() -> None:
 
 def test_refuse_a_trace_shorter_than_a_job() -> None:
     with pytest.raises(LocalError, match="383 hours"):
-        in_time(Trace("A_2022", np.ones(383), 0), 100)
+        in_time(Seen(Trace("A_2022", np.ones(383), 0)), 100)
 
 
 @pytest.mark.skipif(bool(real.missing()), reason=f"{real.missing()}: NOT TRIED ON REAL HOURS")
 def test_on_a_slice_of_real_hours_planning_again_beats_the_known_planners() -> None:
     names = ("CarbonScaler on yesterday", "CarbonScaler on the mean day", "ours, once", "ours, hourly")
-    counted = facts({name: in_time(real.trace(name), 1201, names) for name in real.NAMES}, [])
+    counted = facts({name: in_time(Seen(real.trace(name)), 1201, names) for name in real.NAMES}, [])
     yesterday, mean_day, ours_once, ours = (row["above_oracle"] for row in counted["mean"])
     assert ours < 0.75 * mean_day < 0.75 * yesterday
     assert ours < ours_once < mean_day
