@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 
 # Done beyond what is asked: another's sum over the same widths may round differently. 4 ms of an hour.
 WORK_MARGIN = 1e-6
+YIELD_MIN = 1e-6  # what adds less work per hour than this, or than this share of the first unit, is not worth a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +29,13 @@ class Throughput:
 
     @classmethod
     def of(cls, at: Sequence[float]) -> Throughput:
-        """Raises ValueError unless `at` begins with 0, rises at its first step and is concave."""
+        """Raises ValueError unless `at` begins with 0, is concave, and width 1 does some work."""
         steps = np.diff(np.asarray(at, dtype=np.float64))
-        if len(steps) < 1 or at[0] != 0 or steps[0] <= 0:
-            raise ValueError("throughput starts with 0 at width 0 and more at width 1")
+        if len(steps) < 1 or at[0] != 0 or steps[0] < YIELD_MIN:
+            raise ValueError(f"throughput starts with 0 at width 0 and at least {YIELD_MIN} at width 1")
         if (np.diff(steps) > 1e-9 * steps[0]).any():
             raise ValueError("throughput is concave: no unit of width adds more than the one before")
-        return cls(tuple(at), steps[steps > 0])
-
-    @property
-    def most(self) -> float:
-        """Work per hour at the width that does most."""
-        return float(self.yields.sum())
+        return cls(tuple(at), steps[steps > YIELD_MIN * steps[0]])
 
     def work(self, widths: Floats) -> float:
         return float(np.interp(widths, np.arange(len(self.at)), np.array(self.at)).sum())
@@ -58,7 +54,8 @@ def allocate(prices: Floats, throughput: Throughput, work: float) -> Floats:
     taken[order[:last]] = 1.0
     if last < len(order):
         unit = order[last]
-        taken[unit] = (work - (done[last - 1] if last else 0.0)) / throughput.yields[unit % units]
+        missing = work - (done[last - 1] if last else 0.0)
+        taken[unit] = min(1.0, missing / throughput.yields[unit % units])  # rounding may say a hair more than all of it
     return np.asarray(taken.reshape(hours, units).sum(axis=1))
 
 

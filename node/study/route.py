@@ -27,9 +27,13 @@ def routes(prices: Floats, throughput: Throughput, work: float, move_work: float
     low = marginal(prices.min(axis=0), throughput, work)
     high = min(marginal(alone, throughput, work) for alone in prices)
     worth = np.linspace(0.95 * low, 1.1 * max(low, high), PRICES)
-    unit_costs = prices.T[:, None, :, None] - worth[:, None, None] * throughput.yields
-    works = np.where(unit_costs < 0, throughput.yields, 0.0).sum(axis=3)  # [hours, prices of work, zones]
-    came_from, last = _best(np.minimum(unit_costs, 0.0).sum(axis=3), worth * move_work, at)
+    gains = np.zeros((prices.shape[1], PRICES, prices.shape[0]))  # [hours, prices of work, zones]
+    works = np.zeros_like(gains)
+    for unit in throughput.yields:  # one by one: strangers may offer many zones, hours and widths at once
+        cost = prices.T[:, None, :] - worth[:, None] * unit
+        gains += np.minimum(cost, 0.0)
+        works += np.where(cost < 0, unit, 0.0)
+    came_from, last = _best(gains, worth * move_work, at)
     traced: dict[int, Route] = {}
 
     def work_of(row: int) -> float:
