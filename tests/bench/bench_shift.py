@@ -46,7 +46,7 @@ def figures() -> Iterator[Figure]:
     yield Figure("shift", "grams saved", 100 * ours.saved, "%", scaler.planner, 100 * scaler.saved, 1.0)
     for group in together(list(traces.values())):
         apart = in_space(group, SPACE_STRIDE_H)
-        name = f"saved against {apart.cleanest} alone: {', '.join(apart.zones)}"
+        name = f"grams of those of {apart.cleanest} alone: {', '.join(apart.zones)}"
         yield Figure("shift", name, 100 * (1 - apart.saved), "%", "the cleanest zone", 100.0, 1.000_01, at_most=True)
     yield from _speed(traces)
 
