@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from node.commands import auditor, certificate, credit, device, devnet, energy, job, ledger, match, meter, node
+from node.commands import auditor, certificate, credit, device, devnet, energy, job, ledger, match, meter, node, study
 from node.commands.options import Unsuccessful
 from protocol.errors import LocalError, NoMatch, Refused, Unreachable, VerificationFailed
 
@@ -40,6 +40,7 @@ for noun in (
     ledger.app,
     energy.app,
     credit.app,
+    study.app,
     devnet.app,
 ):
     app.command(noun)
