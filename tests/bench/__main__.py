@@ -16,6 +16,7 @@ BENCHES = (
     "rivals",
     "energy",
     "solar",
+    "shift",
     "network",
     "training",
 )

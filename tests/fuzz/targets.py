@@ -15,6 +15,10 @@ from node.matching.files.lines import Malformed
 from node.matching.files.plan import plan_lines, read_plan
 from node.matching.greedy import greedy
 from node.matching.problem import CARBON_MAX
+from node.study.answer import Replay
+from node.study.lines import JobHour
+from node.study.lines import Malformed as MalformedLine
+from node.study.lines import read as read_lines
 from protocol import adverts
 from protocol.adverts import open_advert
 from protocol.codec import BYTES_PER_VALUE, VALUE_MAX_BYTES, decode, encode
@@ -37,6 +41,9 @@ from tests.protocol.test_direct import MESSAGES
 from tests.protocol.test_gossip import HEAD
 from tests.protocol.test_gossip import REAL as ADVERT
 from tests.protocol.test_tickets import HEADER, SERVER, UNIX_MS
+from tests.study.jobs import job as job_of_study
+from tests.study.jobs import job_hour as job_hour_of
+from tests.study.jobs import lines as rows_of
 from tests.vectors.encodings import ACCEPTED, REFUSED
 
 NETWORK_OF_GOSSIP = genesis().network_id()
@@ -45,6 +52,13 @@ TOPICS = Topics.of(NETWORK_OF_GOSSIP)
 PLANNED = greedy(
     read(lines_of(small_instance([peer(0), peer(1), peer(2, zone=1)], [job(0), job(1)], [zone(0), zone(1)]))), [1, 0]
 )
+
+ROAMING = job_of_study(zones=["A", "B"], move_cost=0.5)
+LEVELS = {"A": [100.0] * 200, "B": [90.0 + hour % 24 for hour in range(200)]}
+ANSWERED = {
+    "plan": [line.encode() for line in plan_lines(PLANNED)],
+    "job_hour": rows_of(job_hour_of(ROAMING, LEVELS, hour, 6.0, "A", dayahead=hour > 170) for hour in (170, 171)),
+}
 
 
 def decoder(raw: bytes) -> None:
@@ -185,9 +199,36 @@ def plan(raw: bytes) -> None:
     assert [*plan_lines(read_plan(load.problem, written))] == written
 
 
+def job_hour(raw: bytes) -> None:
+    """What is taken as an hour of a job gets a width that the job allows, in one of its zones."""
+    replay = Replay()
+    try:
+        for number, asked in read_lines(raw.splitlines(keepends=True), JobHour):
+            name, width = replay.decide(asked, number)
+            assert (name is None) == (width == 0)
+            assert name is None or name in asked.zones
+            assert 0 <= width <= len(asked.throughput) - 1
+    except MalformedLine as refusal:
+        if not refusal.cause.isprintable():
+            raise AssertionError from refusal
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     each.__name__: each
-    for each in (decoder, envelope, checkpoint, witness, proof, direct, gossip, archive, ticket, instance, plan)
+    for each in (
+        decoder,
+        envelope,
+        checkpoint,
+        witness,
+        proof,
+        direct,
+        gossip,
+        archive,
+        ticket,
+        instance,
+        plan,
+        job_hour,
+    )
 }
 
 
@@ -224,8 +265,8 @@ def _good(name: str) -> Iterator[bytes]:
         yield b"\n".join(lines_of(generated(1, 3, 2, 4)))
         yield b"\n".join(lines_of(small_instance([peer(0), peer(1)], [job(0), job(1, carbon_max_mg=10**6)])))
         yield b"\n".join(lines_of(small_instance(zones=[zone(0, latency_ms=[0])], move_wh_per_gb=5)))
-    elif name == "plan":
-        yield "\n".join(plan_lines(PLANNED)).encode()
+    elif name in ANSWERED:
+        yield b"\n".join(ANSWERED[name])
     elif name == "gossip":
         yield ADVERT
         yield encode_announcement([HEAD])

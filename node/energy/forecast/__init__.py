@@ -1,0 +1,1 @@
+"""What is to come: surplus and intensity per slot, with how far to believe it."""
