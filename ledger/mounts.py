@@ -113,16 +113,14 @@ class TwoAxes:
         return 1.0, max(sky.up, 0.0)
 
 
+LEVEL = 0  # the place of level panels among them
 # Tilts and azimuths 20 and 30 degrees apart: what lies between two of them is within the tolerance of one.
 MOUNTS: tuple[Mount, ...] = (
-    Fixed.at(0, 0),  # first: LEVEL
+    Fixed.at(0, 0),
     *(Fixed.at(tilt, azimuth) for tilt in (20, 40, 60, 90) for azimuth in range(0, 360, 30)),
     OneAxis(),
     TwoAxes(),
 )
-
-
-LEVEL = 0  # its place
 
 
 def sky_at(at_ms: int, latitude_decidegrees: int, longitude_decidegrees: int) -> Sky:

@@ -35,7 +35,7 @@ MS_PER_DECIDEGREE = 24_000  # the earth turns by 0.1 degree in 24 s
 DAY_MAX = 1.0  # of what a clear sky gives in a day; the honest traces reach 0.82
 DAY_LIGHT_MIN_S = 3600  # at full light; a darker day, or the first hours of one, are not judged by their sum
 PLANE_MAX = 0.90  # of a declared plane's share, in the window's best tenth; the honest traces: 0.61 to 0.81
-FITTED_MAX = 1.05  # of a fitted mount's; the honest traces: 0.56 to 0.85
+FITTED_MAX = 1.05  # of a fitted mount's; the honest traces: 0.56 to 0.86
 WORTH_MIN = 0.9  # of what level panels yield; what yields less would leave a smaller bound, and may fit a tracker
 WIND_MAX = 0.80  # of capacity x time in a window: the best months offshore come to about 0.65
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.solar import interval_fault
 from node.energy.curve import COSINE, STEPS, Curve, Solar, Steady, Wind, cosine_sum
 from protocol.messages import INTEGER_MAX
 from protocol.units import MS_PER_HOUR, ceil_div
@@ -137,3 +139,15 @@ def test_wind_is_seeded_and_never_still() -> None:
     assert min(first) >= 40 * 3600
     assert max(first) <= 660 * 3600
     assert max(abs(b - a) for a, b in pairwise(first)) < 100 * 3600
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_a_sunny_curve_yields_is_never_void_by_the_sun(seed: int) -> None:
+    chance = random.Random(seed)
+    latitude, longitude = chance.randint(-700, 700), chance.randint(-1800, 1800)
+    curve = Solar(1000, 670, 0, latitude, longitude)
+    for _ in range(300):
+        start_ms = chance.randrange(1_577_836_800_000, 1_893_456_000_000)  # 2020 to 2030
+        end_ms = start_ms + chance.choice([10_000, 60_000, 900_000, 3_600_000])
+        yielded_j = curve.counter_j(end_ms) - curve.counter_j(start_ms)
+        assert interval_fault(yielded_j, 1000, start_ms, end_ms, latitude, longitude) is None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
+from ledger.state import AttestationRecord, State
 from node.auditing import AwardAudit, JobAudit, audit, recorded_matchings
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.match import match
@@ -296,6 +297,23 @@ def test_broken_promises_of_the_ledger_are_told(monkeypatch: pytest.MonkeyPatch)
     found = audited(matched())
     assert not found.ok
     assert found.violations == ("slot 7 was oversold",)
+
+
+def test_doubts_about_the_devices_behind_a_job_are_told_and_fail_no_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = matched()
+    assert audited(scene).doubts == ()
+    asked: list[AttestationRecord] = []
+
+    def doubtful(state: State, records: Iterable[AttestationRecord]) -> list[str]:
+        asked.extend(records)
+        return ["device 'inverter' yields too much (capacity?)"]
+
+    monkeypatch.setattr("node.auditing.doubts", doubtful)
+    found = audited(scene)
+    assert found.ok
+    assert "device 'inverter' yields too much (capacity?)" in found.doubts
+    claimed = {row.attestation for receipt in scene.history.state.receipts.values() for row in receipt.receipt.energy}
+    assert {record.id for record in asked} == claimed - {None}
 
 
 def test_energy_that_another_owner_claims_too_is_told() -> None:
