@@ -31,18 +31,8 @@ app = App(
 )
 for command in (node.init, node.up, node.witness, node.status, node.peers, match.match, devnet.demo):
     app.command(command)
-for noun in (
-    auditor.app,
-    certificate.app,
-    device.app,
-    meter.app,
-    job.app,
-    ledger.app,
-    energy.app,
-    credit.app,
-    study.app,
-    devnet.app,
-):
+NOUNS = (job, ledger, energy, device, meter, certificate, credit, auditor, study, devnet)
+for noun in (module.app for module in NOUNS):
     app.command(noun)
 
 EXIT_CODES: tuple[tuple[type[LocalError], int], ...] = (
