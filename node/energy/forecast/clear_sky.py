@@ -18,6 +18,7 @@ from node.energy.sun import CYCLE_DAYS, MS_PER_DECIDEGREE, sun_of_cycle
 from protocol.messages import Place
 from protocol.units import MS_PER_HOUR
 
+PEAK_W_PER_M2: Final = 1000.0  # at which a plant's capacity is rated
 MOMENTS: Final = 4  # of an hour, whose mean stands for it
 
 

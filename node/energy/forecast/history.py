@@ -19,6 +19,8 @@ DAYS_MAX: Final = 60  # older days tell of another season
 INTERVALS_MAX: Final = 100_000  # the newest that are read: 60 days in slots of a minute; a devnet's slots last seconds
 COVERED_MIN: Final = 0.5  # of an hour; what is known of less says little of the rest
 
+LEADS_MAX: Final = 96  # hours ahead that are told apart; each later day is told as the fourth
+
 Hours = NDArray[np.float64]  # one value per hour, NaN for a gap
 
 
@@ -47,6 +49,20 @@ class History:
     def until_hour(self) -> int:
         """The first hour that it does not hold."""
         return self.first_hour + len(self.energy_j)
+
+    def before(self, hour: int) -> History:
+        """The whole days that end with `hour`, at most DAYS_MAX, from the first that knows anything. Without any it is
+        empty, and begins there."""
+        at = hour - self.first_hour - 24 * DAYS_MAX + np.arange(24 * DAYS_MAX)
+        inside = (at >= 0) & (at < len(self.energy_j))
+        energy_j, grid_g = (
+            np.where(inside, np.append(values, np.nan)[np.where(inside, at, -1)], np.nan)
+            for values in (self.energy_j, self.grid_g_per_kwh)
+        )
+        known = (np.isfinite(energy_j) | np.isfinite(grid_g)).reshape(DAYS_MAX, 24).any(axis=1)
+        days = DAYS_MAX - int(known.argmax()) if known.any() else 0
+        start = 24 * (DAYS_MAX - days)
+        return History(hour - 24 * days, energy_j[start:], grid_g[start:])
 
 
 def history_of(intervals: Sequence[Interval], until_hour: int) -> History:

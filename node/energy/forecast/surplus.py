@@ -1,4 +1,4 @@
-"""A plant's surplus to come, from its surplus so far: several guesses, weighed by their own errors, then what came of it.
+"""A plant's surplus to come, from its surplus so far: several guesses, weighed by how wrong each was.
 
 All is told in shares of a scale: for the sun, what a cloudless sky would yield as far as the plant's best recent days
 show at each hour of the day (so orientation, shade and inverter are learned, and drift with the season); for wind and
@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from node.energy.forecast.history import Hours
+from node.energy.forecast.history import LEADS_MAX, Hours
 from node.energy.forecast.intensity import Quantiles
 
 # Guesses by their meaning. On two photovoltaic traces the error moves by less than 2 % when any is halved or doubled.
@@ -55,7 +55,7 @@ def forecast(
     """The hours after a history, in joules.
 
     `energy_j`: whole days of hours that end now, NaN for gaps. `scale_j`, `declared_j`: the same hours and those to
-    come. `foretold_j`: [days + 1, hours to come], what a source foretold at the hour of now on each day before, and now.
+    come. `foretold_j`: [days + 1, hours to come], what a source foretold on each day at the hour of now; now is last.
     `declared_s20`: the declared 20 % quantile as a share of its median. `follows_sun`: the scale is a clear sky's, and
     the plant's answer to it is learned.
     """
@@ -69,10 +69,11 @@ def forecast(
     ahead = 24 * np.arange(days + 1)[:, None] + np.arange(hours)
     came_true = np.minimum(share[ahead] / answer, SHARE_MAX)
     weight_by_day = np.where(lit, scale_j, 0.0)[: len(energy_j)].reshape(days, 24)
-    guesses = [_repeat(guess, hours) for guess in _from_history(by_day, best, weight_by_day)]
-    others = [declared_j[ahead]] + ([] if foretold_j is None else [foretold_j])
-    for other_j in others:
-        guesses.append(np.where(lit[ahead], other_j / np.where(lit, scale_j, 1.0)[ahead], np.nan) / answer)
+    others = [declared_j[ahead]] if foretold_j is None else [declared_j[ahead], foretold_j]
+    guesses = [
+        *(_repeat(guess, hours) for guess in _from_history(by_day, best, weight_by_day)),
+        *(np.where(lit[ahead], other_j / np.where(lit, scale_j, 1.0)[ahead], np.nan) / answer for other_j in others),
+    ]
     prior = np.array([declared_s20, 1.0, 1.0 + (1.0 - declared_s20) / 2])
     shares = _quantiles(np.minimum(np.stack(guesses), SHARE_MAX), came_true, prior)
     yields = np.where(lit, scale_j, 0.0)[len(energy_j) :] * answer[-1]
@@ -131,7 +132,7 @@ def _quantiles(guesses: Hours, came_true: Hours, prior: Hours) -> Hours:
     age_days = np.arange(origins - 1, first, -1.0) - 1
     memory = np.exp(-age_days / MEMORY_DAYS)[:, None]
     result = np.zeros((3, hours))
-    for hour in range(hours):
+    for hour in range(min(hours, LEADS_MAX)):
         near = slice(max(0, hour - 1), hour + 2)
         guessed, true = guesses[:, first:-1, near], came_true[first:-1, near]
         told, truth, weight, said = _combined(guessed, true, memory, guesses[:, -1, hour])
@@ -142,6 +143,8 @@ def _quantiles(guesses: Hours, came_true: Hours, prior: Hours) -> Hours:
         values = np.append(truth, said * prior)
         weights = np.append(weight, np.ones(3))
         result[:, hour] = weighted_quantiles(values, weights)
+    for hour in range(LEADS_MAX, hours):
+        result[:, hour] = result[:, hour - 24]
     return np.maximum(result, 0.0)
 
 
