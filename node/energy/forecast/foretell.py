@@ -23,6 +23,7 @@ from node.energy.forecast.issues import Issue, foretold
 from node.energy.supply import EnergyConfig, Forecast, Supply
 from protocol.units import MS_PER_HOUR, ceil_div
 
+DECLARED_DAYS_MAX: Final = 14  # after which the meter itself has said more than the owner can
 KNOWN_MIN_HOURS: Final = 24  # with fewer there is no day to compare with
 NIGHT_SHARE_MAX: Final = 0.05  # of a solar plant's yield may come at night; with more there is a battery behind it
 GRID_UNCERTAINTY: Final = 0.28  # of a declared mean and shape; see node/energy/profile.py
@@ -94,7 +95,8 @@ def foretell_hours(
     """The same by the hour, with both quantiles of the surplus."""
     past = history.before(first_hour)
     origins = range(past.first_hour, first_hour + 1, 24)
-    profile = declared.forecast(past.first_hour, len(past.energy_j) + hours, MS_PER_HOUR)
+    declared_hours = len(past.energy_j) if len(past.energy_j) <= 24 * DECLARED_DAYS_MAX else 0
+    profile = declared.forecast(first_hour - declared_hours, declared_hours + hours, MS_PER_HOUR)
     told_w, told_g = (
         foretold(issues, origins, hours) if issues else None for issues in (generation_issues, grid_issues)
     )
@@ -115,16 +117,17 @@ def _surplus(
     if known < KNOWN_MIN_HOURS:
         s20, s50 = declared_s20_j[-hours:], declared_j[-hours:]
         return Quantiles(s20, s50, s50 + (s50 - s20) / 2), f"declared profile ({_too_little(known)})"
-    scale_j, follows_sun = np.full(len(declared_j), capacity_j), False
+    span = len(past.energy_j) + hours
+    scale_j, follows_sun = np.full(span, capacity_j), False
     if config.carrier == "solar":
-        clear_j = capacity_j * clear_sky_w_per_m2(config.place, past.first_hour, len(declared_j)) / PEAK_W_PER_M2
+        clear_j = capacity_j * clear_sky_w_per_m2(config.place, past.first_hour, span) / PEAK_W_PER_M2
         if follows_sun := _sleeps_at_night(past.energy_j, clear_j[:-hours]):
             scale_j = clear_j
     told_j = None if told_w is None else np.maximum(told_w - config.base_load_w, 0.0) * (MS_PER_HOUR / 1000)
     foreseen = surplus.forecast(
         past.energy_j,
         scale_j,
-        declared_j,
+        declared_j if len(declared_j) == span else None,
         told_j,
         declared_s20=float(declared_s20_j.sum() / max(declared_j.sum(), 1.0)),
         follows_sun=follows_sun,

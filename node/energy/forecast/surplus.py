@@ -46,7 +46,7 @@ Mask = NDArray[np.bool_]
 def forecast(
     energy_j: Hours,
     scale_j: Hours,
-    declared_j: Hours,
+    declared_j: Hours | None,
     foretold_j: Hours | None,
     *,
     declared_s20: float,
@@ -56,6 +56,7 @@ def forecast(
 
     `energy_j`: whole days of hours that end now, NaN for gaps. `scale_j`, `declared_j`: the same hours and those to
     come. `foretold_j`: [days + 1, hours to come], what a source foretold on each day at the hour of now; now is last.
+    The last two may be None: not asked.
     `declared_s20`: the declared 20 % quantile as a share of its median. `follows_sun`: the scale is a clear sky's, and
     the plant's answer to it is learned.
     """
@@ -69,11 +70,12 @@ def forecast(
     ahead = 24 * np.arange(days + 1)[:, None] + np.arange(hours)
     came_true = np.minimum(share[ahead] / answer, SHARE_MAX)
     weight_by_day = np.where(lit, scale_j, 0.0)[: len(energy_j)].reshape(days, 24)
-    others = [declared_j[ahead]] if foretold_j is None else [declared_j[ahead], foretold_j]
-    guesses = [
-        *(_repeat(guess, hours) for guess in _from_history(by_day, best, weight_by_day)),
-        *(np.where(lit[ahead], other_j / np.where(lit, scale_j, 1.0)[ahead], np.nan) / answer for other_j in others),
-    ]
+    guesses = [_repeat(guess, hours) for guess in _from_history(by_day, best, weight_by_day)]
+    lit_j = np.where(lit, scale_j, np.nan)[ahead] * answer
+    if declared_j is not None:
+        guesses.append(declared_j[ahead] / lit_j)
+    if foretold_j is not None:
+        guesses.append(foretold_j / lit_j)
     prior = np.array([declared_s20, 1.0, 1.0 + (1.0 - declared_s20) / 2])
     shares = _quantiles(np.minimum(np.stack(guesses), SHARE_MAX), came_true, prior)
     yields = np.where(lit, scale_j, 0.0)[len(energy_j) :] * answer[-1]
