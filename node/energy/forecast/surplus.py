@@ -22,25 +22,20 @@ import math
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from node.energy.forecast.history import LEADS_MAX, Hours
 from node.energy.forecast.intensity import Quantiles
+from node.energy.forecast.weighing import said_before, weighted_quantiles
 
 # Guesses by their meaning. On two photovoltaic traces the error moves by less than 2 % when any is halved or doubled.
 BEST_FADES: Final = 0.99  # per day: a best day is forgotten as fast as the sun's path moves near the equinox
 SHAPE_DAYS: Final = 12.0  # after which a day's weight in a mean has fallen to 1/e: the length of a spell of weather
 NOW_HOURS: Final = 2.5  # likewise for the newest hours
-MEMORY_DAYS: Final = 30.0  # likewise for errors: a season
 ALIKE: Final = 0.2  # shares this far apart are alike, as the standard deviation of a normal kernel
 STRANGE: Final = 1e-3  # weight of what is not alike at all: it decides only where nothing else is known
-UNTOLD_DAYS: Final = 5  # with fewer days before it, an origin's guesses are no measure
-MEASURED_MIN: Final = 5  # errors of a source's forecast before it counts as measured
 SHARE_MAX: Final = 1.6  # clouds that mirror the sun can beat the best recent day; a broken meter is no sky
+NEAR_HOURS: Final = 1  # leads so close are judged together
 LIT: Final = 0.02  # of the highest: a scale below it is night
-QUANTILES: Final = (0.2, 0.5, 0.8)
-
-Mask = NDArray[np.bool_]
 
 
 def forecast(
@@ -129,56 +124,15 @@ def _from_history(share: Hours, best: Hours, weight: Hours) -> tuple[Hours, Hour
 
 def _quantiles(guesses: Hours, came_true: Hours, prior: Hours) -> Hours:
     """[guesses, origins, hours], [origins, hours] to [3, hours]: shares at the last origin."""
-    origins, hours = came_true.shape
-    first = min(UNTOLD_DAYS, (origins - 1) // 2)
-    age_days = np.arange(origins - 1, first, -1.0) - 1
-    memory = np.exp(-age_days / MEMORY_DAYS)[:, None]
+    hours = came_true.shape[1]
     result = np.zeros((3, hours))
-    for hour in range(min(hours, LEADS_MAX)):
-        near = slice(max(0, hour - 1), hour + 2)
-        guessed, true = guesses[:, first:-1, near], came_true[first:-1, near]
-        told, truth, weight, said = _combined(guessed, true, memory, guesses[:, -1, hour])
-        if not np.isfinite(said):
-            continue  # night
-        weight = weight * (np.exp(-0.5 * ((told - said) / ALIKE) ** 2) + STRANGE)
-        # The declared spread counts as one day's word, so that a young history is not believed too much.
-        values = np.append(truth, said * prior)
-        weights = np.append(weight, np.ones(3))
-        result[:, hour] = weighted_quantiles(values, weights)
-    for hour in range(LEADS_MAX, hours):
-        result[:, hour] = result[:, hour - 24]
+    for hour in range(hours):
+        if hour >= LEADS_MAX:
+            result[:, hour] = result[:, hour - 24]
+        elif np.isfinite(guesses[:, -1, hour]).any():  # else night
+            before = said_before(guesses, came_true, hour, NEAR_HOURS)
+            alike = np.exp(-0.5 * ((before.said - before.says) / ALIKE) ** 2) + STRANGE
+            # The declared spread counts as a day's word, so that a young history is not believed too much.
+            values = np.append(before.came_true, before.says * prior)
+            result[:, hour] = weighted_quantiles(values, np.append(before.weight * alike, np.ones(3)))
     return np.maximum(result, 0.0)
-
-
-def _combined(guessed: Hours, true: Hours, memory: Hours, now: Hours) -> tuple[Hours, Hours, Hours, float]:
-    """What the average of the guesses said at past origins, what came true, how much that counts; and what it says now.
-
-    Only guesses that are made now enter; each with the inverse of its mean squared error. One that is not yet measured
-    counts as much as the best of the others.
-    """
-    made = np.isfinite(now)
-    if not made.any():
-        return true.ravel(), true.ravel(), true.ravel(), math.nan
-    guessed = guessed[made].reshape(int(made.sum()), -1)
-    truth = true.ravel()
-    weight = np.broadcast_to(memory, true.shape).ravel()
-    pairs = np.isfinite(guessed) & np.isfinite(truth)
-    counts = pairs.sum(axis=1)
-    wrong = np.where(pairs, guessed - truth, 0.0)
-    squares = (wrong**2 * weight).sum(axis=1) / np.maximum((pairs * weight).sum(axis=1), 1e-9) + 1e-4
-    measured = counts >= MEASURED_MIN
-    squares = np.where(measured, squares, squares[measured].min() if measured.any() else 1.0)
-    trust = 1 / squares
-    usable = pairs[measured].all(axis=0) if measured.any() else np.zeros(len(truth), bool)
-    guessed, truth, weight, seen = guessed[:, usable], truth[usable], weight[usable], pairs[:, usable]
-    trusted = np.where(seen, trust[:, None], 0.0)
-    told = (np.where(seen, guessed, 0.0) * trusted).sum(axis=0) / np.maximum(trusted.sum(axis=0), 1e-9)
-    return told, truth, weight, float(now[made] @ trust / trust.sum())
-
-
-def weighted_quantiles(values: Hours, weights: Hours) -> Hours:
-    """The 20, 50 and 80 % quantiles of a weighted sample, between its points by their middles."""
-    order = np.argsort(values)
-    ordered, counted = values[order], weights[order]
-    middles = (np.cumsum(counted) - counted / 2) / counted.sum()
-    return np.interp(QUANTILES, middles, ordered)

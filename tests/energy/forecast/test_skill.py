@@ -13,16 +13,17 @@ pytestmark = pytest.mark.skipif(bool(traces.missing()), reason=f"{traces.missing
 @pytest.mark.parametrize("name", traces.PV)
 def test_real_plants_are_foretold_better_than_by_persistence_and_calibrated(name: str) -> None:
     trace = traces.plant(name)
-    found = skill.rolling(trace, skill.origins(trace, every_days=4))
-    for day in found:
-        assert day.error < day.persistence
-    judged = sum(day.judged for day in found)
-    below = np.sum([day.below for day in found], axis=0) / judged
-    assert np.abs(below - (0.2, 0.5, 0.8)).max() < 0.05
+    judge(skill.rolling(trace, skill.origins(trace, every_days=4)))
 
 
 @pytest.mark.parametrize("name", traces.GRIDS)
-def test_real_grids_are_foretold_better_than_by_persistence(name: str) -> None:
+def test_real_grids_are_foretold_better_than_by_persistence_and_calibrated(name: str) -> None:
     trace = traces.grid(name)
-    for day in skill.rolling(trace, skill.origins(trace, every_days=9)):
-        assert day.error < day.persistence
+    judge(skill.rolling(trace, skill.origins(trace, every_days=8)))
+
+
+def judge(found: list[skill.Skill]) -> None:
+    """The bench holds each day of lead to 5 points; of the few origins here all days together are held to 6."""
+    assert all(day.error < day.persistence for day in found)
+    below = np.sum([day.below for day in found], axis=0) / sum(day.judged for day in found)
+    assert np.abs(below - (0.2, 0.5, 0.8)).max() < 0.06
