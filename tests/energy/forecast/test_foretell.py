@@ -113,6 +113,28 @@ def test_less_than_a_day_of_history_is_the_declared_profile_and_says_so(hours: i
     assert said.provenance.startswith(f"surplus: declared profile (the last 60 days hold {hours} known hours")
 
 
+def test_a_plant_that_yields_more_from_day_to_day_is_followed() -> None:
+    config = at("Sydney")
+    expected = weather.clear(config, FIRST_HOUR, 24 * 43) * 1.005 ** (np.arange(24 * 43) // 24)
+    s50 = told(config, expected[: 24 * 40]).surplus_j.s50
+    assert np.abs(s50 - expected[24 * 40 :]).sum() < 0.015 * expected[24 * 40 :].sum()
+
+
+def test_what_the_site_uses_itself_is_taken_off_what_a_source_foretells() -> None:
+    config = at("Golden", base_load_w=2000)
+    history = History(FIRST_HOUR, weather.cloudy(config, FIRST_HOUR, 480, seed=9), np.full(480, np.nan))
+    now = FIRST_HOUR + 480
+
+    def said(power_w: float) -> list[float]:
+        fresh = [issue(now, np.full(72, power_w), Kind.POWER)]
+        s50: list[float] = foretell_hours(
+            config, Profile(config), history, now, 72, generation_issues=fresh
+        ).surplus_j.s50.tolist()
+        return s50
+
+    assert said(2000) == said(0) != said(4000)
+
+
 def test_a_plant_with_a_battery_keeps_its_nights() -> None:
     config = at("Golden")
     said = told(config, np.full(24 * 20, 1e6))
