@@ -51,9 +51,8 @@ def forecast(
 
     `energy_j`: whole days of hours that end now, NaN for gaps. `scale_j`, `declared_j`: the same hours and those to
     come. `foretold_j`: [days + 1, hours to come], what a source foretold on each day at the hour of now; now is last.
-    The last two may be None: not asked.
-    `declared_s20`: the declared 20 % quantile as a share of its median. `follows_sun`: the scale is a clear sky's, and
-    the plant's answer to it is learned.
+    The last two may be None: not asked. `declared_s20`: the declared 20 % quantile as a share of its median.
+    `follows_sun`: the scale is a clear sky's, and the plant's answer to it is learned.
     """
     days, hours = len(energy_j) // 24, len(scale_j) - len(energy_j)
     lit = scale_j > LIT * scale_j.max()
@@ -112,7 +111,8 @@ def _from_history(share: Hours, best: Hours, weight: Hours) -> tuple[Hours, Hour
         yesterday[day + 1] = newest / at
         ever = counted > 0
         shape[day + 1] = np.where(ever, summed / np.where(ever, counted, 1.0), np.nan) / at
-        level[day + 1] = (summed / at * weight[day]).sum() / max((counted * weight[day]).sum(), 1e-9)
+        if ever.any():
+            level[day + 1] = (summed / at * weight[day]).sum() / max((counted * weight[day]).sum(), 1e-9)
         # The lit hours of the day, newest last: each fades the sum of those before it.
         shares, weights = (seen / at)[known], weight[day][known]
         fades = hour_fades ** np.arange(len(shares), -1, -1)

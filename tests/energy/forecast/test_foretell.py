@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.state import AttestationRecord
 from node.energy.forecast.foretell import HourlyForecast, foretell, foretell_hours
-from node.energy.forecast.history import History, Hours
+from node.energy.forecast.history import History, Hours, history_of
 from node.energy.forecast.issues import Issue
 from node.energy.profile import Profile
 from node.energy.source import Kind, Reading
@@ -21,12 +22,17 @@ from tests.energy.forecast.skill import rolling
 from tests.energy.forecast.traces import Trace, site
 
 FIRST_HOUR = 24 * 20_500  # midnight UTC of a day in February 2026
-PLACES = {"Golden": (39.7, -105.2), "Sydney": (-33.9, 151.2), "Quito": (-0.2, -78.5), "Oslo": (59.9, 10.7)}
+PLACES = {
+    "Golden": ("US-NW-PSCO", 39.7, -105.2),
+    "Sydney": ("AU-NSW", -33.9, 151.2),
+    "Quito": ("EC", -0.2, -78.5),
+    "Oslo": ("NO-NO1", 59.9, 10.7),
+}
 
 
 def at(place: str, **changes: object) -> EnergyConfig:
-    latitude, longitude = PLACES[place]
-    return site(latitude=latitude, longitude=longitude, **changes)
+    zone, latitude, longitude = PLACES[place]
+    return site(zone=zone, latitude=latitude, longitude=longitude, **changes)
 
 
 def told(config: EnergyConfig, energy_j: Hours, hours: int = 72, grid_g: Hours | None = None) -> HourlyForecast:
@@ -197,6 +203,35 @@ def test_a_gap_in_the_grids_history_is_no_zero() -> None:
     grid_g[24 * 3 : 24 * 5] = np.nan
     grid_g[5:9] = np.nan
     assert np.allclose(told(config, np.full(240, np.nan), grid_g=grid_g).grid_g_per_kwh.s50, 400, atol=1)
+
+
+def test_a_nodes_own_attestations_are_a_history() -> None:
+    config = at("Golden")
+    profile = Profile(config)
+    records = [
+        AttestationRecord(
+            id=bytes(32),
+            author=bytes(32),
+            start_ms=said.start_ms,
+            end_ms=said.end_ms,
+            energy_j=said.energy_j,
+            meter_end_j=said.meter_end_j,
+            own_g_per_kwh=41,
+            grid_g_per_kwh=said.grid_g_per_kwh,
+            zone=config.zone,
+            method=said.method,
+            assurance=0,
+            remaining_j=said.energy_j,
+        )
+        for start_ms in range(FIRST_HOUR * MS_PER_HOUR, (FIRST_HOUR + 72) * MS_PER_HOUR, 900_000)
+        for said in (profile.read(start_ms, start_ms + 900_000),)
+    ]
+    now = FIRST_HOUR + 72
+    foreseen = foretell(config, profile, history_of(records, now), now, 24, MS_PER_HOUR)
+    declared = profile.forecast(now, 24, MS_PER_HOUR)
+    assert sum(foreseen.surplus_s50_j) == pytest.approx(sum(declared.surplus_s50_j), rel=0.05)
+    assert foreseen.grid_g_per_kwh == declared.grid_g_per_kwh
+    assert "72 h of its meter" in foreseen.provenance
 
 
 @pytest.mark.parametrize("slot_ms", [10_000, 300_000, MS_PER_HOUR])
