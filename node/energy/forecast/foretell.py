@@ -4,7 +4,7 @@
     forecast = foretell(config, profile, history, first_slot, slots, slot_ms)
 
 Models work by the hour, since that is what history, sources and weather have in common; shorter slots share their hour
-evenly. Who knows nothing yet says what the owner declared, and says so.
+evenly. Who has seen less than a day says what its sources foretell, else what the owner declared, and says so.
 """
 
 from __future__ import annotations
@@ -114,22 +114,24 @@ def _surplus(
     known = int(np.isfinite(past.energy_j).sum())
     if not capacity_j:
         return Quantiles(*np.zeros((3, hours))), "no source of its own"
+    told_j = None if told_w is None else np.maximum(told_w - config.base_load_w, 0.0) * (MS_PER_HOUR / 1000)
+    declared_s20 = float(declared_s20_j.sum() / max(declared_j.sum(), 1.0))
     if known < KNOWN_MIN_HOURS:
-        s20, s50 = declared_s20_j[-hours:], declared_j[-hours:]
-        return Quantiles(s20, s50, s50 + (s50 - s20) / 2), f"declared profile ({_too_little(known)})"
+        s50 = np.minimum(_told_first(told_j, declared_j[-hours:]), capacity_j)
+        s80 = np.minimum(s50 * (1 + (1 - declared_s20) / 2), capacity_j)
+        return Quantiles(s50 * declared_s20, s50, s80), _unlearned(known, told_w)
     span = len(past.energy_j) + hours
     scale_j, follows_sun = np.full(span, capacity_j), False
     if config.carrier == "solar":
         clear_j = capacity_j * clear_sky_w_per_m2(config.place, past.first_hour, span) / PEAK_W_PER_M2
         if follows_sun := _sleeps_at_night(past.energy_j, clear_j[:-hours]):
             scale_j = clear_j
-    told_j = None if told_w is None else np.maximum(told_w - config.base_load_w, 0.0) * (MS_PER_HOUR / 1000)
     foreseen = surplus.forecast(
         past.energy_j,
         scale_j,
         declared_j if len(declared_j) == span else None,
         told_j,
-        declared_s20=float(declared_s20_j.sum() / max(declared_j.sum(), 1.0)),
+        declared_s20=declared_s20,
         follows_sun=follows_sun,
     )
     capped = Quantiles(*(np.minimum(part, capacity_j) for part in (foreseen.s20, foreseen.s50, foreseen.s80)))
@@ -140,9 +142,9 @@ def _surplus(
 def _grid(profile: Forecast, past: History, told_g: Hours | None, hours: int) -> tuple[Quantiles, str]:
     known = int(np.isfinite(past.grid_g_per_kwh).sum())
     if known < KNOWN_MIN_HOURS:
-        s50 = np.array(profile.grid_g_per_kwh, float)[-hours:]
+        s50 = _told_first(told_g, np.array(profile.grid_g_per_kwh, float)[-hours:])
         half = GRID_UNCERTAINTY * s50
-        return Quantiles(s50 - half, s50, s50 + half), f"declared ({_too_little(known)})"
+        return Quantiles(s50 - half, s50, s50 + half), _unlearned(known, told_g)
     return grid.forecast(past.grid_g_per_kwh, past.first_hour, told_g, hours), f"{known} h{_and_sources(told_g)}"
 
 
@@ -151,8 +153,16 @@ def _sleeps_at_night(energy_j: Hours, clear_j: Hours) -> bool:
     return bool(np.nansum(energy_j[dark]) <= NIGHT_SHARE_MAX * np.nansum(energy_j))
 
 
-def _too_little(known: int) -> str:
-    return f"the last {DAYS_MAX} days hold {known} known hours; {KNOWN_MIN_HOURS} are needed"
+def _told_first(told: Hours | None, declared: Hours) -> Hours:
+    """What a source says of the hours to come; what was declared of the others."""
+    return declared if told is None else np.where(np.isfinite(told[-1]), told[-1], declared)
+
+
+def _unlearned(known: int, told: Hours | None) -> str:
+    return (
+        f"declared profile{_and_sources(told)}"
+        f" (the last {DAYS_MAX} days hold {known} known hours; {KNOWN_MIN_HOURS} are needed)"
+    )
 
 
 def _and_sources(told: Hours | None) -> str:

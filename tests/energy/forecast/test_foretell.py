@@ -114,9 +114,31 @@ def test_less_than_a_day_of_history_is_the_declared_profile_and_says_so(hours: i
     declared = Profile(config).forecast(FIRST_HOUR + hours, 72, MS_PER_HOUR)
     said = told(config, np.full(hours, 3e5), grid_g=np.full(hours, 250.0))
     assert said.surplus_j.s50.tolist() == list(declared.surplus_s50_j)
-    assert said.surplus_j.s20.tolist() == list(declared.surplus_s20_j)
+    assert said.surplus_j.s20 == pytest.approx(np.array(declared.surplus_s20_j), abs=1)
     assert said.grid_g_per_kwh.s50.tolist() == list(declared.grid_g_per_kwh)
     assert said.provenance.startswith(f"surplus: declared profile (the last 60 days hold {hours} known hours")
+
+
+def test_a_source_speaks_for_a_site_that_has_seen_nothing() -> None:
+    config = at("Golden", base_load_w=100)
+    history, power_w, grid_g = (
+        History(FIRST_HOUR, np.empty(0), np.empty(0)),
+        np.arange(600.0, 624),
+        np.arange(200.0, 224),
+    )
+    said = foretell(
+        config,
+        Profile(config),
+        history,
+        FIRST_HOUR,
+        24,
+        MS_PER_HOUR,
+        generation_issues=[issue(FIRST_HOUR, power_w, Kind.POWER)],
+        grid_issues=[issue(FIRST_HOUR, grid_g, Kind.AVG_LIFECYCLE)],
+    )
+    assert said.surplus_s50_j == tuple(range(500 * 3600, 524 * 3600, 3600))
+    assert said.grid_g_per_kwh == tuple(range(200, 224))
+    assert said.provenance.count("declared profile and its source's forecast (the last 60 days hold 0 known hours") == 2
 
 
 def test_a_plant_that_yields_more_from_day_to_day_is_followed() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -13,8 +12,8 @@ import numpy as np
 from node.energy.forecast.history import Hours, hourly
 from node.energy.supply import EnergyConfig
 from protocol.units import MS_PER_HOUR
+from tests.study import real
 
-HOME: Final = Path(__file__).resolve().parents[4] / "shared/data"
 QUARTER_MS: Final = 900_000
 
 # Golden, Colorado. Nameplates are inferred (sys50) and assumed (serf); see SOURCES.md.
@@ -22,7 +21,7 @@ PV: Final = {
     "sys50 2012": ("pv_nrel_sys50_2012_15min_kw.csv", 3650),
     "serf 2016": ("pv_nrel_serf_east_2016-07_2016-10_15min_kw.csv", 6000),
 }
-GRIDS: Final = ("ES_2021", "ES_2022", "NO_2021", "US-CAL-CISO_2021", "US-CAL-CISO_2022")
+GRIDS: Final = real.NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,8 @@ class Trace:
 
 def missing() -> str:
     """What is not there, or nothing."""
-    names = [name for name, _ in PV.values()] + [f"ci_{name}.csv" for name in GRIDS]
-    absent = [name for name in names if not (HOME / name).is_file()]
-    return f"no {', '.join(absent)} in {HOME.relative_to(HOME.parents[2])}" if absent else ""
+    absent = [file for file, _ in PV.values() if not (real.HOME / file).is_file()]
+    return f"no {absent[0]} in ../shared/data" if absent else real.missing()
 
 
 def site(**changes: object) -> EnergyConfig:
@@ -60,7 +58,7 @@ def site(**changes: object) -> EnergyConfig:
 def plant(name: str) -> Trace:
     """A photovoltaic trace as a meter would have told it: quarters of an hour, what is below zero at night left out."""
     file, capacity_w = PV[name]
-    rows = list(csv.DictReader((HOME / file).open()))
+    rows = list(csv.DictReader((real.HOME / file).open()))
     start_ms = np.array([datetime.fromisoformat(row["ts_utc"]).timestamp() for row in rows]) * 1000
     power_w = np.array([max(0.0, float(row["ac_kw"]) * 1000) for row in rows])
     first_hour = int(start_ms[0]) // MS_PER_HOUR
@@ -71,7 +69,5 @@ def plant(name: str) -> Trace:
 
 def grid(name: str) -> Trace:
     """A zone's life-cycle intensity through a year."""
-    rows = list(csv.DictReader((HOME / f"ci_{name}.csv").open()))
-    first = datetime.fromisoformat(rows[0]["ts_utc"] + "+00:00").timestamp()
-    hours = np.array([float(row["gco2e_per_kwh_lca"] or "nan") for row in rows])
-    return Trace(name, site(carrier="grid", capacity_w=0), int(first) // 3600, hours)
+    year = datetime(int(name[-4:]), 1, 1, tzinfo=UTC)
+    return Trace(name, site(carrier="grid", capacity_w=0), int(year.timestamp()) // 3600, real.trace(name).g)
