@@ -16,6 +16,7 @@ BENCHES = (
     "rivals",
     "energy",
     "shift",
+    "forecast",
     "network",
     "training",
 )
