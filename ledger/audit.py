@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from ledger.certificates import drawn_beyond_surplus_j
 from ledger.credit import amount_settled
 from ledger.energy import carbon_ug
-from ledger.receipts import amount_due
+from ledger.receipts import amount_due, transfer_ug
 from ledger.rules import shown
 from ledger.state import AccountKey, LotStatus, PlacementRecord, PlacementStatus, ReceiptRecord, State
 from ledger.transitions import PriceGroup, pool_allows, price_group
@@ -237,13 +237,17 @@ def _wrong_job_statuses(state: State) -> list[str]:
 
 
 def _wrong_carbon(state: State) -> list[str]:
-    """Carbon: every row of every receipt follows from its joules and intensities."""
+    """Carbon: every row of every receipt follows from its joules and intensities, and its transfer from its bytes."""
     return [
         f"receipt {shown(record.id)}: carbon_ug {row.carbon_ug} in slot {row.slot}"
         for record in state.receipts.values()
         for row in record.receipt.energy
         if row.carbon_ug
         != carbon_ug(row.energy_j, row.surplus_j, row.own_g_per_kwh, row.grid_g_per_kwh, row.embodied_ug)
+    ] + [
+        f"receipt {shown(record.id)}: transfer_ug {record.receipt.transfer_ug} for {record.receipt.moved_bytes} bytes"
+        for record in state.receipts.values()
+        if record.receipt.transfer_ug != transfer_ug(record.lease, record.receipt.moved_bytes, record.receipt.energy)
     ]
 
 

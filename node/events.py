@@ -225,10 +225,12 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class ShardStarted:
-    """`resumed`: it goes on from the moments of whoever trained it before."""
+    """`resumed`: it goes on from the moments of whoever trained it before. `fetched_bytes` came from other peers for
+    it: moments, and the data, where they were not here."""
 
     shard: ShardId
     resumed: bool = False
+    fetched_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +243,7 @@ class ShardSaved:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrained:
-    """One round of ours is done, at `end_ms` of network time."""
+    """One round of ours is done, at `end_ms` of network time. `fetched_bytes` came from other peers for it."""
 
     shard: ShardId
     round: int
@@ -251,6 +253,7 @@ class RoundTrained:
     inner_steps: int
     end_ms: int
     cpu_ms: int
+    fetched_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

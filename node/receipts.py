@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from ledger import assurance
 from ledger.ledger import Ledger
+from ledger.receipts import transfer_ug
 from ledger.state import LeaseRecord, State
 from node.actions import StartShard
-from node.energy.power import METHOD, UNCERTAINTY_PERMILLE, shard_energy
+from node.energy.power import METHOD, SOURCE, UNCERTAINTY_PERMILLE, shard_energy
 from node.energy.split import Draw, Interval, Surplus, settle_slots, split_by_slot
 from node.events import RoundTrained, ShardId
 from protocol.direct import RoundDelta, Ticket
-from protocol.messages import Receipt
+from protocol.messages import Blob, Receipt
 from protocol.units import slot_of
 
 # One receipt refers to its lease and to its attestations, 16 refs in all, and has 64 rows and rounds at most. The meter
@@ -24,12 +25,13 @@ ROUNDS_MAX = 32
 
 
 class Round(NamedTuple):
-    """A round that was trained."""
+    """A round that was trained, with what was moved for it: parameters fetched, the delta served."""
 
     number: int
     delta: bytes
     inner_steps: int
     tokens: int
+    moved_bytes: int
 
 
 @dataclass(slots=True)
@@ -48,11 +50,17 @@ class Work:
     told: RoundDelta | None = None  # the last that the lead was told of, in case it did not hear
     draws: dict[int, Draw] = field(default_factory=dict)  # by slot
     rounds: list[Round] = field(default_factory=list)
+    moved_bytes: int = 0  # beside the rounds: data fetched, moments fetched or served
 
     @property
     def owner(self) -> bytes:
         """The job's owner: the only peer that may direct this work."""
         return self.lease.placement.job.owner
+
+    def served_bytes(self, blob: Blob) -> int:
+        """What the lead fetches of us. Each transfer of a job has a provider at one end, and is booked there, once: what
+        was lost may be served again. Work for ourselves serves nothing."""
+        return 0 if self.owner == self.lease.provider else blob.size_bytes
 
     def start(self, shard: ShardId) -> StartShard:
         """What the worker is to be given."""
@@ -61,7 +69,8 @@ class Work:
 
     def book(self, event: RoundTrained) -> int:
         """Book a round and the wait before it; the joules of both."""
-        self.rounds.append(Round(event.round, event.delta.sha256, event.inner_steps, event.tokens))
+        moved_bytes = event.fetched_bytes + self.served_bytes(event.delta)
+        self.rounds.append(Round(event.round, event.delta.sha256, event.inner_steps, event.tokens, moved_bytes))
         self.next_round = event.round + 1
         return self._draw(event.end_ms, event.cpu_ms)
 
@@ -115,6 +124,8 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
         units=lease.lease.units,
         embodied_ug_per_unit_hour=offer.embodied_ug_per_unit_hour,
     )
+    moved_bytes = work.moved_bytes + sum(each.moved_bytes for each in rounds)
+    work.moved_bytes = 0
     last = lease.receipts[-1].receipt if lease.receipts else None
     first_round = last.first_round + len(last.deltas) if last else rounds[0].number if rounds else 0
     return Receipt(
@@ -126,8 +137,11 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
         busy_ms=sum(draw.duration_ms for draw in draws.values()),
         deltas=tuple(each.delta for each in rounds),
         method=METHOD,
+        power_source=SOURCE,
         uncertainty_permille=UNCERTAINTY_PERMILLE,
         energy=rows,
+        moved_bytes=moved_bytes,
+        transfer_ug=transfer_ug(lease, moved_bytes, rows),
     )
 
 

@@ -13,6 +13,7 @@ from protocol.messages import Method
 from protocol.units import ceil_div
 
 METHOD: Final[Method] = "modelled"
+SOURCE = "declared watts x processor time"
 # Guess, not measured: declared watts are name-plate figures, and memory, fans and the supply's losses hide in PUE.
 UNCERTAINTY_PERMILLE = 300
 

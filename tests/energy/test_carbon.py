@@ -37,6 +37,9 @@ def receipt(method: Method, uncertainty_permille: int, *rows: SlotEnergy) -> Rec
         busy_ms=0,
         deltas=(),
         method=method,
+        power_source="declared",
+        moved_bytes=0,
+        transfer_ug=0,
         uncertainty_permille=uncertainty_permille,
         energy=rows,
     )

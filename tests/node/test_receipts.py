@@ -147,8 +147,11 @@ def record_of_rounds(lease: LeaseRecord, rounds: int, busy_ms: int = 1_000) -> R
         busy_ms=busy_ms,
         deltas=tuple(number.to_bytes(32, "big") for number in range(rounds)),
         method="modelled",
+        power_source="declared",
         uncertainty_permille=0,
         energy=(),
+        moved_bytes=0,
+        transfer_ug=0,
     )
     return ReceiptRecord(bytes(32), LeaseRecord(lease.id, lease.provider, lease.lease, lease.placement), receipt)
 

@@ -74,6 +74,7 @@ MODULES = (
         "archive.lines",
         "archive.seal",
         "checkpoint",
+        "energy",
         "feed",
         "forecasts",
         "heads",
