@@ -1,0 +1,273 @@
+"""A job's carbon told in several ways side by side, never blended, each with its bounds. Pure.
+
+- location-based, hourly: the headline, `node/carbon.py` adds it up;
+- market-based: joules that cancelled certificates of the same hour and zone are allocated to count at the certificate's
+  own intensity. The rest counts at the grid's figure: there is no residual mix by the hour, so a joule that somebody
+  else has bought may be in it still;
+- the 24/7 carbon-free score: the share of what was drawn that carbon-free energy of the same hour and zone matches;
+- a marginal estimate: the same joules at what one more load makes the grid emit, where attestations say so;
+- SCI (ISO/IEC 21031): (E · I + M) / R, the headline over the work that counts, per token and per inner step.
+
+Bounds take each measurement at its worst end at once. Errors of one method do not average out, so no square root is
+taken. They hold the errors that are stated: of the draw, of the surplus, of a transfer's joules, and of the grid's
+figure where its attestation speaks of nothing else. `protocol/CARBON.md` works through examples by hand.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from ledger.energy import TRANSFER_J_PER_GB, emitted_ug
+from ledger.state import AllocationRecord, AttestationRecord, JobRecord, State
+from node.carbon import Account, job_account, receipts_of
+from protocol.messages import Carrier, Method, SlotEnergy
+from protocol.units import ceil_div
+
+PG_PER_UG = 1_000_000
+CARBON_FREE: frozenset[Carrier] = frozenset({"solar", "wind", "hydro"})
+# What a gigabyte may draw instead: 0.06 kWh of 2015 halved every two years up to 2026, the trend of the paper behind
+# TRANSFER_J_PER_GB; and 0.059 kWh, all networks, mobile ones too, by volume (Sustainable Web Design Model, version 4).
+TRANSFER_LEAST_J_PER_GB = 4_773
+TRANSFER_MOST_J_PER_GB = 212_400
+
+End = Literal[-1, 0, 1]  # of the draw's error: less was drawn, what was said, more; what covers it errs the other way
+
+
+@dataclass(frozen=True, slots=True)
+class Carbon:
+    """A figure and its bounds."""
+
+    carbon_ug: int
+    least_ug: int
+    most_ug: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Carbon per unit of work, in picograms, and its bounds."""
+
+    carbon_pg: int
+    least_pg: int
+    most_pg: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The share of carbon-free energy. What is unknown counts as nothing, and as all in the upper bound."""
+
+    carbon_free_permille: int
+    least_permille: int
+    most_permille: int
+    unknown_permille: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Joules of receipts from one source, known in one way, and what they emitted when they were used.
+
+    `assurance`: of the attestation that speaks for them; None where none does, or for the grid's part.
+    """
+
+    method: Method
+    source: str
+    assurance: int | None
+    energy_j: int
+    carbon_ug: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The five figures beside each other. None: nothing was drawn, or nothing is known."""
+
+    account: Account
+    location: Carbon
+    market: Carbon
+    certified_j: int  # allocated to the job's rows
+    carbon_free: Score | None
+    marginal: Carbon | None  # of use alone, for `marginal_known_j`; neither hardware nor transfer
+    marginal_known_j: int
+    sci_per_token: Rate | None
+    sci_per_step: Rate | None
+    shares: tuple[Share, ...]
+
+
+class _Part(NamedTuple):
+    """Joules that cover a row, with their own intensity and error."""
+
+    energy_j: int
+    g_per_kwh: int
+    uncertainty_permille: int
+    is_free: bool
+
+
+class _Row(NamedTuple):
+    """A receipt's row with what the ledger knows of it. `uncertainty_permille`: of the draw."""
+
+    drawn: SlotEnergy
+    uncertainty_permille: int
+    attestation: AttestationRecord | None
+    own: _Part
+    certified: tuple[_Part, ...]
+
+
+def report(state: State, job: JobRecord) -> Report:
+    """All figures of a job, as far as its receipts go."""
+    account, rows = job_account(job), list(_rows(state, job))
+    lost = _scaled(account.lost_carbon_ug, account.uncertainty_permille)
+    transfer = Carbon(
+        account.transfer_ug,
+        account.transfer_ug * TRANSFER_LEAST_J_PER_GB // TRANSFER_J_PER_GB,
+        ceil_div(account.transfer_ug * TRANSFER_MOST_J_PER_GB, TRANSFER_J_PER_GB),
+    )
+    location = _total([*(_used(row, [row.own], row.drawn.embodied_ug) for row in rows), transfer, lost])
+    market = _total([*(_used(row, [row.own, *row.certified], row.drawn.embodied_ug) for row in rows), transfer, lost])
+    known = [(row, row.attestation.marginal_g_per_kwh) for row in rows if row.attestation is not None]
+    marginal = [(row, _used(row, [row.own], 0, g_per_kwh)) for row, g_per_kwh in known if g_per_kwh is not None]
+    return Report(
+        account=account,
+        location=location,
+        market=market,
+        certified_j=sum(part.energy_j for row in rows for part in row.certified),
+        carbon_free=_score(rows, account.lost_energy_j, account.uncertainty_permille),
+        marginal=_total(carbon for _, carbon in marginal) if marginal else None,
+        marginal_known_j=sum(row.drawn.energy_j for row, _ in marginal),
+        sci_per_token=_per(location, account.tokens),
+        sci_per_step=_per(location, account.inner_steps),
+        shares=_shares(rows),
+    )
+
+
+def _rows(state: State, job: JobRecord) -> Iterator[_Row]:
+    certified = _certified(state, job)
+    for record in receipts_of(job):
+        for index, row in enumerate(record.receipt.energy):
+            a = None if row.attestation is None else state.attestations[row.attestation]
+            own = _Part(
+                row.surplus_j,
+                min(row.own_g_per_kwh, row.grid_g_per_kwh),
+                a.uncertainty_permille if a is not None else 0,
+                a is not None and a.carrier in CARBON_FREE,
+            )
+            parts = tuple(_certificate(allocation) for allocation in certified.get((record.id, index), ()))
+            yield _Row(row, record.receipt.uncertainty_permille, a, own, parts)
+
+
+def _certified(state: State, job: JobRecord) -> Mapping[tuple[bytes, int], Sequence[AllocationRecord]]:
+    """Allocations to the job's rows, by receipt and row."""
+    rows = {(record.id, index) for record in receipts_of(job) for index in range(len(record.receipt.energy))}
+    found: defaultdict[tuple[bytes, int], list[AllocationRecord]] = defaultdict(list)
+    if not rows.isdisjoint(state.allocated_j):
+        for allocation in state.allocations.values():
+            if (key := (allocation.receipt.id, allocation.row)) in rows:
+                found[key].append(allocation)
+    return found
+
+
+def _certificate(allocation: AllocationRecord) -> _Part:
+    made = allocation.cancellation.lot.attestation
+    return _Part(allocation.energy_j, made.own_g_per_kwh, made.uncertainty_permille, made.carrier in CARBON_FREE)
+
+
+def _used(row: _Row, covering: Sequence[_Part], embodied_ug: int, rest_g_per_kwh: int | None = None) -> Carbon:
+    """What a row emitted, where `covering` covers it and the rest is from the grid, or at `rest_g_per_kwh`."""
+    grid_g_per_kwh = row.drawn.grid_g_per_kwh if rest_g_per_kwh is None else rest_g_per_kwh
+    a = row.attestation
+    grid_error_permille = a.uncertainty_permille if a is not None and not a.energy_j else 0  # it speaks of nothing else
+
+    def at(end: End) -> int:
+        energy_j, parts = _at(row, covering, end)
+        pairs = [(part.energy_j, part.g_per_kwh) for part in parts]
+        return emitted_ug(energy_j, pairs, _shifted(grid_g_per_kwh, grid_error_permille, end), embodied_ug)
+
+    least_ug, carbon_ug, most_ug = at(-1), at(0), at(1)
+    return Carbon(carbon_ug, min(least_ug, carbon_ug), max(most_ug, carbon_ug))  # a certificate may be browner
+
+
+def _score(rows: Sequence[_Row], lost_j: int, lost_error_permille: int) -> Score | None:
+    """The 24/7 score. A row lies in one zone and one slot, and no more is matched with it than it drew, so nothing is
+    matched across zones or hours. Of what was lost nobody knows."""
+
+    def at(end: End) -> tuple[int, int, int]:
+        """Joules drawn, matched, and unknown."""
+        unknown_j = _shifted(lost_j, lost_error_permille, end)
+        sums = [unknown_j, 0, unknown_j]
+        for row in rows:
+            energy_j, parts = _at(row, [row.own, *row.certified], end)
+            for index, joules in enumerate((energy_j, *_matched(energy_j, parts, row.attestation))):
+                sums[index] += joules
+        return sums[0], sums[1], sums[2]
+
+    drawn_j, free_j, unknown_j = at(0)
+    if not drawn_j:
+        return None
+    most_drawn_j, least_free_j, _ = at(1)
+    least_drawn_j, most_free_j, may_be_free_j = at(-1)
+    return Score(
+        free_j * 1000 // drawn_j,
+        least_free_j * 1000 // most_drawn_j,
+        ceil_div((most_free_j + may_be_free_j) * 1000, least_drawn_j) if least_drawn_j else 1000,
+        ceil_div(unknown_j * 1000, drawn_j),
+    )
+
+
+def _at(row: _Row, covering: Iterable[_Part], end: End) -> tuple[int, list[_Part]]:
+    """What a row drew, and what covers it, at one end of all errors."""
+    against: End = -1 if end == 1 else 1 if end == -1 else 0
+    parts = [p._replace(energy_j=_shifted(p.energy_j, p.uncertainty_permille, against)) for p in covering]
+    return _shifted(row.drawn.energy_j, row.uncertainty_permille, end), parts
+
+
+def _matched(energy_j: int, covering: Iterable[_Part], attestation: AttestationRecord | None) -> tuple[int, int]:
+    """Of so many joules drawn, those that carbon-free energy matches, and those of which nobody knows."""
+    free_j, left_j = 0, energy_j
+    for part in covering:
+        covered_j = min(part.energy_j, left_j)
+        free_j += covered_j if part.is_free else 0
+        left_j -= covered_j
+    if attestation is None or attestation.carbon_free_permille is None:
+        return free_j, left_j
+    return free_j + left_j * attestation.carbon_free_permille // 1000, 0
+
+
+def _shares(rows: Iterable[_Row]) -> tuple[Share, ...]:
+    """Where the joules came from, the most first: own surplus as attested, and the grid by who told its figure."""
+    sums: defaultdict[tuple[Method, str, int | None], list[int]] = defaultdict(lambda: [0, 0])
+    for row in rows:
+        a, grid_j = row.attestation, row.drawn.energy_j - row.drawn.surplus_j
+        if a is not None and row.drawn.surplus_j:
+            own = sums[a.method, a.source, a.assurance]
+            own[0] += row.drawn.surplus_j
+            own[1] += emitted_ug(row.drawn.surplus_j, [], row.own.g_per_kwh)
+        if grid_j:
+            grid = sums["grid_mix", "the bid's dirtiest slot" if a is None else a.intensity_source, None]
+            grid[0] += grid_j
+            grid[1] += emitted_ug(grid_j, [], row.drawn.grid_g_per_kwh)
+    shares = (Share(*key, energy_j, carbon_ug) for key, (energy_j, carbon_ug) in sums.items())
+    return tuple(sorted(shares, key=lambda share: (-share.energy_j, share.method, share.source)))
+
+
+def _per(carbon: Carbon, work: int) -> Rate | None:
+    """Picograms for each of so many pieces of work, rounded up; the lower bound down."""
+    if not work:
+        return None
+    least_pg = carbon.least_ug * PG_PER_UG // work
+    return Rate(ceil_div(carbon.carbon_ug * PG_PER_UG, work), least_pg, ceil_div(carbon.most_ug * PG_PER_UG, work))
+
+
+def _total(figures: Iterable[Carbon]) -> Carbon:
+    listed = list(figures)
+    return Carbon(sum(c.carbon_ug for c in listed), sum(c.least_ug for c in listed), sum(c.most_ug for c in listed))
+
+
+def _scaled(carbon_ug: int, uncertainty_permille: int) -> Carbon:
+    least_ug, most_ug = (_shifted(carbon_ug, uncertainty_permille, end) for end in (-1, 1))
+    return Carbon(carbon_ug, least_ug, most_ug)
+
+
+def _shifted(value: int, error_permille: int, end: int) -> int:
+    """A figure at an end of its error: less is rounded down, more is rounded up."""
+    shifted = value * (1000 + end * error_permille)
+    return ceil_div(shifted, 1000) if end == 1 else shifted // 1000
