@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from ledger.energy import TRANSFER_J_PER_GB, emitted_ug
 from ledger.state import AllocationRecord, AttestationRecord, JobRecord, State
@@ -33,7 +33,7 @@ CARBON_FREE: frozenset[Carrier] = frozenset({"solar", "wind", "hydro"})
 TRANSFER_LEAST_J_PER_GB = 4_773
 TRANSFER_MOST_J_PER_GB = 212_400
 
-End = Literal[-1, 0, 1]  # of the draw's error: less was drawn, what was said, more; what covers it errs the other way
+ENDS = (-1, 1)  # of an error: less than what was said, and more
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,8 @@ class _Row(NamedTuple):
 def report(state: State, job: JobRecord) -> Report:
     """All figures of a job, as far as its receipts go."""
     account, rows = job_account(job), list(_rows(state, job))
-    lost = _scaled(account.lost_carbon_ug, account.uncertainty_permille)
+    least_lost_ug, most_lost_ug = (_shifted(account.lost_carbon_ug, account.uncertainty_permille, end) for end in ENDS)
+    lost = Carbon(account.lost_carbon_ug, least_lost_ug, most_lost_ug)
     transfer = Carbon(
         account.transfer_ug,
         account.transfer_ug * TRANSFER_LEAST_J_PER_GB // TRANSFER_J_PER_GB,
@@ -177,9 +178,9 @@ def _used(row: _Row, covering: Sequence[_Part], embodied_ug: int, rest_g_per_kwh
     a = row.attestation
     grid_error_permille = a.uncertainty_permille if a is not None and not a.energy_j else 0  # it speaks of nothing else
 
-    def at(end: End) -> int:
-        energy_j, parts = _at(row, covering, end)
-        pairs = [(part.energy_j, part.g_per_kwh) for part in parts]
+    def at(end: int) -> int:
+        energy_j = _shifted(row.drawn.energy_j, row.uncertainty_permille, end)
+        pairs = [(part.energy_j, part.g_per_kwh) for part in _scaled(covering, -end)]
         return emitted_ug(energy_j, pairs, _shifted(grid_g_per_kwh, grid_error_permille, end), embodied_ug)
 
     least_ug, carbon_ug, most_ug = at(-1), at(0), at(1)
@@ -189,35 +190,27 @@ def _used(row: _Row, covering: Sequence[_Part], embodied_ug: int, rest_g_per_kwh
 def _score(rows: Sequence[_Row], lost_j: int, lost_error_permille: int) -> Score | None:
     """The 24/7 score. A row lies in one zone and one slot, and no more is matched with it than it drew, so nothing is
     matched across zones or hours. Of what was lost nobody knows."""
-
-    def at(end: End) -> tuple[int, int, int]:
-        """Joules drawn, matched, and unknown."""
-        unknown_j = _shifted(lost_j, lost_error_permille, end)
-        sums = [unknown_j, 0, unknown_j]
-        for row in rows:
-            energy_j, parts = _at(row, [row.own, *row.certified], end)
-            for index, joules in enumerate((energy_j, *_matched(energy_j, parts, row.attestation))):
-                sums[index] += joules
-        return sums[0], sums[1], sums[2]
-
-    drawn_j, free_j, unknown_j = at(0)
+    least_lost_j, most_lost_j = (_shifted(lost_j, lost_error_permille, end) for end in ENDS)
+    drawn_j, least_drawn_j, most_drawn_j = lost_j, least_lost_j, most_lost_j
+    free_j, least_free_j, most_free_j = 0, 0, most_lost_j
+    unknown_j = lost_j
+    for row in rows:
+        covering, a = [row.own, *row.certified], row.attestation
+        free, unknown = _matched(row.drawn.energy_j, covering, a)
+        energies_j = [_shifted(row.drawn.energy_j, row.uncertainty_permille, end) for end in ENDS]
+        corners = [_matched(energy_j, _scaled(covering, end), a) for energy_j in energies_j for end in ENDS]
+        drawn_j, free_j, unknown_j = drawn_j + row.drawn.energy_j, free_j + free, unknown_j + unknown
+        least_drawn_j, most_drawn_j = least_drawn_j + energies_j[0], most_drawn_j + energies_j[1]
+        least_free_j += min(free, *(corner[0] for corner in corners))
+        most_free_j += max(free + unknown, *map(sum, corners))
     if not drawn_j:
         return None
-    most_drawn_j, least_free_j, _ = at(1)
-    least_drawn_j, most_free_j, may_be_free_j = at(-1)
     return Score(
         free_j * 1000 // drawn_j,
         least_free_j * 1000 // most_drawn_j,
-        ceil_div((most_free_j + may_be_free_j) * 1000, least_drawn_j) if least_drawn_j else 1000,
+        min(1000, ceil_div(most_free_j * 1000, max(1, least_drawn_j))),
         ceil_div(unknown_j * 1000, drawn_j),
     )
-
-
-def _at(row: _Row, covering: Iterable[_Part], end: End) -> tuple[int, list[_Part]]:
-    """What a row drew, and what covers it, at one end of all errors."""
-    against: End = -1 if end == 1 else 1 if end == -1 else 0
-    parts = [p._replace(energy_j=_shifted(p.energy_j, p.uncertainty_permille, against)) for p in covering]
-    return _shifted(row.drawn.energy_j, row.uncertainty_permille, end), parts
 
 
 def _matched(energy_j: int, covering: Iterable[_Part], attestation: AttestationRecord | None) -> tuple[int, int]:
@@ -262,12 +255,12 @@ def _total(figures: Iterable[Carbon]) -> Carbon:
     return Carbon(sum(c.carbon_ug for c in listed), sum(c.least_ug for c in listed), sum(c.most_ug for c in listed))
 
 
-def _scaled(carbon_ug: int, uncertainty_permille: int) -> Carbon:
-    least_ug, most_ug = (_shifted(carbon_ug, uncertainty_permille, end) for end in (-1, 1))
-    return Carbon(carbon_ug, least_ug, most_ug)
+def _scaled(parts: Iterable[_Part], end: int) -> list[_Part]:
+    """What covers a row, at one end of its error."""
+    return [part._replace(energy_j=_shifted(part.energy_j, part.uncertainty_permille, end)) for part in parts]
 
 
 def _shifted(value: int, error_permille: int, end: int) -> int:
-    """A figure at an end of its error: less is rounded down, more is rounded up."""
+    """A figure at an end of its error, -1 or 1, or as it was said: less is rounded down, more is rounded up."""
     shifted = value * (1000 + end * error_permille)
     return ceil_div(shifted, 1000) if end == 1 else shifted // 1000
