@@ -37,6 +37,14 @@ def format_carbon(carbon_ug: int) -> str:
     return f"{carbon_ug} µg"
 
 
+def format_picograms(carbon_pg: int) -> str:
+    """Picograms as people read them, for carbon per piece of work: `15 pg`, `15.4 ng`, `5.49 µg`, `12.4 mg`."""
+    for bound, unit in ((1e9, "mg"), (1e6, "µg"), (1e3, "ng")):
+        if carbon_pg >= bound:
+            return f"{carbon_pg / bound:.3g} {unit}"
+    return f"{carbon_pg} pg"
+
+
 def format_credits(amount_microcredits: int) -> str:
     """Microcredits as credits: `0.0125 credits`."""
     return f"{amount_microcredits / MICROCREDITS_PER_CREDIT:.6g} credits"

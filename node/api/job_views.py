@@ -9,7 +9,9 @@ from ledger.state import JobRecord, PlacementRecord, PlacementStatus, ReceiptRec
 from node.api.resources import (
     BlobOf,
     CarbonAccount,
+    Counterfactual,
     DryRun,
+    JobCarbon,
     JobDetail,
     JobList,
     JobSummary,
@@ -19,8 +21,9 @@ from node.api.resources import (
     Round,
 )
 from node.api.views import lowest_assurance, market, peer
-from node.carbon import job_account
+from node.carbon import Account, counterfactuals, job_account, receipt_ug, receipts_of
 from node.core import Node
+from node.figures import report
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.explain import table
 from node.matching.bids.plan import Plan
@@ -73,7 +76,7 @@ def detail(node: Node, record: JobRecord) -> JobDetail:
         loss_first_millinats=closure.loss_first_millinats if closure else run.loss_first_millinats if run else 0,
         loss_last_millinats=closure.loss_last_millinats if closure else run.loss_last_millinats if run else 0,
         account=_account(state, record, run),
-        receipts=tuple(_receipt(node, receipt) for receipt in _receipts(record)),
+        receipts=tuple(_receipt(node, receipt) for receipt in receipts_of(record)),
         outcome=closure.outcome if closure else None,
         reason=closure.reason if closure else "",
         checkpoint=_blob(checkpoint) if checkpoint else None,
@@ -124,7 +127,7 @@ def _rounds_done(record: JobRecord, run: Run | None) -> int:
         return record.closure.rounds
     if run is not None:
         return run.round
-    return max((r.receipt.first_round + len(r.receipt.deltas) for r in _receipts(record)), default=0)
+    return max((r.receipt.first_round + len(r.receipt.deltas) for r in receipts_of(record)), default=0)
 
 
 def _placement(node: Node, record: PlacementRecord) -> PlacementOf:
@@ -150,10 +153,6 @@ def _confirmed(node: Node, record: PlacementRecord) -> bool | None:
     return record.lease is not None and is_confirmed(node.ledger, record.lease)
 
 
-def _receipts(record: JobRecord) -> Iterable[ReceiptRecord]:
-    return (receipt for p in record.placements if p.lease is not None for receipt in p.lease.receipts)
-
-
 def _receipt(node: Node, record: ReceiptRecord) -> ReceiptOf:
     receipt, settlement = record.receipt, record.settlement
     return ReceiptOf(
@@ -166,8 +165,11 @@ def _receipt(node: Node, record: ReceiptRecord) -> ReceiptOf:
         tokens=receipt.tokens,
         energy_j=sum(row.energy_j for row in receipt.energy),
         surplus_j=sum(row.surplus_j for row in receipt.energy),
-        carbon_ug=sum(row.carbon_ug for row in receipt.energy),
+        moved_bytes=receipt.moved_bytes,
+        transfer_ug=receipt.transfer_ug,
+        carbon_ug=receipt_ug(receipt),
         method=receipt.method,
+        power_source=receipt.power_source,
         assurance=_assurance(node.ledger.state, [record]),
         uncertainty_permille=receipt.uncertainty_permille,
         accepted=settlement.accepted if settlement else None,
@@ -176,11 +178,46 @@ def _receipt(node: Node, record: ReceiptRecord) -> ReceiptOf:
     )
 
 
+def carbon(node: Node, record: JobRecord) -> JobCarbon:
+    """What a job emitted, told in every way that the ledger allows."""
+    run, state = node.requester.runs.get(record.id), node.ledger.state
+    told = report(state, record)
+    return JobCarbon(
+        id=record.id.hex(),
+        name=record.job.name,
+        status=str(record.status),
+        account=_account(state, record, run),
+        location=told.location,
+        market=told.market,
+        certified_j=told.certified_j,
+        carbon_free=told.carbon_free,
+        marginal=told.marginal,
+        marginal_known_j=told.marginal_known_j,
+        sci_per_token=told.sci_per_token,
+        sci_per_step=told.sci_per_step,
+        shares=told.shares,
+        counterfactuals=_counterfactuals(told.account, run),
+    )
+
+
+def _counterfactuals(account: Account, run: Run | None) -> dict[str, Counterfactual] | None:
+    """By the first matching: it placed all shards. Later ones place what was lost."""
+    if run is None or not run.summaries or not account.energy_j:
+        return None
+    return {
+        name: Counterfactual(
+            carbon_ug=otherwise_ug,
+            saving_permille=(otherwise_ug - account.carbon_ug) * 1000 // max(1, otherwise_ug),
+        )
+        for name, otherwise_ug in counterfactuals(account, run.summaries[0]).items()
+    }
+
+
 def _account(state: State, record: JobRecord, run: Run | None) -> CarbonAccount:
     members = [*run.members.values(), *run.former.values()] if run else []
     return CarbonAccount(
         **asdict(job_account(record)),
-        assurance=_assurance(state, _receipts(record)),
+        assurance=_assurance(state, receipts_of(record)),
         reported_energy_j=sum(member.energy_j for member in members),
         reported_carbon_ug=sum(member.carbon_ug for member in members),
     )

@@ -25,6 +25,7 @@ from node.api.resources import (
     BlobOf,
     DryRun,
     Health,
+    JobCarbon,
     JobDetail,
     JobList,
     OfferList,
@@ -107,6 +108,10 @@ async def jobs(runtime: Runtime, request: web.Request, _: None) -> JobList:
 
 async def job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
     return job_views.detail(runtime.node, _job(runtime, request))
+
+
+async def job_carbon(runtime: Runtime, request: web.Request, _: None) -> JobCarbon:
+    return job_views.carbon(runtime.node, _job(runtime, request))
 
 
 async def submit_job(runtime: Runtime, request: web.Request, asked: JobRequest) -> JobDetail:
@@ -235,6 +240,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/jobs", submit_job, "Submit a job", JobDetail, takes=JobRequest, status=201),
     Route("POST", "/v1/jobs/plan", plan_job, "What the matching would choose now", DryRun, takes=JobRequest),
     Route("GET", "/v1/jobs/{id}", job, "A job: placements, rounds, energy and carbon, receipts", JobDetail),
+    Route("GET", "/v1/jobs/{id}/carbon", job_carbon, "A job's carbon in several ways, with bounds", JobCarbon),
     Route("POST", "/v1/jobs/{id}/cancel", cancel_job, "Cancel an own job", JobDetail),
     Route("GET", "/v1/credit", credit, "What this node is owed and owes", AccountList),
     Route("POST", "/v1/credit/payments", record_payment, "Say what was paid", AccountOf, takes=Payment, status=201),

@@ -150,6 +150,20 @@ def show(
 
 
 @app.command
+def carbon(job: JobArgument, /, *, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """A job's carbon in five ways side by side, with bounds, sources, and what other choices would have emitted."""
+    from node.commands import show_carbon
+    from node.commands.follow import resolve
+
+    client = client_of(home)
+    told = client.carbon(resolve(client, job))
+    if as_json:
+        print_json(told)
+    else:
+        show_carbon.carbon(told)
+
+
+@app.command
 def watch(job: JobArgument, /, *, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Follow a job to its end; with --json one event a line."""
     from node.commands import show_jobs
