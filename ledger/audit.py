@@ -105,10 +105,12 @@ def _stores_out_of_balance(state: State) -> list[str]:
         out_j = sum(record.energy_j for record in store.discharges)
         if store.held_j < 0 or out_j + store.held_j != in_j:
             found.append(f"{name}: {out_j} J came out, {store.held_j} J are left of {in_j} J")
-        in_g = sum(charge.energy_j * charge.attestation.own_g_per_kwh for charge in store.charges)
-        out_g = sum(record.energy_j * record.own_g_per_kwh for record in store.discharges)
-        if out_g + store.held_g_j_per_kwh < in_g:
-            found.append(f"{name}: {out_g + store.held_g_j_per_kwh} J x g/kWh out and left of {in_g} in")
+        in_g_j_per_kwh = sum(charge.energy_j * charge.attestation.own_g_per_kwh for charge in store.charges)
+        out_g_j_per_kwh = sum(record.energy_j * record.own_g_per_kwh for record in store.discharges)
+        if out_g_j_per_kwh + store.held_g_j_per_kwh < in_g_j_per_kwh:
+            found.append(
+                f"{name}: {out_g_j_per_kwh + store.held_g_j_per_kwh} J x g/kWh out and left of {in_g_j_per_kwh} in"
+            )
     stored = Counter(charge.id for store in state.stores.values() for charge in store.charges if charge.is_of_lot)
     lots = sum(lot.status is LotStatus.STORED for lot in state.lots.values())
     if lots != stored.total() or len(stored) != stored.total():
