@@ -56,7 +56,7 @@ RECKONING = (
     *("protocol/messages.py", "protocol/certificates.py", "protocol/devices.py", "protocol/adverts.py"),
     *("ledger/energy.py", "ledger/storage.py", "ledger/receipts.py", "ledger/plausibility.py"),
     *("node/carbon.py", "node/figures.py", "node/receipts.py", "node/api/resources.py"),
-    *("node/energy/*.py", "node/energy/forecast/*.py"),
+    "node/energy/*.py",
 )
 OTHERS_WORDS = ("node/energy/web.py", "node/energy/rules.py")
 NUMBERS = frozenset({"int", "float", "Count", "Positive", "Permille", "PerSlot", "Shard"})

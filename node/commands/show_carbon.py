@@ -19,7 +19,7 @@ def carbon(told: Mapping[str, Any]) -> None:
     if not account["energy_j"]:
         say("nothing is receipted yet")
         return
-    rows(("figure", "value", "at least", "at most", "what it is"), _figures(told))
+    rows(("figure", "value", "at least", "at most", "what it is"), figures(told))
     say("")
     for line in _energy(account):
         say(line)
@@ -37,11 +37,12 @@ def carbon(told: Mapping[str, Any]) -> None:
             for share in told["shares"]
         ),
     )
-    for line in otherwise(told["counterfactuals"]):
+    for line in _otherwise(told["counterfactuals"]):
         say(line)
 
 
-def _figures(told: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def figures(told: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A row for each: what it is called, its value, least and most, and what it says."""
     account, score, marginal = told["account"], told["carbon_free"], told["marginal"]
     certified = f"{format_energy(told['certified_j'])} by certificates of the same hour and zone"
     known_permille = told["marginal_known_j"] * 1000 // account["energy_j"]
@@ -93,13 +94,13 @@ def _energy(account: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def otherwise(counterfactuals: Mapping[str, Mapping[str, int]] | None) -> list[str]:
+def _otherwise(counterfactuals: Mapping[str, Mapping[str, int]] | None) -> list[str]:
     """What each other choice would have emitted, a line for each."""
     if counterfactuals is None:
         return ["other choices: not known; the node that matched the job knows them until it is restarted"]
     return [
-        f"{NAMES.get(name, name)} would have emitted {format_carbon(other['carbon_ug'])}:"
-        f" {_permille(other['saving_permille'])} saved"
+        f"{NAMES.get(name, name)} would have emitted {format_carbon(other['carbon_ug'])}: "
+        + (f"{_permille(saved)} saved" if (saved := other["saving_permille"]) >= 0 else "this job emitted more")
         for name, other in counterfactuals.items()
     ]
 
