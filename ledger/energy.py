@@ -2,9 +2,9 @@
 
 In words: a shard's carbon in a slot is the energy covered by the peer's own surplus at the intensity of that source,
 plus the rest at the intensity of the grid where the peer stands, plus the share of the hardware's making that falls
-into the slot. The energy includes idle power and the building's overhead (PUE). What networks between peers draw for the
-the bytes of a shard comes on top. Every result is rounded up: a cost is never rounded in favour of the one who causes
-it. `protocol/CARBON.md` works through examples by hand.
+into the slot. The energy includes idle power and the building's overhead (PUE). What the networks between peers draw
+for the bytes of a shard comes on top. Every result is rounded up: a cost is never rounded in favour of the one who
+causes it. `protocol/CARBON.md` works through examples by hand.
 
 Who may claim how much surplus is decided in `transitions`; what a kilowatt-hour emits comes from `node/energy`.
 """

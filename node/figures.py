@@ -23,11 +23,11 @@ from typing import NamedTuple
 from ledger.energy import TRANSFER_J_PER_GB, emitted_ug
 from ledger.state import AllocationRecord, AttestationRecord, JobRecord, State
 from node.carbon import Account, job_account, receipts_of
-from protocol.messages import Carrier, Method, SlotEnergy
+from protocol.messages import Carrier, Method, SlotEnergy, Storage
 from protocol.units import ceil_div
 
 PG_PER_UG = 1_000_000
-CARBON_FREE: frozenset[Carrier] = frozenset({"solar", "wind", "hydro"})
+CARBON_FREE: frozenset[Carrier | Storage] = frozenset({"solar", "wind", "hydro"})  # a store holds what it was given
 # What a gigabyte may draw instead: 0.06 kWh of 2015 halved every two years up to 2026, the trend of the paper behind
 # TRANSFER_J_PER_GB; and 0.059 kWh, all networks, mobile ones too, by volume (Sustainable Web Design Model, version 4).
 TRANSFER_LEAST_J_PER_GB = 4_773
