@@ -364,9 +364,7 @@ class State:
     leases: dict[bytes, LeaseRecord] = field(default_factory=dict)
     leases_of: dict[bytes, list[LeaseRecord]] = field(default_factory=dict)  # by provider
     receipts: dict[bytes, ReceiptRecord] = field(default_factory=dict)
-    first_settled: dict[tuple[bytes, bytes], int] = field(
-        default_factory=dict
-    )  # (owner, provider) → seq of the owner's
+    first_settled: dict[tuple[bytes, bytes], int] = field(default_factory=dict)  # (owner, provider) → owner's seq
     owed_microcredits: dict[tuple[bytes, bytes], int] = field(default_factory=dict)  # (debtor, creditor)
     lots: dict[tuple[bytes, int], LotRecord] = field(default_factory=dict)  # by entry and index
     cancellations: dict[bytes, CancellationRecord] = field(default_factory=dict)

@@ -58,8 +58,8 @@ class Work:
         return self.lease.placement.job.owner
 
     def served_bytes(self, blob: Blob) -> int:
-        """What the lead fetches of us. Each transfer of a job has a provider at one end, and is booked there, once: what
-        was lost may be served again. Work for ourselves serves nothing."""
+        """What the lead fetches of us; nothing where we work for ourselves. Each transfer of a job has a provider at
+        one end, and is booked there, once: what was lost on the way may be served again."""
         return 0 if self.owner == self.lease.provider else blob.size_bytes
 
     def start(self, shard: ShardId) -> StartShard:

@@ -67,7 +67,7 @@ COUNTED = frozenset(
         *("assurance", "bids", "candidates", "ceiling", "check", "entries", "failures", "forks", "heads", "layers"),
         *("level", "min", "number", "placed", "rounds", "seen", "shards", "slots", "steps", "tokens", "units", "works"),
         *("day", "index", "round", "row", "seed", "seq", "shard", "slot", "hour", "hours", "lost"),
-        *("origins", "utc", "year"),
+        *("port", "utc", "year"),
         *("connected", "done", "known", "embeddings", "size", "speed", "theta", "end", "work", "deltas"),
         *("latitude", "longitude"),  # of a configuration: degrees, as people write them
         *("value", "bound", "arrays"),  # in the unit that stands beside it

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
+from ledger.receipts import transfer_ug
 from ledger.state import LeaseRecord, ReceiptRecord
 from node.events import (
     RoundTrained,
@@ -83,6 +85,25 @@ def test_many_rounds_are_told_in_many_receipts_each_once_and_in_order(
     assert [delta for receipt in receipts for delta in receipt.deltas] == [n.to_bytes(32, "big") for n in range(100)]
     assert sum(receipt.tokens for receipt in receipts) == 1_000
     assert sum(receipt.inner_steps for receipt in receipts) == 500
+
+
+def test_bytes_are_told_with_the_rounds_that_moved_them_and_the_rest_once(
+    leased: tuple[World, LeaseRecord], work: Work
+) -> None:
+    """Else the second of several receipts would tell less than its deltas weigh, and be void."""
+    demo, lease = leased
+    work.moved_bytes = 5_000  # the data
+    for number in range(ROUNDS_MAX + 1):
+        work.book(replace(trained(number, work.busy_until_ms + ROUND_MS), fetched_bytes=40))
+    first, last = all_receipts(demo, work)
+    assert [first.moved_bytes, last.moved_bytes] == [5_000 + ROUNDS_MAX * (40 + 1), 40 + 1]
+    assert last.transfer_ug == transfer_ug(lease, 41, last.energy) > 0
+
+
+def test_a_receipt_says_what_told_the_draw(leased: tuple[World, LeaseRecord], work: Work) -> None:
+    work.book(trained(0, work.busy_until_ms + ROUND_MS))
+    (receipt,) = all_receipts(leased[0], work)
+    assert (receipt.method, receipt.power_source) == ("modelled", "declared watts x processor time")
 
 
 def test_a_receipt_follows_the_last_without_a_gap(leased: tuple[World, LeaseRecord], work: Work) -> None:

@@ -199,6 +199,16 @@ async def test_data_that_cannot_be_had_fails_the_shard_and_leaves_nothing(scene:
     assert list(scene.work_path.iterdir()) == []
 
 
+async def test_what_is_fetched_is_told_once_and_what_is_here_is_not_fetched(scene: Scene) -> None:
+    started = await scene.trainer.carry_out(scene.start())
+    assert started == ev.ShardStarted(SHARD, fetched_bytes=len(b"a text"))
+    scene.blobs.put(b"at home")
+    for content, fetched_bytes in ((b"from afar", 9), (b"at home", 0)):
+        event = await scene.trainer.carry_out(ac.TrainRound(SHARD, 0, scene.data.ticket(content)))
+        assert isinstance(event, ev.RoundTrained)
+        assert event.fetched_bytes == fetched_bytes
+
+
 async def test_a_shard_keeps_its_last_deltas_and_nothing_else(scene: Scene) -> None:
     await scene.trainer.carry_out(scene.start())
     deltas = []
