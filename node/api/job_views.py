@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 
-from ledger.state import JobRecord, PlacementRecord, PlacementStatus, ReceiptRecord, State
+from ledger.state import JobRecord, PlacementRecord, PlacementStatus, ReceiptRecord
+from node.api.carbon_views import account_of, assurance_of
 from node.api.resources import (
     BlobOf,
-    CarbonAccount,
-    Counterfactual,
     DryRun,
-    JobCarbon,
     JobDetail,
     JobList,
     JobSummary,
@@ -20,10 +17,9 @@ from node.api.resources import (
     ReceiptOf,
     Round,
 )
-from node.api.views import lowest_assurance, market, peer
-from node.carbon import Account, counterfactuals, job_account, receipt_ug, receipts_of
+from node.api.views import market, peer
+from node.carbon import receipt_ug, receipts_of
 from node.core import Node
-from node.figures import report
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.explain import table
 from node.matching.bids.plan import Plan
@@ -75,7 +71,7 @@ def detail(node: Node, record: JobRecord) -> JobDetail:
         replaced_shards=sum(placement.status is PlacementStatus.REVOKED for placement in record.placements),
         loss_first_millinats=closure.loss_first_millinats if closure else run.loss_first_millinats if run else 0,
         loss_last_millinats=closure.loss_last_millinats if closure else run.loss_last_millinats if run else 0,
-        account=_account(state, record, run),
+        account=account_of(state, record, run),
         receipts=tuple(_receipt(node, receipt) for receipt in receipts_of(record)),
         outcome=closure.outcome if closure else None,
         reason=closure.reason if closure else "",
@@ -170,63 +166,12 @@ def _receipt(node: Node, record: ReceiptRecord) -> ReceiptOf:
         carbon_ug=receipt_ug(receipt),
         method=receipt.method,
         power_source=receipt.power_source,
-        assurance=_assurance(node.ledger.state, [record]),
+        assurance=assurance_of(node.ledger.state, [record]),
         uncertainty_permille=receipt.uncertainty_permille,
         accepted=settlement.accepted if settlement else None,
         amount_microcredits=settlement.amount_microcredits if settlement else 0,
         reason=settlement.reason if settlement else "",
     )
-
-
-def carbon(node: Node, record: JobRecord) -> JobCarbon:
-    """What a job emitted, told in every way that the ledger allows."""
-    run, state = node.requester.runs.get(record.id), node.ledger.state
-    told = report(state, record)
-    return JobCarbon(
-        id=record.id.hex(),
-        name=record.job.name,
-        status=str(record.status),
-        account=_account(state, record, run),
-        location=told.location,
-        market=told.market,
-        certified_j=told.certified_j,
-        carbon_free=told.carbon_free,
-        marginal=told.marginal,
-        marginal_known_j=told.marginal_known_j,
-        sci_per_token=told.sci_per_token,
-        sci_per_step=told.sci_per_step,
-        shares=told.shares,
-        counterfactuals=_counterfactuals(told.account, run),
-    )
-
-
-def _counterfactuals(account: Account, run: Run | None) -> dict[str, Counterfactual] | None:
-    """By the first matching: it placed all shards. Later ones place what was lost."""
-    if run is None or not run.summaries or not account.energy_j:
-        return None
-    return {
-        name: Counterfactual(
-            carbon_ug=otherwise_ug,
-            saving_permille=(otherwise_ug - account.carbon_ug) * 1000 // max(1, otherwise_ug),
-        )
-        for name, otherwise_ug in counterfactuals(account, run.summaries[0]).items()
-    }
-
-
-def _account(state: State, record: JobRecord, run: Run | None) -> CarbonAccount:
-    members = [*run.members.values(), *run.former.values()] if run else []
-    return CarbonAccount(
-        **asdict(job_account(record)),
-        assurance=_assurance(state, receipts_of(record)),
-        reported_energy_j=sum(member.energy_j for member in members),
-        reported_carbon_ug=sum(member.carbon_ug for member in members),
-    )
-
-
-def _assurance(state: State, receipts: Iterable[ReceiptRecord]) -> int | None:
-    """The lowest level behind any surplus that these receipts claim."""
-    claimed = [row.attestation for r in receipts for row in r.receipt.energy if row.attestation and row.surplus_j]
-    return lowest_assurance(state.attestations[attestation] for attestation in claimed)
 
 
 def _blob(blob: Blob) -> BlobOf:

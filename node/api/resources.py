@@ -291,7 +291,7 @@ class Counterfactual(Strict):
 
 class JobCarbon(Strict):
     """A job's carbon in several ways side by side (`node.figures.Report`), and what other choices would have emitted:
-    by name, None where this node did not match the job, or has been restarted since."""
+    by name, None where the record of its first matching is not at hand."""
 
     id: Hex
     name: str

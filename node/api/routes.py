@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from ledger.archive import MATCHING_MAX_BYTES
 from ledger.state import JobRecord
 from node.actions import Persist
 from node.api import credit_views, energy_views, job_views, ledger_routes, streams, views
+from node.api.carbon_views import carbon_of
 from node.api.energy_resources import EnergyNow, RuleList
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
 from node.api.ledger_routes import EntriesQuery
@@ -34,6 +36,7 @@ from node.api.resources import (
     Readiness,
     ThisNode,
 )
+from node.auditing import recorded_matchings
 from node.documents import Fault, invalid
 from node.energy.rules import parse_rules
 from node.events import (
@@ -45,7 +48,7 @@ from node.events import (
 from node.jobfile import JobRequest
 from node.keys import key_of
 from node.own_feed import REMEDIES
-from node.question import answer
+from node.question import answer, summary_of_record
 from node.version import version
 from protocol.errors import LocalError, Refused
 from protocol.messages import Job
@@ -111,7 +114,16 @@ async def job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
 
 
 async def job_carbon(runtime: Runtime, request: web.Request, _: None) -> JobCarbon:
-    return job_views.carbon(runtime.node, _job(runtime, request))
+    """The record of the job's first matching, if it is here, says what other choices would have emitted."""
+    record, node = _job(runtime, request), runtime.node
+
+    def summary() -> dict[str, Any] | None:
+        raws = (runtime.blobs.read(sha256, MATCHING_MAX_BYTES) for sha256 in recorded_matchings(record))
+        first = next(raws, None)
+        return None if first is None else summary_of_record(first)
+
+    run = node.requester.runs.get(record.id)
+    return carbon_of(node.ledger.state, record, run, await runtime.compute(summary))
 
 
 async def submit_job(runtime: Runtime, request: web.Request, asked: JobRequest) -> JobDetail:

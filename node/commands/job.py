@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from node.commands.ledger_source import FileOption, source_of
 from node.commands.options import HomeOption, JsonOption, client_of, print_json
 from protocol.errors import LocalError
 
@@ -150,13 +151,16 @@ def show(
 
 
 @app.command
-def carbon(job: JobArgument, /, *, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """A job's carbon in five ways side by side, with bounds, sources, and what other choices would have emitted."""
+def carbon(
+    job: JobArgument, /, *, file: FileOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """A job's carbon in five ways side by side, with bounds, sources, and what other choices would have emitted; of a
+    running node, a stopped one, or an exported ledger."""
     from node.commands import show_carbon
     from node.commands.follow import resolve
 
-    client = client_of(home)
-    told = client.carbon(resolve(client, job))
+    with source_of(home, file, quiet=as_json) as source:
+        told = source.carbon(resolve(source, job))
     if as_json:
         print_json(told)
     else:

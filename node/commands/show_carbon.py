@@ -97,7 +97,7 @@ def _energy(account: Mapping[str, Any]) -> list[str]:
 def _otherwise(counterfactuals: Mapping[str, Mapping[str, int]] | None) -> list[str]:
     """What each other choice would have emitted, a line for each."""
     if counterfactuals is None:
-        return ["other choices: not known; the node that matched the job knows them until it is restarted"]
+        return ["other choices: not known, the record of the first matching is not at hand"]
     return [
         f"{NAMES.get(name, name)} would have emitted {format_carbon(other['carbon_ug'])}: "
         + (f"{_permille(saved)} saved" if (saved := other["saving_permille"]) >= 0 else "this job emitted more")

@@ -235,7 +235,7 @@ async def test_grams_stand_beside_their_method_and_assurance(tmp_path: Path) -> 
 
 
 async def test_the_carbon_of_a_finished_job_is_told_in_every_way(tmp_path: Path) -> None:
-    """From the ledger alone: only what other choices would have emitted went with the node that matched it."""
+    """From the ledger alone: only what other choices would have emitted needs the record of a matching."""
     history = whole_history()
     host = Host(tmp_path, raws=tuple(e.raw for e in history.entries), network=history.ledger.genesis)
     async with served(host) as url:
