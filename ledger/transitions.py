@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ledger import assurance, certificates, credit, forecasts, receipts, storage
 from ledger.assurance import comparable
+from ledger.places import describe_far, far_from_zone
 from ledger.rules import Void, referred, require, require_author, require_ref, shown
 from ledger.state import (
     ATTESTED_MAX,
@@ -73,8 +74,12 @@ def apply(state: State, entry: Entry) -> None:
 
 
 def process_offer(state: State, entry: Entry, offer: Offer) -> None:
-    """1. Peak power is not below idle power."""
+    """1. Peak power is not below idle power.
+    2. The place is not far from its zone.
+    """
     require(offer.peak_w >= offer.idle_w, 1, f"peak_w {offer.peak_w} is below idle_w {offer.idle_w}")
+    if far_from_zone(offer.place):
+        raise Void(2, describe_far(offer.place))
     record = OfferRecord(entry.id, entry.author, offer)
     state.offers[entry.id] = record
     state.offer_of[entry.author] = record
@@ -90,6 +95,7 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     7. Its meter's signatures are by the key that is declared for the device, under these counters.
     8. Every countersignature is its auditor's, under this attestation.
     9. What comes from a store was in it before, and is at least as dirty as what is in it.
+    10. The place is not far from its zone.
     """
     record = judge_attestation(state, entry, attestation)
     state.attestations[entry.id] = record
@@ -129,6 +135,8 @@ def judge_attestation(state: State, entry: Entry, attestation: Attestation) -> A
     store = state.stores[key] if a.carrier == "storage" else None
     if store is not None:
         storage.require_stored(store, a, 9)
+    if far_from_zone(a.place):
+        raise Void(10, describe_far(a.place))
     record = AttestationRecord(
         id=entry.id,
         author=entry.author,

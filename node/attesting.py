@@ -64,6 +64,10 @@ class Attesting:
         """Whether a reading is not attested yet."""
         return bool(self.line)
 
+    @property
+    def declarations_waiting(self) -> int:
+        return sum(isinstance(pending.body, Device) for pending in self.line)
+
     def on_reading(self, turn: Turn, reading: SupplyReading, offer: Offer) -> None:
         """Attest a reading, once its auditors have answered; one that lies before the last attested is let pass."""
         device_id = comparable(reading.device_id)

@@ -7,14 +7,16 @@ from ledger.state import State
 from ledger.transitions import JUDGE
 from node.turn import KINDS, Identity, Turn
 from protocol.certificates import Allocation, Certificate
-from protocol.devices import Charge, Claim
+from protocol.devices import Charge, Claim, Device
 from protocol.envelope import NO_PREV, Entry
 from protocol.identity import peer_id
 
 
-def refs_of(claim: Claim) -> tuple[bytes, ...]:
+def refs_of(claim: Claim | Device) -> tuple[bytes, ...]:
     """What its entry refers to."""
     match claim:
+        case Device():
+            return ()
         case Certificate():
             return (claim.attestation,)
         case Allocation():
@@ -27,7 +29,7 @@ def refs_of(claim: Claim) -> tuple[bytes, ...]:
             return () if claim.lot is None else (claim.lot.entry,)
 
 
-def refusal(state: State, identity: Identity, now_ms: int, claim: Claim) -> str:
+def refusal(state: State, identity: Identity, now_ms: int, claim: Claim | Device) -> str:
     """Why such an entry of this node's would count for nothing; "" if it would count."""
     kind = KINDS[type(claim)]
     body = claim.model_dump()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from node.commands import auditor, credit, devnet, energy, job, ledger, match, meter, node
+from node.commands import auditor, certificate, credit, device, devnet, energy, job, ledger, match, meter, node
 from node.commands.options import Unsuccessful
 from protocol.errors import LocalError, NoMatch, Refused, Unreachable, VerificationFailed
 
@@ -31,7 +31,17 @@ app = App(
 )
 for command in (node.init, node.up, node.witness, node.status, node.peers, match.match, devnet.demo):
     app.command(command)
-for noun in (auditor.app, meter.app, job.app, ledger.app, energy.app, credit.app, devnet.app):
+for noun in (
+    auditor.app,
+    certificate.app,
+    device.app,
+    meter.app,
+    job.app,
+    ledger.app,
+    energy.app,
+    credit.app,
+    devnet.app,
+):
     app.command(noun)
 
 EXIT_CODES: tuple[tuple[type[LocalError], int], ...] = (

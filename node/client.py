@@ -141,6 +141,18 @@ class Client:
         request = {"debtor": debtor, "total_microcredits": total_microcredits}
         return self._ask("POST", "/v1/credit/payments", json.dumps(request).encode())
 
+    # --- certified energy and devices ---------------------------------------------------------------------------------
+
+    def certificates(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/certificates")
+
+    def devices(self) -> dict[str, Any]:
+        return self._ask("GET", "/v1/devices")
+
+    def act(self, path: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Have the node sign something about energy of its own, or judge it only."""
+        return self._ask("POST", path, json.dumps(asked).encode())
+
     # --- events -----------------------------------------------------------------------------------------------------
 
     def events(self, after: int | None = None) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ledger.settlement import DRIVERS
 from node.credit import Terms
+from node.energy.machines import PUE_PERMILLE
 from node.energy.rules import Rule, parse_rules
 from node.energy.supply import EnergyConfig
 from node.secret import read_secret, write_private, write_secret
@@ -151,7 +152,7 @@ class MachineConfig(_Section):
     rate_tps: Positive = 20_000
     idle_w: Count = 6
     peak_w: Positive = 18
-    pue_permille: Annotated[int, Field(ge=1000, le=10_000)] = 1200
+    pue_permille: Annotated[int, Field(ge=1000, le=10_000)] = PUE_PERMILLE["small"]
     embodied_ug_per_unit_hour: Count = 700_000
     bandwidth_mbps: Positive = 100
 

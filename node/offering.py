@@ -5,7 +5,8 @@ Nothing is decided here but whether there is anything to say; the buyer's matchi
 
 from __future__ import annotations
 
-from ledger.state import JobRecord, OfferRecord
+from ledger.energy import shard_energy_j
+from ledger.state import JobRecord, OfferRecord, PlacementRecord
 from ledger.transitions import pool_allows
 from node.energy.supply import Forecast
 from node.turn import Turn
@@ -74,6 +75,28 @@ def bid(
 def nothing_left(bid: Bid, offer: OfferRecord) -> Bid:
     """The same bid with nothing free."""
     return bid.model_copy(update={"offer": offer.id, "free_units": (0,) * len(bid.free_units)})
+
+
+def implausible(record: PlacementRecord, slot_ms: int) -> str:
+    """Why the energy that a requester expects of a placement cannot be; "" if it can.
+
+    It follows from our own offer and the job, up to rounding. We take it off our surplus in later bids: too much, and a
+    stranger makes us look brown for a lease that costs it little; too little, and we promise the same joules twice.
+    """
+    offer, placed, job = record.bid.offer.offer, record.placement, record.job.job
+    slot_j = shard_energy_j(
+        units=job.units_per_shard,
+        idle_w=offer.idle_w,
+        peak_w=offer.peak_w,
+        unit_rate_tps=offer.rate_tps,
+        job_rate_tps=job.rate_tps,
+        pue_permille=offer.pue_permille,
+        duration_ms=slot_ms,
+    )
+    low_j, high_j = max(0, slot_j - 1) * placed.slots, slot_j * placed.slots
+    if low_j <= placed.energy_j <= high_j:
+        return ""
+    return f"energy_j {placed.energy_j} is not the {low_j} to {high_j} J that follow from our offer"
 
 
 def horizon(forecast: Forecast) -> int:

@@ -206,6 +206,8 @@ class Provider:
             return f"paused by {self.paused_by}"
         if end_slot <= turn.slot:
             return f"its slots ended before slot {turn.slot}, which is now"
+        if reason := offering.implausible(record, turn.identity.genesis.slot_ms):
+            return reason
         leased = max(turn.state.units_leased_during(turn.identity.key, first_slot, end_slot - first_slot))
         if leased + units > offered:
             return f"{offered - leased} of {units} units are free"

@@ -12,7 +12,7 @@ from aiohttp import web
 from ledger.archive import MATCHING_MAX_BYTES
 from ledger.state import JobRecord
 from node.actions import Persist
-from node.api import credit_views, energy_views, job_views, ledger_routes, streams, views
+from node.api import certificate_routes, credit_views, energy_views, job_views, ledger_routes, streams, views
 from node.api.carbon_views import carbon_of
 from node.api.energy_resources import EnergyNow, RuleList
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
@@ -36,6 +36,7 @@ from node.api.resources import (
     Readiness,
     ThisNode,
 )
+from node.api.signing import require_signing
 from node.auditing import recorded_matchings
 from node.documents import Fault, invalid
 from node.energy.rules import parse_rules
@@ -47,7 +48,6 @@ from node.events import (
 )
 from node.jobfile import JobRequest
 from node.keys import key_of
-from node.own_feed import REMEDIES
 from node.question import answer, summary_of_record
 from node.version import version
 from protocol.errors import LocalError, Refused
@@ -85,7 +85,7 @@ async def set_rules(runtime: Runtime, request: web.Request, asked: RuleList) -> 
         rules = parse_rules(asked.rules)
     except LocalError as error:
         raise invalid("the rules", [Fault("rules", error.cause)]) from None
-    _require_signing(runtime)
+    require_signing(runtime.node)
     await runtime.submit(RulesChanged(rules))
     return energy_views.energy(runtime.node, runtime.now_ms())
 
@@ -131,7 +131,7 @@ async def submit_job(runtime: Runtime, request: web.Request, asked: JobRequest) 
     if not runtime.config.market.buys:
         remedy = "Submit it through another node, or set `buys` under [market] in config.toml and restart with `up`."
         raise Refused("HEL-JOB-013", "this node buys nothing: it keeps the ledger, or is a witness", remedy)
-    _require_signing(runtime)
+    require_signing(runtime.node)
     wanted = asked.job(runtime.genesis, runtime.now_ms())
     _require_data(runtime, wanted)
     actions = await runtime.submit(JobSubmitted(wanted))
@@ -154,7 +154,7 @@ async def plan_job(runtime: Runtime, request: web.Request, asked: JobRequest) ->
 
 async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
     """Close an own job; what was done until now is receipted and paid."""
-    _require_signing(runtime)
+    require_signing(runtime.node)
     record = _job(runtime, request)
     if record.owner != runtime.node.identity.key:
         cause = f"job {record.id.hex()[:16]} belongs to {views.peer(runtime.node, record.owner).label}"
@@ -169,13 +169,6 @@ async def cancel_job(runtime: Runtime, request: web.Request, _: None) -> JobDeta
 
 def _job(runtime: Runtime, request: web.Request) -> JobRecord:
     return find_job(runtime.node.ledger.state, request.match_info["id"])
-
-
-def _require_signing(runtime: Runtime) -> None:
-    """A job is an entry of this node's own feed."""
-    signing = runtime.node.own_feed.signing
-    if not runtime.node.may_sign:
-        raise Refused("HEL-KEY-006", f"this node signs nothing now: its own feed is {signing.value}", REMEDIES[signing])
 
 
 def _require_data(runtime: Runtime, wanted: Job) -> None:
@@ -256,6 +249,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/jobs/{id}/cancel", cancel_job, "Cancel an own job", JobDetail),
     Route("GET", "/v1/credit", credit, "What this node is owed and owes", AccountList),
     Route("POST", "/v1/credit/payments", record_payment, "Say what was paid", AccountOf, takes=Payment, status=201),
+    *certificate_routes.ROUTES,
     Route("PUT", "/v1/blobs/{sha256}", streams.put_blob, "Upload a text", BlobOf, takes=BINARY_TYPE),
     Route("GET", "/v1/blobs/{sha256}", streams.get_blob, "Download a blob", BINARY_TYPE),
     Route("GET", "/v1/jobs/{id}/audit", ledger_routes.audit, "Repeat the matchings behind a job's awards", JobAuditOf),

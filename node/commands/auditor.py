@@ -65,10 +65,12 @@ def approve(
 
     from node.approval import APPROVALS_MAX, Approval, Approvals
     from node.approvals import read_approvals, write_approvals
+    from node.config import load_config
     from node.documents import faults_of, invalid
     from node.keys import key_of
     from protocol.devices import Device
 
+    load_config(home_of(home))  # a home that is none is named before anything is written into it
     path = home_of(home).approvals_path
     place = {
         "zone": zone,

@@ -14,6 +14,7 @@ from node.commands.options import HomeOption, JsonOption, client_of, home_of, pr
 from protocol.errors import LocalError, Unreachable
 
 if TYPE_CHECKING:
+    from node.config import MachineConfig
     from node.energy.supply import EnergyConfig
     from protocol.genesis import Genesis
 
@@ -34,6 +35,9 @@ def init(
     longitude: Annotated[float | None, Parameter(help="Degrees east.")] = None,
     carrier: Annotated[str, Parameter(help="Own source behind the meter: solar, wind, hydro; grid for none.")] = "grid",
     capacity_w: Annotated[int, Parameter(help="Peak power of that source, in watts.")] = 0,
+    device: Annotated[
+        str | None, Parameter(help="What it computes with, as its driver calls it; else a CPU core.")
+    ] = None,
     genesis: Annotated[Path | None, Parameter(help="The network's genesis file; else a new network is made.")] = None,
     witness: Annotated[
         list[str] | None, Parameter(help="Peer id of a witness of the new network; once for each.", negative=())
@@ -48,7 +52,7 @@ def init(
 
     place = home_of(home)
     name = (label or platform.node() or "node")[:LABEL_MAX_CHARACTERS]
-    config = Config(label=name, energy=_site(zone, latitude, longitude, carrier, capacity_w))
+    config = Config(label=name, energy=_site(zone, latitude, longitude, carrier, capacity_w), machine=_machine(device))
     if genesis:
         network = load_genesis(genesis)
         for option, given, named in (("witness", witness, network.witnesses), ("auditor", auditor, network.auditors)):
@@ -64,6 +68,7 @@ def init(
     print(f"{name} is {peer_id(load_keypair(place, network).public)}, in {place.path}")
     print(f"network  {network.name} {network.network_id().hex()[:16]}" + ("" if genesis else " (new)"))
     print(f"power    {carrier} of {capacity_w} W in zone {config.energy.zone}")
+    print(f"machine  {config.machine.device} of {config.machine.idle_w} to {config.machine.peak_w} W, as declared")
     if zone is None:
         print("Without --zone it counts as the world's average grid; set [energy] in config.toml.", file=sys.stderr)
     print(f"Edit {place.config_path}, then start it with: heliotrope up" + (f" --home {home}" if home else ""))
@@ -129,8 +134,8 @@ def _site(
     """Raises Invalid for a site that cannot be: every fault at once."""
     from pydantic import ValidationError
 
-    from node.devnet.sites import LIFECYCLE_G_PER_KWH
     from node.documents import Fault, faults_of, invalid
+    from node.energy.fuels import own_g_per_kwh
     from node.energy.supply import EnergyConfig
     from node.energy.zones import GRIDS
 
@@ -141,8 +146,8 @@ def _site(
         raise invalid(
             "the site", [Fault("--carrier", "solar needs --zone, --latitude and --longitude: where the sun is")]
         )
-    grid_g_per_kwh = GRIDS[zone].mean_g_per_kwh if zone in GRIDS else WORLD_G_PER_KWH
-    own_g_per_kwh = next((g for source, g in LIFECYCLE_G_PER_KWH.items() if source == carrier), grid_g_per_kwh)
+    grid = GRIDS.get(zone or UNKNOWN_ZONE)
+    grid_g_per_kwh = WORLD_G_PER_KWH if grid is None else grid.mean_g_per_kwh
     try:
         return EnergyConfig.model_validate(
             {
@@ -152,12 +157,28 @@ def _site(
                 "longitude": longitude or 0.0,
                 "carrier": carrier,
                 "capacity_w": capacity_w,
-                "own_g_per_kwh": own_g_per_kwh,
+                "own_g_per_kwh": own_g_per_kwh(carrier, grid_g_per_kwh),
                 "grid_g_per_kwh": None if zone else WORLD_G_PER_KWH,
             }
         )
     except ValidationError as error:
         raise invalid("the site", list(faults_of(error, EnergyConfig).values())) from None
+
+
+def _machine(device: str | None) -> MachineConfig:
+    """What is on offer: at the maker's watts where they are embedded, else at those of a CPU core."""
+    from difflib import get_close_matches
+
+    from node.config import MachineConfig
+    from node.energy.machines import TDP_W, idle_w
+
+    if device is None:
+        return MachineConfig()
+    if device in TDP_W:
+        return MachineConfig(device=device, idle_w=idle_w(TDP_W[device]), peak_w=TDP_W[device])
+    near = ", ".join(get_close_matches(device, TDP_W, n=3, cutoff=0.4)) or "none is like it"
+    print(f"No watts are embedded for {device} ({near}): set them under [machine] in config.toml.", file=sys.stderr)
+    return MachineConfig(device=device)
 
 
 def _keys(option: str, peer_ids: list[str] | None) -> tuple[bytes, ...]:

@@ -11,14 +11,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from node.energy.fuels import own_g_per_kwh
+from node.energy.machines import PUE_PERMILLE
 from node.energy.supply import EnergyConfig
 from node.energy.zones import GRIDS
 from protocol.messages import Carrier
 
 NETWORK_TIME_MS: Final = 1_782_043_200_000  # 2026-06-21 12:00 UTC
-
-# Medians of IPCC AR5, working group III, annex III, table A.III.2: roof-top solar, onshore wind, hydropower.
-LIFECYCLE_G_PER_KWH: Final[dict[Carrier, int]] = {"solar": 41, "wind": 11, "hydro": 24}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Site:
     rate_tps: int = 20_000
     idle_w: int = 6
     peak_w: int = 18
-    pue_permille: int = 1200
+    pue_permille: int = PUE_PERMILLE["small"]
     embodied_ug_per_unit_hour: int = 700_000  # a server of 1 t CO2e, 32 cores, five years
     bandwidth_mbps: int = 100
 
@@ -56,7 +55,7 @@ def _site(
             longitude=longitude,
             carrier=carrier,
             capacity_w=capacity_w,
-            own_g_per_kwh=LIFECYCLE_G_PER_KWH.get(carrier, GRIDS[zone].mean_g_per_kwh),
+            own_g_per_kwh=own_g_per_kwh(carrier, GRIDS[zone].mean_g_per_kwh),
             base_load_w=capacity_w // 10 if carrier == "solar" else 0,
             seed=int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"),
         ),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 
-from node.energy.source import KeySection
+from node.energy.source import OptionalKeySection
 from node.secret import read_secret
 from protocol.errors import LocalError
 
 
-def read_key(section: KeySection) -> str:
-    """The key that a section names. Raises Refused if others could read its file, LocalError if there is none."""
+def read_key(section: OptionalKeySection) -> str:
+    """The key that a section names; `has_key` says whether it does. Raises Refused if others could read its file,
+    LocalError if there is none."""
     if section.key_path is not None:
         where, key = str(section.key_path), read_secret(section.key_path, "Write the key there, mode 0600.")
     else:

@@ -161,7 +161,9 @@ def open_sources(config: EnergyConfig) -> dict[str, Watched]:
                 f"[energy.{name}] gives {source.kind.value}; {' or '.join(sorted(kinds))} is needed there",
                 "Name another source or kind: average and marginal intensities are not the same thing.",
             )
-        opened[name] = Watched(f"energy.{name} ({section.source})", source, section.stale_after_s * 1000)
+        opened[name] = Watched(
+            f"energy.{name} ({section.source})", source, section.stale_after_s * 1000, section.refresh_s * 1000
+        )
     return opened
 
 

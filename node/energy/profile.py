@@ -19,7 +19,7 @@ from typing import NamedTuple
 from node.energy.curve import Curve, Solar, Steady, Wind
 from node.energy.supply import EnergyConfig, Forecast, SupplyReading
 from node.energy.watched import Health
-from node.energy.zones import GRIDS, LEVEL, SOURCE, Grid, grid_g_per_kwh
+from node.energy.zones import GRIDS, LEVEL, Grid, grid_g_per_kwh
 from protocol.messages import Carrier, Method
 
 
@@ -51,7 +51,6 @@ class Profile:
         self.health: tuple[Health, ...] = ()
         declared = config.grid_g_per_kwh
         self._grid = GRIDS[config.zone] if declared is None else Grid(declared, LEVEL)
-        self._intensity_source = SOURCE if declared is None else "annual mean declared by the operator"
 
     def read(self, start_ms: int, end_ms: int) -> SupplyReading:
         config, quality = self._config, QUALITY[self._config.carrier]
@@ -68,8 +67,8 @@ class Profile:
             capacity_w=config.capacity_w,
             own_g_per_kwh=config.own_g_per_kwh,
             grid_g_per_kwh=self._grid_g_per_kwh(start_ms, end_ms),
-            intensity_kind="avg_lifecycle",
-            intensity_source=self._intensity_source,
+            intensity_kind=self._grid.kind,
+            intensity_source=self._grid.provenance,
             uncertainty_permille=quality.uncertainty_permille,
             read_at_ms=end_ms,
         )

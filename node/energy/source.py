@@ -120,27 +120,63 @@ class ForecastingSource(Source, Protocol):
         SourceError."""
 
 
+@runtime_checkable
+class HistoricSource(Source, Protocol):
+    """A source that also remembers."""
+
+    def history(self, start_ms: int, end_ms: int) -> tuple[Reading, ...]:
+        """The figures it has for intervals that begin within `start_ms <= t < end_ms`, in order, without overlap; gaps
+        where it has none, and nothing before its memory begins. Raises SourceError."""
+
+
+BaseUrl = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")]  # no user, no password, no parameters: keys are apart
+RefreshSeconds = Annotated[int, Field(ge=0, le=3600)]
+GRID_REFRESH_S = 240  # of figures for quarters of an hour or longer: services count questions; below a slot of 300 s
+
+
 class SourceSection(BaseModel):
-    """What a section of `config.toml` says of any source. A figure older than `stale_after_s` is no good answer."""
+    """What a section of `config.toml` says of any source. A figure older than `stale_after_s` is no good answer; one
+    that is good is asked for again after `refresh_s`."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     stale_after_s: Annotated[int, Field(ge=1, le=7 * 86_400)] = 2 * MS_PER_HOUR // 1000
+    refresh_s: RefreshSeconds = 0
     uncertainty_permille: Permille | None = None  # None: as the source says, or its adapter knows
 
+    def uncertainty_or(self, known_permille: int) -> int:
+        return known_permille if self.uncertainty_permille is None else self.uncertainty_permille
 
-class KeySection(SourceSection):
-    """A source that wants a key. It stands in a file of mode 0600 or in the environment, never in `config.toml`."""
+
+class OptionalKeySection(SourceSection):
+    """A source that may want a key. It stands in a file of mode 0600 or in the environment, never in `config.toml`."""
 
     key_file: Annotated[str, Field(min_length=1)] | None = None
     key_variable: Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")] | None = None
 
     @model_validator(mode="after")
-    def _one_place(self) -> KeySection:
-        if (self.key_file is None) == (self.key_variable is None):
-            raise ValueError("say where the key is: either key_file (mode 0600) or key_variable (of the environment)")
+    def _at_most_one_place(self) -> OptionalKeySection:
+        if self.key_file is not None and self.key_variable is not None:
+            raise ValueError(_WHERE)
         return self
+
+    @property
+    def has_key(self) -> bool:
+        return self.key_file is not None or self.key_variable is not None
 
     @property
     def key_path(self) -> Path | None:
         return None if self.key_file is None else Path(self.key_file).expanduser()
+
+
+class KeySection(OptionalKeySection):
+    """A source that wants a key."""
+
+    @model_validator(mode="after")
+    def _a_place(self) -> KeySection:
+        if not self.has_key:
+            raise ValueError(_WHERE)
+        return self
+
+
+_WHERE = "say where the key is: either key_file (mode 0600) or key_variable (of the environment)"

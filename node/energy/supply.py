@@ -13,6 +13,7 @@ from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ledger.places import describe_far, far_from_zone
 from node.energy.sources.registry import AnySource
 from node.energy.watched import Health
 from node.energy.zones import GRIDS
@@ -125,6 +126,8 @@ class EnergyConfig(BaseModel):
     carrier: Carrier  # "grid": no source of its own
     capacity_w: Annotated[Count, Field(le=CAPACITY_MAX_W)]
     own_g_per_kwh: Count  # life cycle
+    tilt_degrees: Annotated[int, Field(ge=0, le=90)] | None = None  # of panels, from level
+    azimuth_degrees: Annotated[int, Field(ge=0, le=359)] | None = None  # where panels look: 0 north, 90 east
     base_load_w: Count = 0  # the site's own use, served before training
     performance_ratio_permille: Annotated[int, Field(ge=1, le=1000)] = 670  # see node/energy/profile.py
     seed: Count = 0  # of the wind: equal seeds blow alike
@@ -143,6 +146,13 @@ class EnergyConfig(BaseModel):
             latitude_decidegrees=round(self.latitude * 10),
             longitude_decidegrees=round(self.longitude * 10),
         )
+
+    @model_validator(mode="after")
+    def _zone_is_here(self) -> EnergyConfig:
+        """Every peer would hold this site's attestations void."""
+        if far_from_zone(self.place):
+            raise ValueError(describe_far(self.place))
+        return self
 
     @model_validator(mode="after")
     def _grid_has_no_capacity(self) -> EnergyConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 from node.energy.source import Kind, SourceError
@@ -38,8 +38,8 @@ VALUE_MAX = 2**53 - 1
 def converted(value: str | float | Decimal, unit: str, kind: Kind) -> int:
     """`value` in `unit` as an integer in the unit of `kind`, rounded to the nearest.
 
-    Raises SourceError for what is no finite number, is below zero or beyond VALUE_MAX, or for a unit that the kind
-    cannot have.
+    Raises SourceError for what is no finite number, is below zero or beyond VALUE_MAX (a share: above all there is),
+    or for a unit that the kind cannot have.
     """
     known = UNITS.get(unit)
     if known is None or kind not in known[0]:
@@ -49,8 +49,9 @@ def converted(value: str | float | Decimal, unit: str, kind: Kind) -> int:
         )
     try:
         exact = Decimal(str(value)) * known[1]
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or one that no exponent holds
         raise SourceError(f"value {str(value)[:32]!r} is no number", "Look at the source itself.") from None
-    if not exact.is_finite() or not 0 <= exact <= VALUE_MAX:
+    in_range = exact.is_finite() and 0 <= exact <= VALUE_MAX
+    if not in_range or (kind is Kind.CARBON_FREE and round(exact) > 1000):
         raise SourceError(f"value {str(value)[:32]} {unit} is out of range", "Look at the source itself.")
     return round(exact)

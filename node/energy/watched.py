@@ -36,11 +36,14 @@ class Health:
 class Watched:
     """A Source around another. `name` is how people know it: its section, as in `energy.grid (electricitymaps)`."""
 
-    def __init__(self, name: str, source: Source, stale_after_ms: int) -> None:
+    def __init__(self, name: str, source: Source, stale_after_ms: int, refresh_ms: int = 0) -> None:
+        """`refresh_ms`: a source that has answered well is asked again no sooner; until then its figure stands."""
         self.name = name
         self.source = source
         self.kind = source.kind
         self._stale_after_ms = stale_after_ms
+        self._refresh_ms = refresh_ms
+        self._answered_ms = 0
         self._health = Health(name, source.kind, None, 0, "", "", 0)
 
     @property
@@ -55,6 +58,9 @@ class Watched:
                 f"{self._health.fault} (asked again in {(self._health.retry_at_ms - now_ms + 999) // 1000} s)",
                 self._health.remedy,
             )
+        standing = self._standing(now_ms)
+        if standing is not None:
+            return standing
         try:
             reading = self.source.read(now_ms)
             self._check_time(reading, now_ms)
@@ -62,7 +68,15 @@ class Watched:
             self._note_failure(error, now_ms)
             raise
         self._health = Health(self.name, self.kind, reading, 0, "", "", 0)
+        self._answered_ms = now_ms
         return reading
+
+    def _standing(self, now_ms: int) -> Reading | None:
+        """The last figure, while it need not be asked for again."""
+        last = self._health.last_reading
+        if last is None or not self._health.is_well or last.age_ms(now_ms) > self._stale_after_ms:
+            return None
+        return last if 0 <= now_ms - self._answered_ms < self._refresh_ms else None
 
     def _check_time(self, reading: Reading, now_ms: int) -> None:
         age_ms = reading.age_ms(now_ms)

@@ -6,6 +6,7 @@ take their key there.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +24,14 @@ TIMEOUT_S = 10.0
 RETRY_AFTER_MAX_S = 6 * 3600
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class StatusError(SourceError):
+    """The service answered, and not with 200."""
+
+    def __init__(self, cause: str, remedy: str, status: int, retry_after_ms: int | None = None) -> None:
+        super().__init__(cause, remedy, retry_after_ms=retry_after_ms)
+        self.status = status
 
 
 class WebService:
@@ -58,7 +67,7 @@ class WebService:
                 content = self._bounded(response)
         except httpx.TimeoutException:
             raise SourceError(f"{self.name} did not answer within {TIMEOUT_S:.0f} s", _LATER) from None
-        except httpx.HTTPError as error:  # its text may name the address
+        except (httpx.HTTPError, httpx.InvalidURL) as error:  # its text may name the address
             raise SourceError(f"{self.name} cannot be reached: {type(error).__name__}", _REACH) from None
         if response.status_code != 200:
             raise self._refusal(response)
@@ -71,28 +80,33 @@ class WebService:
             ) from None
 
     def _bounded(self, response: httpx.Response) -> bytes:
-        content = b""
+        """The timeout above is for each part: a service that drips would hold the meter's thread for hours."""
+        content, ends_at_s = b"", time.monotonic() + TIMEOUT_S
         for chunk in response.iter_bytes():
             content += chunk
+            if time.monotonic() > ends_at_s:
+                raise SourceError(f"{self.name} was still answering after {TIMEOUT_S:.0f} s", _LATER)
             if len(content) > ANSWER_MAX_BYTES:
                 raise SourceError(f"{self.name} answered more than {ANSWER_MAX_BYTES} bytes", _REACH)
         return content
 
-    def _refusal(self, response: httpx.Response) -> SourceError:
+    def _refusal(self, response: httpx.Response) -> StatusError:
         """The service's own words are not repeated: they may hold what was sent."""
         status = response.status_code
         what = f"{self.name} answered {status}"
+        if status in (400, 422):
+            return StatusError(f"{what}: it does not accept the question", "Check zone, entity or query.", status)
         if status in (401, 403):
-            return SourceError(
-                f"{what}: the key is refused", "Check key_file or key_variable, and what the plan allows."
+            return StatusError(
+                f"{what}: the key is refused", "Check key_file or key_variable, and what the plan allows.", status
             )
         if status == 404:
-            return SourceError(f"{what}: nothing there", "Check base_url, zone and entity.")
+            return StatusError(f"{what}: nothing there", "Check base_url, zone and entity.", status)
         if status == 429:
-            return SourceError(f"{what}: asked too often", _LATER, retry_after_ms=_retry_after_ms(response))
+            return StatusError(f"{what}: asked too often", _LATER, status, _retry_after_ms(response))
         if 300 <= status < 400:
-            return SourceError(f"{what}: it sends us elsewhere", "Set base_url to where the service is now.")
-        return SourceError(what, _LATER, retry_after_ms=_retry_after_ms(response))
+            return StatusError(f"{what}: it sends us elsewhere", "Set base_url to where the service is now.", status)
+        return StatusError(what, _LATER, status, _retry_after_ms(response))
 
 
 def _retry_after_ms(response: httpx.Response) -> int | None:

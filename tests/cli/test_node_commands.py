@@ -34,6 +34,21 @@ def test_init_without_a_place_counts_as_the_worlds_grid_and_says_so(heliotrope: 
     assert load_config(Home(tmp_path / "home")).energy.grid_g_per_kwh == 436
 
 
+def test_init_knows_the_watts_of_a_common_device(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    said = heliotrope("init", "--device", "NVIDIA L4")
+    assert said.code == 0
+    assert "NVIDIA L4 of 10 to 72 W, as declared" in said.out
+    machine = load_config(Home(tmp_path / "home")).machine
+    assert (machine.device, machine.idle_w, machine.peak_w) == ("NVIDIA L4", 10, 72)
+
+
+def test_init_of_a_device_without_known_watts_says_so(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    said = heliotrope("init", "--device", "NVIDIA L4000")
+    assert said.code == 0
+    assert "No watts are embedded for NVIDIA L4000 (NVIDIA L40" in said.err
+    assert load_config(Home(tmp_path / "home")).machine.device == "NVIDIA L4000"
+
+
 def test_init_joins_the_network_of_a_genesis_file(heliotrope: Heliotrope, tmp_path: Path) -> None:
     heliotrope("init", "--home", tmp_path / "first")
     heliotrope("init", "--home", tmp_path / "second", "--genesis", tmp_path / "first/genesis.json")
@@ -57,6 +72,7 @@ def test_init_leaves_a_node_that_is_there_alone(heliotrope: Heliotrope, tmp_path
         (("--carrier", "solar"), "solar needs --zone"),
         (("--carrier", "coal"), "carrier: expected 'solar', 'wind', 'hydro' or 'grid', not \"coal\""),
         (("--zone", "ES", "--latitude", "95", "--longitude", "0"), "latitude: expected less than or equal to 90"),
+        (("--zone", "ES", "--latitude", "-0.4", "--longitude", "39.5"), "are latitude and longitude swapped?"),
         (("--genesis", "missing.json"), "missing.json cannot be read"),
     ],
 )

@@ -10,7 +10,7 @@ from node.energy.metered import KINDS, MeteredSupply, open_sources, open_supply
 from node.energy.profile import Profile
 from node.energy.source import DeviceSignature, Kind, Reading, SourceError
 from node.energy.supply import EnergyConfig, SupplyReading
-from node.energy.zones import SOURCE
+from node.energy.zones import GRIDS
 from protocol.errors import LocalError
 from protocol.genesis import Clock
 from tests.energy.scripted import AT_MS, Scripted, reading, watched
@@ -130,7 +130,7 @@ def test_a_silent_grid_source_is_replaced_by_the_table_and_says_so() -> None:
     assert surplus is not None
     declared = Profile(EnergyConfig.model_validate(VALENCIA)).read(site.now_ms - MINUTE_MS, site.now_ms)
     assert surplus.grid_g_per_kwh == declared.grid_g_per_kwh
-    assert surplus.intensity_source == f"{SOURCE}; energy.grid gave no figure"
+    assert surplus.intensity_source == f"{GRIDS['ES'].provenance}; energy.grid gave no figure"
     assert surplus.marginal_g_per_kwh is None
     assert [health.is_well for health in site.supply.health] == [True, False, False]
 

@@ -29,10 +29,18 @@ def test_nothing_but_power_becomes_power(unit: str) -> None:
         converted("1", unit, Kind.POWER)
 
 
-@pytest.mark.parametrize("value", ["", "1,5", "0x10", "inf", "nan", "-0.1", str(VALUE_MAX + 1), "1e400", None])
+@pytest.mark.parametrize(
+    "value", ["", "1,5", "0x10", "inf", "nan", "-0.1", str(VALUE_MAX + 1), "1e400", "1e999999", None]
+)
 def test_refuse_what_is_no_bounded_number(value: str) -> None:
     with pytest.raises(SourceError):
-        converted(value, "W", Kind.POWER)
+        converted(value, "kW", Kind.POWER)
+
+
+def test_no_share_is_more_than_all() -> None:
+    assert converted("100.00000000000001", "%", Kind.CARBON_FREE) == 1000
+    with pytest.raises(SourceError, match=r"100\.1 % is out of range"):
+        converted("100.1", "%", Kind.CARBON_FREE)
 
 
 def test_a_strange_unit_is_quoted_and_cut() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.energy.source import SourceError
-from node.energy.watched import AHEAD_MAX_MS, BACKOFF_MAX_MS, BACKOFF_MS
+from node.energy.watched import AHEAD_MAX_MS, BACKOFF_MAX_MS, BACKOFF_MS, Watched
 from tests.energy.scripted import AT_MS, STALE_MS, Scripted, reading, watched
 
 
@@ -54,6 +54,36 @@ def test_the_first_good_answer_ends_the_pauses() -> None:
         under_watch.read(AT_MS + 61_000)
     assert under_watch.health.failures == 1
     assert under_watch.health.last_reading is not None
+
+
+def test_a_figure_stands_until_it_may_be_asked_for_again() -> None:
+    source = Scripted()
+    under_watch = Watched("energy.grid (test)", source, STALE_MS, refresh_ms=240_000)
+    assert under_watch.read(AT_MS) == reading()
+    source.outcome = reading(200, AT_MS + 240_000)
+    assert under_watch.read(AT_MS + 239_999) == reading()
+    assert source.asked == 1
+    assert under_watch.read(AT_MS + 240_000) == source.outcome
+    assert under_watch.read(AT_MS + 200_000) == source.outcome  # a clock set back asks at once
+    assert source.asked == 3
+
+
+def test_a_figure_that_grows_stale_is_asked_for_before_its_time() -> None:
+    source = Scripted()
+    under_watch = Watched("energy.grid (test)", source, STALE_MS, refresh_ms=3_600_000)
+    under_watch.read(AT_MS)
+    source.outcome = reading(200, AT_MS + STALE_MS + 1)
+    assert under_watch.read(AT_MS + STALE_MS + 1) == source.outcome
+
+
+def test_a_failure_is_never_covered_by_the_figure_before_it() -> None:
+    source = Scripted()
+    under_watch = Watched("energy.grid (test)", source, STALE_MS, refresh_ms=60_000)
+    under_watch.read(AT_MS)
+    source.outcome = SourceError("it sleeps", "wake it")
+    for later_ms in (60_000, 60_001):
+        with pytest.raises(SourceError, match="it sleeps"):
+            under_watch.read(AT_MS + later_ms)
 
 
 def test_refuse_a_stale_figure() -> None:

@@ -269,7 +269,7 @@ def test_void_allocation_check_3_consumed_in_another_hour() -> None:
 
 def test_void_allocation_check_4_consumed_in_another_zone() -> None:
     s = issued()
-    elsewhere = s.history.attestation(OTHER, place=Place(zone="FR", latitude_decidegrees=0, longitude_decidegrees=0))
+    elsewhere = s.history.attestation(OTHER, place=Place(zone="FR", latitude_decidegrees=488, longitude_decidegrees=23))
     favour = s.history.cancellation(s.history.certificate(elsewhere), PROVIDER)
     void = s.history.allocation(favour, s.receipt, row=GRID_ROW)
     assert_void(s.history, void, 4, "zone DE of the receipt's offer is not the energy's FR")

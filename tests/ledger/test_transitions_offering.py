@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from protocol.bodies import BODIES
+from protocol.messages import Place
 from protocol.units import MS_PER_HOUR
 from tests.builders import NOW_MS, SLOT_MS, History, entry
 
@@ -51,6 +52,20 @@ def test_void_offer_check_1_peak_below_idle() -> None:
 def test_valid_offer_check_1_peak_equals_idle() -> None:
     history = History()
     assert_valid(history, history.offer(PROVIDER, idle_w=100, peak_w=100))
+
+
+def test_void_offer_check_2_far_from_its_zone() -> None:
+    history = History()
+    far = Place(zone="DE", latitude_decidegrees=525, longitude_decidegrees=-134)
+    assert_void(history, history.offer(PROVIDER, place=far), 2, "zone DE; the sign of the longitude?")
+    assert PROVIDER.public not in history.state.offer_of
+
+
+def test_valid_offer_check_2_of_a_zone_that_no_map_has() -> None:
+    history = History()
+    assert_valid(
+        history, history.offer(PROVIDER, place=Place(zone="ZZ", latitude_decidegrees=0, longitude_decidegrees=0))
+    )
 
 
 def test_the_latest_offer_counts() -> None:
@@ -145,6 +160,15 @@ def test_valid_attestation_check_5_another_device_or_author_may_overlap() -> Non
 def test_valid_attestation_check_5_a_void_one_does_not_count_as_the_last() -> None:
     history, _ = attest(capacity_w=1)
     assert_valid(history, history.attestation(PROVIDER))
+
+
+def test_void_attestation_check_10_far_from_its_zone() -> None:
+    history, a = attest(place=Place(zone="DE", latitude_decidegrees=134, longitude_decidegrees=525))
+    assert_void(history, a, 6, "zone DE; are latitude and longitude swapped?")
+
+
+def test_valid_attestation_check_10_wind_off_its_zones_coast() -> None:
+    assert_valid(*attest(place=Place(zone="DE", latitude_decidegrees=545, longitude_decidegrees=64)))  # alpha ventus
 
 
 @pytest.mark.parametrize(("method", "assurance"), [("metered", 1), ("modelled", 0), ("certificate", 0)])

@@ -204,7 +204,7 @@ def test_void_award_check_7_like_is_not_paid_alike() -> None:
 @pytest.mark.parametrize(
     ("offered", "placed"),
     [
-        ({"place": offer().place.model_copy(update={"zone": "FR"})}, {}),
+        ({"place": offer().place.model_copy(update={"zone": "PL"})}, {}),
         ({"device": "another"}, {}),
         ({}, {"first_slot": FIRST_SLOT + 1}),
         ({}, {"slots": 4}),

@@ -30,6 +30,7 @@ from node.turn import Turn
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart, encode_direct
 from protocol.envelope import Entry, seal
 from protocol.messages import Award, Blob, Body, Closure, Revocation
+from protocol.units import ceil_div
 from tests.sim.worlds import LEAD, TEXT, WIND, is_closed, job, placements, world
 
 PARAMETERS = Blob(sha256=b"p" * 32, size_bytes=1)
@@ -200,7 +201,12 @@ class AtTheAward:
         )
         return self.head
 
-    def award(self, first_slot: int, slots: int) -> Entry:
+    def energy_j(self, slots: int) -> int:
+        """What the matching expects of so many slots: one unit as fast as it goes."""
+        offer = self.bid.offer.offer
+        return ceil_div(offer.peak_w * offer.pue_permille * self.world.genesis.slot_ms, 1000 * 1000) * slots
+
+    def award(self, first_slot: int, slots: int, energy_j: int | None = None) -> Entry:
         body = Award.model_validate(
             {
                 "job": self.job,
@@ -214,7 +220,7 @@ class AtTheAward:
                         "first_slot": first_slot,
                         "slots": slots,
                         "price_microcredits_per_unit_hour": 1_000_000,
-                        "energy_j": 1,
+                        "energy_j": self.energy_j(slots) if energy_j is None else energy_j,
                         "carbon_ug": 1,
                     },
                 ),
@@ -248,6 +254,18 @@ def test_slots_that_were_not_bid_for_are_not_leased(placed: AtTheAward) -> None:
     (failure,) = sent(actions)
     assert isinstance(failure, Failure)
     assert failure.reason == f"slots {last_slot - 2} to {last_slot} lie outside our bid"
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_energy_that_does_not_follow_from_our_offer_is_not_leased(placed: AtTheAward, times: int) -> None:
+    expected_j, asked_j = placed.energy_j(2), placed.energy_j(2) * times
+    actions = placed.take(placed.award(placed.bid.bid.first_slot, 2, asked_j))
+    assert leases(actions) == []
+    (failure,) = sent(actions)
+    assert isinstance(failure, Failure)
+    assert (
+        failure.reason == f"energy_j {asked_j} is not the {expected_j - 2} to {expected_j} J that follow from our offer"
+    )
 
 
 def test_slots_that_are_over_are_not_leased(placed: AtTheAward) -> None:

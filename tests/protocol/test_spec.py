@@ -6,6 +6,7 @@ from the model: the name, and type with bounds. The third says what a number mea
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ import pytest
 from ledger import proof
 from ledger.archive import check
 from ledger.checkpoint import origin_of, witness_name
+from ledger.places import PLACES_SHA256
 from ledger.state import JOB_TABLE, LOT_TABLE, PLACEMENT_TABLE
 from ledger.transitions import PROCESS
 from ledger.witness import Status
@@ -79,6 +81,7 @@ MODULES = (
         "forecasts",
         "heads",
         "merkle",
+        "places",
         "proof",
     ),
     *("sync", "transitions", "witness"),
@@ -188,6 +191,12 @@ def test_every_constant_is_named_with_its_value() -> None:
     for module, name, value in CONSTANTS:
         if name not in PRIVATE and isinstance(value, int):
             assert re.search(rf"`{name}` = {value}\b", SPEC), f"{module}.{name} = {value} is not in the specification"
+
+
+def test_the_map_of_zones_is_the_one_that_is_named() -> None:
+    content = (Path(__file__).parents[2] / "ledger/places.txt").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == PLACES_SHA256
+    assert f"`PLACES_SHA256` =\n`{PLACES_SHA256}`" in SPEC
 
 
 def test_every_number_that_is_named_is_that_of_the_code() -> None:

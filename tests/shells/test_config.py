@@ -30,8 +30,8 @@ from tests.builders import digest, genesis, keypair
 
 SITE = EnergyConfig(
     device_id="meter",
-    zone="NO-NO5",
-    latitude=60.4,
+    zone="GB",
+    latitude=51.5,
     longitude=-0.00001,
     carrier="hydro",
     capacity_w=400,

@@ -26,6 +26,7 @@ from tests.builders import digest, keypair, training
 
 SHARD = ev.ShardId(digest("award"), 0)
 JOB = digest("job")
+GARBAGE = b"garbage"
 
 
 class FakeWorker:
@@ -38,13 +39,19 @@ class FakeWorker:
 
     def __init__(self, directory: Path, on_lost: Callable[[str], None]) -> None:
         self.directory, self.on_lost = directory, on_lost
+        self.moments: Path | None = None
         self.stopped = 0
         self.fails: Exception | None = None
 
     @classmethod
-    async def start(cls, *, directory: Path, on_lost: Callable[[str], None], **_: Any) -> Self:
+    async def start(
+        cls, *, directory: Path, on_lost: Callable[[str], None], moments: Path | None = None, **_: Any
+    ) -> Self:
+        if moments is not None and GARBAGE in moments.read_bytes():  # noqa: ASYNC240, a small file
+            raise LocalError("HEL-TRAIN-008", "moments of no model", "")
         make_private(directory)
         worker = cls(directory, on_lost)
+        worker.moments = moments
         cls.all.append(worker)
         cls.is_starting.set()
         await cls.may_start.wait()
@@ -63,6 +70,9 @@ class FakeWorker:
 
     async def round(self, number: int, params: Path) -> SimpleNamespace:
         assert are_files(params)
+        return self.write()
+
+    async def save(self) -> SimpleNamespace:
         return self.write()
 
     async def init(self) -> SimpleNamespace:
@@ -191,6 +201,47 @@ async def test_data_that_the_job_does_not_name_is_not_even_fetched(scene: Scene)
     event = await scene.trainer.carry_out(scene.start(data=(scene.data.ticket(b"other"),)))
     assert event == ev.ShardFailed(SHARD, "the lead's data is not what the job names")
     assert not scene.work_path.exists()
+
+
+async def test_a_shard_goes_on_from_the_moments_that_it_is_given(scene: Scene) -> None:
+    event = await scene.trainer.carry_out(scene.start(moments=scene.data.ticket(b"moments")))
+    assert event == ev.ShardStarted(SHARD, resumed=True)
+    assert scene.worker.moments is not None
+    assert scene.worker.moments.read_bytes() == b"moments"
+
+
+@pytest.mark.parametrize("content", [GARBAGE, b"gone"])
+async def test_moments_that_are_none_or_gone_begin_at_zero(scene: Scene, content: bytes) -> None:
+    ticket = scene.data.ticket(content)
+    if content == b"gone":
+        del scene.data.contents[ticket.blob.sha256]
+    assert await scene.trainer.carry_out(scene.start(moments=ticket)) == ev.ShardStarted(SHARD)
+    assert scene.worker.moments is None
+
+
+async def test_a_shard_that_leaves_writes_its_moments_for_the_lead_who_keeps_them(scene: Scene) -> None:
+    await scene.lead()
+    await scene.trainer.carry_out(scene.start())
+    event = await scene.trainer.carry_out(ac.SaveShard(SHARD))
+    assert isinstance(event, ev.ShardSaved)
+    assert event.moments is not None
+    path = scene.trainer.find(event.moments.sha256)
+    assert path is not None
+    ticket = scene.data.ticket(path.read_bytes())
+    await scene.trainer.carry_out(ac.StopShard(SHARD))
+    assert scene.trainer.find(event.moments.sha256) is None
+    kept = await scene.trainer.carry_out(ac.KeepMoments(JOB, SHARD, ticket))
+    assert kept == ev.MomentsKept(JOB, SHARD, event.moments)
+    await scene.trainer.carry_out(ac.StepOuter(JOB, 0, ((SHARD, scene.data.ticket(b"delta")),)))
+    assert scene.trainer.find(event.moments.sha256) is not None
+
+
+async def test_moments_that_cannot_be_had_are_said_to_be_none(scene: Scene) -> None:
+    await scene.lead()
+    ticket = scene.data.ticket(b"moments")
+    scene.data.contents.clear()
+    event = await scene.trainer.carry_out(ac.KeepMoments(JOB, SHARD, ticket))
+    assert event == ev.MomentsKept(JOB, SHARD, None)
 
 
 async def test_data_that_cannot_be_had_fails_the_shard_and_leaves_nothing(scene: Scene) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, Field
 
 from node.energy.keys import read_key
-from node.energy.source import KeySection, Kind, Reading, SourceError
+from node.energy.source import BaseUrl, KeySection, Kind, Reading, SourceError
 from node.energy.units import converted
 from node.energy.web import WebService
 from protocol.messages import Place
@@ -26,7 +26,7 @@ class HomeAssistant(KeySection):
     """`entity`: of an energy (total_increasing), power or intensity sensor; `kind` says which of them."""
 
     source: Literal["homeassistant"]
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@]+$")] = "http://homeassistant.local:8123"
+    base_url: BaseUrl = "http://homeassistant.local:8123"
     entity: Annotated[str, Field(pattern=r"^[a-z_]+\.[a-z0-9_]+$")]
     kind: Kind = Kind.COUNTER
 
@@ -64,13 +64,12 @@ class HomeAssistantSource:
             raise SourceError(f"{section.entity} is {state.state or 'empty'!r}", "See why its device is away.")
         value = converted(state.state, state.attributes.unit_of_measurement or "none", self.kind)
         at_ms = round((state.last_reported or state.last_updated).timestamp() * 1000)
-        uncertainty = section.uncertainty_permille
         return Reading(
             kind=self.kind,
             value=value,
             start_ms=at_ms,
             end_ms=at_ms,
             method="metered",
-            uncertainty_permille=UNCERTAINTY_PERMILLE if uncertainty is None else uncertainty,
+            uncertainty_permille=section.uncertainty_or(UNCERTAINTY_PERMILLE),
             provenance=f"Home Assistant {section.entity}",
         )

@@ -6,7 +6,15 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
+from node.energy.sources.electricitymaps import ElectricityMaps
+from node.energy.sources.energycharts import EnergyCharts
 from node.energy.sources.homeassistant import HomeAssistant
 from node.energy.sources.meter import SigningMeter
+from node.energy.sources.prometheus import Prometheus
+from node.energy.sources.ukcarbon import UkCarbon
+from node.energy.sources.watttime import WattTime
 
-AnySource: TypeAlias = Annotated[HomeAssistant | SigningMeter, Field(discriminator="source")]
+AnySource: TypeAlias = Annotated[
+    ElectricityMaps | EnergyCharts | HomeAssistant | Prometheus | SigningMeter | UkCarbon | WattTime,
+    Field(discriminator="source"),
+]
