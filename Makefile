@@ -14,7 +14,7 @@ setup: ## Create .venv with what the demo needs
 	@deploy/bootstrap.sh report train
 
 setup-dev: ## Create .venv with what tests, checks and benchmarks need as well
-	@deploy/bootstrap.sh dev fuzz postgres report solver train
+	@deploy/bootstrap.sh dev fuzz mqtt nvml postgres report solver sunspec train
 
 demo: setup ## Five peers train one model where the power is green [ARGS='--out DIR']
 	$(RUN)heliotrope demo $(ARGS)
@@ -45,7 +45,7 @@ format: setup-dev ## Rewrite the code as `make check` wants it
 
 lock: setup-dev ## Lock the newest versions that pyproject.toml allows
 	@.venv/bin/python -m venv --clear .venv/lock
-	@.venv/lock/bin/python -m pip install --quiet '.[dev,fuzz,postgres,report,solver]' safetensors
+	@.venv/lock/bin/python -m pip install --quiet '.[dev,fuzz,mqtt,nvml,postgres,report,solver,sunspec]' safetensors
 	@(grep '^#' deploy/constraints.txt && .venv/lock/bin/python -m pip freeze --exclude heliotrope) >.venv/constraints.txt
 	@mv .venv/constraints.txt deploy/constraints.txt
 

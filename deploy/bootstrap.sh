@@ -3,7 +3,7 @@
 # for that it installs where it may, with `dev` what the tests start as well. The Makefile calls it before everything
 # else; with nothing to do it returns at once.
 #
-#   deploy/bootstrap.sh [dev] [fuzz] [postgres] [report] [train]
+#   deploy/bootstrap.sh [dev] [fuzz] [mqtt] [nvml] [postgres] [report] [solver] [sunspec] [train]
 #
 # PYTHON chooses the interpreter. pip's own settings, PIP_EXTRA_INDEX_URL among them, are honoured.
 set -euo pipefail
@@ -74,10 +74,12 @@ missing_packages() { # python extra...
     [[ " ${*:2} " != *" dev "* ]] || missing_services
 }
 
-# What the tests start: a real database server, and a second implementation in another language. As they look for it.
+# What the tests start: a real database server, a real broker, and a second implementation in another language. As they
+# look for it.
 missing_services() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || echo postgresql
     command -v node >/dev/null || echo nodejs
+    [[ -x /usr/sbin/mosquitto ]] || command -v mosquitto >/dev/null || echo mosquitto
 }
 
 install_packages() { # package...

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ledger.settlement import DRIVERS
 from node.credit import Terms
 from node.energy.machines import PUE_PERMILLE
+from node.energy.power import PowerName
 from node.energy.rules import Rule, parse_rules
 from node.energy.supply import EnergyConfig
 from node.secret import read_secret, write_private, write_secret
@@ -144,8 +145,12 @@ class LinkConfig(_Section):
 
 
 class MachineConfig(_Section):
-    """The hardware on offer; fields as in an Offer. Watts and rates are the operator's declaration."""
+    """The hardware on offer; fields as in an Offer. Watts and rates are the operator's declaration.
 
+    `power`, no part of the offer, tells a round's draw; the declared watts stay the floor and the bid.
+    """
+
+    power: PowerName = "declared"
     device: Name = "cpu"
     units: Annotated[int, Field(ge=1, le=65_536)] = 1
     memory_mb: Positive = 2048
@@ -207,7 +212,7 @@ class Config(_Section):
         if not self.market.sells:
             return None
         return Offer(
-            **self.machine.model_dump(),
+            **self.machine.model_dump(exclude={"power"}),
             price_microcredits_per_unit_hour=self.market.price_microcredits_per_unit_hour,
             tenant=self.market.tenant,
             place=self.energy.place,

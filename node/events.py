@@ -16,6 +16,7 @@ from typing import Any
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from node.approval import Approval
+from node.energy.power import Measured
 from node.energy.rules import Rule
 from node.energy.supply import Forecast, SupplyReading
 from node.energy.watched import Health
@@ -243,7 +244,9 @@ class ShardSaved:
 
 @dataclass(frozen=True, slots=True)
 class RoundTrained:
-    """One round of ours is done, at `end_ms` of network time. `fetched_bytes` came from other peers for it."""
+    """One round of ours is done, at `end_ms` of network time. `measured`: what the worker drew by the hardware's meter
+    since its last round; None where there is no meter, or it had no figure. `fetched_bytes` came from other peers for
+    it."""
 
     shard: ShardId
     round: int
@@ -253,6 +256,7 @@ class RoundTrained:
     inner_steps: int
     end_ms: int
     cpu_ms: int
+    measured: Measured | None = None
     fetched_bytes: int = 0
 
 

@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 from ledger.assurance import comparable
 from ledger.ledger import Ledger
+from node.energy.hardware.watch import Watch
 from node.energy.metered import open_supply
 from node.energy.source import SourceError
 from node.energy.supply import EnergyConfig, Supply, reading_start_ms
-from node.events import (
-    MeterFailed,
-    MeterRead,
-)
+from node.energy.watched import Health
+from node.events import MeterFailed, MeterRead
 from protocol.genesis import Genesis
 
 FORECAST_SLOTS = 256
@@ -25,12 +24,21 @@ log = logging.getLogger("heliotrope")
 class Meter:
     """Consecutive readings of one source, none overlapping. Reads queue behind each other."""
 
-    def __init__(self, supply: Supply, genesis: Genesis, now_ms: Callable[[], int], read_until_ms: int) -> None:
-        """`read_until_ms`: the end of the last attested interval; what lies before it is not read again."""
+    def __init__(
+        self,
+        supply: Supply,
+        genesis: Genesis,
+        now_ms: Callable[[], int],
+        read_until_ms: int,
+        hardware: Watch | None = None,
+    ) -> None:
+        """`read_until_ms`: the end of the last attested interval; what lies before it is not read again. How the meter
+        of the `hardware` stands is told with the sources."""
         self._supply = supply
         self._genesis = genesis
         self._now_ms = now_ms
         self._read_until_ms = read_until_ms
+        self._hardware = hardware
         self._turn = asyncio.Lock()
 
     async def read(self) -> MeterRead | MeterFailed:
@@ -51,12 +59,17 @@ class Meter:
                 reading = await asyncio.to_thread(self._supply.read, start_ms, now_ms)
                 forecast = await asyncio.to_thread(self._supply.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
             except SourceError as error:
-                return MeterFailed(error.cause, self._supply.health)
+                return MeterFailed(error.cause, await self._health(now_ms))
             except Exception as error:
                 log.exception("the energy source failed by a fault of its program; nothing is attested")
                 return MeterFailed(f"a fault of the energy source: {type(error).__name__}")
             self._read_until_ms = now_ms
-            return MeterRead(reading, forecast, self._supply.health)
+            return MeterRead(reading, forecast, await self._health(now_ms))
+
+    async def _health(self, now_ms: int) -> tuple[Health, ...]:
+        if self._hardware is None:
+            return self._supply.health
+        return (*self._supply.health, await self._hardware.health(now_ms))
 
     async def until_next_slot(self) -> None:
         """Sleep until the next slot begins."""
@@ -64,10 +77,12 @@ class Meter:
         await asyncio.sleep(self._genesis.clock.real_ms(slot_ms - now_ms % slot_ms) / 1000)
 
 
-def open_meter(config: EnergyConfig, ledger: Ledger, owner: bytes, now_ms: Callable[[], int]) -> Meter:
+def open_meter(
+    config: EnergyConfig, ledger: Ledger, owner: bytes, now_ms: Callable[[], int], hardware: Watch | None
+) -> Meter:
     """The meter of a node, going on from what its owner attested last. Raises LocalError for a source that cannot be
     opened."""
     attested = ledger.state.attestations_of.get(owner)
     newest = ledger.state.newest_of_device.get((owner, comparable(config.device_id)))
     supply = open_supply(config, ledger.genesis.clock, newest.meter_end_j if newest else 0)
-    return Meter(supply, ledger.genesis, now_ms, attested[-1].end_ms if attested else 0)
+    return Meter(supply, ledger.genesis, now_ms, attested[-1].end_ms if attested else 0, hardware)

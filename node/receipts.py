@@ -10,7 +10,8 @@ from ledger.ledger import Ledger
 from ledger.receipts import transfer_ug
 from ledger.state import LeaseRecord, State
 from node.actions import StartShard
-from node.energy.power import METHOD, SOURCE, UNCERTAINTY_PERMILLE, shard_energy
+from node.energy.hardware.basis import Basis, told
+from node.energy.power import Drawn, Measured, measured_energy, shard_energy
 from node.energy.split import Draw, Interval, Surplus, settle_slots, split_by_slot
 from node.events import RoundTrained, ShardId
 from protocol.direct import RoundDelta, Ticket
@@ -49,6 +50,7 @@ class Work:
     next_round: int = 0
     told: RoundDelta | None = None  # the last that the lead was told of, in case it did not hear
     draws: dict[int, Draw] = field(default_factory=dict)  # by slot
+    bases: dict[int, Basis] = field(default_factory=dict)  # of these draws
     rounds: list[Round] = field(default_factory=list)
     moved_bytes: int = 0  # beside the rounds: data fetched, moments fetched or served
 
@@ -72,11 +74,11 @@ class Work:
         moved_bytes = event.fetched_bytes + self.served_bytes(event.delta)
         self.rounds.append(Round(event.round, event.delta.sha256, event.inner_steps, event.tokens, moved_bytes))
         self.next_round = event.round + 1
-        return self._draw(event.end_ms, event.cpu_ms)
+        return self._draw(event.end_ms, event.cpu_ms, event.measured, is_round=True)
 
     def close(self, now_ms: int) -> None:
         """Book the time since the last round at idle: the unit was held."""
-        self._draw(now_ms, 0)
+        self._draw(now_ms, 0, None, is_round=False)
 
     def fills_a_receipt(self) -> bool:
         """Whether it is time for one, so that a lost peer loses little."""
@@ -85,20 +87,30 @@ class Work:
     def exceeds_a_receipt(self) -> bool:
         return len(self.rounds) > ROUNDS_MAX or len(self.draws) > SLOTS_MAX
 
-    def _draw(self, until_ms: int, cpu_ms: int) -> int:
+    def _draw(self, until_ms: int, cpu_ms: int, measured: Measured | None, *, is_round: bool) -> int:
+        """Book the time from what is booked to `until_ms` by the device's meter, or where it has no figure by the
+        model; the joules."""
         lease = self.lease.lease
         end_ms = min(until_ms, (lease.first_slot + lease.slots) * self.slot_ms)
         if end_ms <= self.busy_until_ms:
             return 0
-        offer = self.lease.placement.bid.offer.offer
-        energy_j = shard_energy(
-            cpu_ms, end_ms - self.busy_until_ms, offer.idle_w, offer.peak_w, lease.units, offer.pue_permille
+        offer, wall_ms = self.lease.placement.bid.offer.offer, end_ms - self.busy_until_ms
+        if measured is None:
+            drawn = Drawn(shard_energy(cpu_ms, wall_ms, offer.idle_w, offer.peak_w, lease.units, offer.pue_permille), 0)
+        else:
+            drawn = measured_energy(measured, wall_ms, offer.idle_w, lease.units, offer.pue_permille)
+        is_modelled_round = is_round and not drawn.measured_j
+        split, split_measured = (
+            split_by_slot([Interval(self.busy_until_ms, end_ms, energy_j)], self.slot_ms) for energy_j in drawn
         )
-        for slot, draw in split_by_slot([Interval(self.busy_until_ms, end_ms, energy_j)], self.slot_ms).items():
+        for slot, draw in split.items():
             before = self.draws.get(slot, Draw(0, 0))
             self.draws[slot] = Draw(before.energy_j + draw.energy_j, before.duration_ms + draw.duration_ms)
+            measured_j = min(split_measured[slot].energy_j, draw.energy_j)  # each is rounded for itself
+            basis = self.bases.setdefault(slot, Basis())
+            basis.add(draw.energy_j, measured_j, measured, is_modelled_round=is_modelled_round)
         self.busy_until_ms = end_ms
-        return energy_j
+        return drawn.energy_j
 
 
 def is_confirmed(ledger: Ledger, lease: LeaseRecord) -> bool:
@@ -116,6 +128,7 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
     offer = lease.placement.bid.offer.offer
     rounds, work.rounds = work.rounds[:ROUNDS_MAX], work.rounds[ROUNDS_MAX:]
     draws = {slot: work.draws.pop(slot) for slot in sorted(work.draws)[:SLOTS_MAX]}
+    method, uncertainty_permille, power_source = told([work.bases.pop(slot) for slot in draws])
     rows, _ = settle_slots(
         draws,
         _surpluses(state, lease, set(draws)),
@@ -136,9 +149,9 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
         tokens=sum(each.tokens for each in rounds),
         busy_ms=sum(draw.duration_ms for draw in draws.values()),
         deltas=tuple(each.delta for each in rounds),
-        method=METHOD,
-        power_source=SOURCE,
-        uncertainty_permille=UNCERTAINTY_PERMILLE,
+        method=method,
+        power_source=power_source,
+        uncertainty_permille=uncertainty_permille,
         energy=rows,
         moved_bytes=moved_bytes,
         transfer_ug=transfer_ug(lease, moved_bytes, rows),

@@ -41,6 +41,7 @@ from node.config import (
 )
 from node.core import Kept, Node
 from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
+from node.energy.hardware.watch import open_watch
 from node.eventlog import EventLog
 from node.events import Event
 from node.keeping import keep, remember
@@ -129,9 +130,10 @@ class Runtime:
         self._verifying = Verifying(network, self._put)
         self._remember_turn = asyncio.Lock()
         self._data_client = DataClient(self.keypair)
-        self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit)
+        power = open_watch(self.config.machine.power)
+        self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit, power)
         self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
-        self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms)
+        self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms, power)
         self._link = Link(
             seed=self.keypair.seed,
             listen=self.config.link.listen,
@@ -302,11 +304,8 @@ class Runtime:
             cause, remedy = str(error), "Free some disk space or mend the disk, then start the node again."
             if isinstance(error, LocalError):
                 cause, remedy = error.cause, error.remedy
-            raise LocalError(
-                "HEL-LEDGER-007",
-                f"{len(lasting)} writes to the ledger failed and nothing of them was said: {cause}",
-                remedy,
-            ) from error
+            cause = f"{len(lasting)} writes to the ledger failed and nothing of them was said: {cause}"
+            raise LocalError("HEL-LEDGER-007", cause, remedy) from error
         if signed:
             self.home.fresh_path.unlink(missing_ok=True)
 

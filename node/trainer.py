@@ -30,6 +30,7 @@ from node.actions import (
     TrainRound,
 )
 from node.data import DataClient
+from node.energy.hardware.watch import Watch
 from node.events import (
     Event,
     LeadFailed,
@@ -76,7 +77,6 @@ class Seat:
     fetched_bytes: int = 0  # not told of yet
 
     def tell_fetched_bytes(self) -> int:
-        """What was fetched since this was asked last."""
         told, self.fetched_bytes = self.fetched_bytes, 0
         return told
 
@@ -91,13 +91,16 @@ class Trainer:
         data: DataClient,
         now_ms: Callable[[], int],
         emit: Callable[[Event], None],
+        power: Watch | None = None,
     ) -> None:
-        """`blobs`: the node's lasting ones. Clears `work_path` of what a crash left: whatever counts is elsewhere."""
+        """`blobs`: the node's lasting ones; `power`: over the hardware's meter, where one is used. Clears `work_path`
+        of what a crash left: whatever counts is elsewhere."""
         self._work_path = work_path
         self._blobs = blobs
         self._data = data
         self._now_ms = now_ms
         self._emit = emit
+        self._power = power
         self._seats: dict[Key, Seat] = {}
         self._starting: set[Key] = set()
         shutil.rmtree(work_path, ignore_errors=True)
@@ -154,6 +157,7 @@ class Trainer:
             parameters = await self._fetch(action.parameters, seat)
             result = await seat.worker.round(action.round, parameters)
             end_ms = self._now_ms()
+            measured = await self._power.take(shard) if self._power else None
             delta = await self._keep(seat, result.path)
         except WorkerLost:
             return None  # `on_lost` has told it, or we stopped it
@@ -169,7 +173,8 @@ class Trainer:
             seat.inner_steps,
             end_ms,
             result.cpu_ms,
-            seat.tell_fetched_bytes(),
+            measured=measured,
+            fetched_bytes=seat.tell_fetched_bytes(),
         )
 
     async def stop_shard(self, action: StopShard) -> None:
@@ -282,8 +287,7 @@ class Trainer:
         try:
             size_bytes_max = max(parameters_bytes_max(spec.model), *(blob.size_bytes for blob in spec.data))
             blobs = BlobStore(directory / "blobs", size_bytes_max)
-            wanted = tickets if moments is None else (*tickets, moments)
-            fetched_bytes = self._missing_bytes(*wanted)
+            fetched_bytes = self._missing_bytes(*tickets, *(() if moments is None else (moments,)))
             if role == "shard":
                 data = [await self._have(ticket, blobs) for ticket in tickets]
             else:
@@ -303,8 +307,10 @@ class Trainer:
             if key not in self._starting:
                 await worker.stop(grace_s=0)
                 return None
-            seat = self._seats[key] = Seat(worker, directory, blobs, spec.inner_steps, fetched_bytes=fetched_bytes)
-            return seat
+            self._seats[key] = Seat(worker, directory, blobs, spec.inner_steps, fetched_bytes=fetched_bytes)
+            if self._power:
+                await self._power.sit(key, worker.pid)
+            return self._seats.get(key)
         finally:
             self._starting.discard(key)
             if key not in self._seats:
@@ -315,7 +321,11 @@ class Trainer:
         self._starting.discard(key)
         seat = self._seats.pop(key, None)
         if seat is not None:
-            await seat.worker.stop()
+            try:
+                if self._power:
+                    await self._power.leave(key)
+            finally:
+                await seat.worker.stop()
             await asyncio.to_thread(shutil.rmtree, seat.directory, ignore_errors=True)
 
     async def _have(self, ticket: Ticket, blobs: BlobStore) -> Path:

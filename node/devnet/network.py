@@ -114,7 +114,7 @@ def _config(site: Site, ports: list[int], bootstrap: tuple[str, ...]) -> Config:
             listen=f"/ip4/{LOOPBACK}/tcp/{ports[1]}", data_host=LOOPBACK, data_port=ports[2], bootstrap=bootstrap
         ),
         energy=site.energy,
-        machine=MachineConfig(**{name: getattr(site, name) for name in MachineConfig.model_fields}),
+        machine=MachineConfig(**{name: getattr(site, name) for name in MachineConfig.model_fields if name != "power"}),
         market=MarketConfig(price_microcredits_per_unit_hour=site.price_microcredits_per_unit_hour),
     )
 

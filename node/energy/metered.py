@@ -176,10 +176,11 @@ def open_supply(config: EnergyConfig, clock: Clock, counter_j: int = 0) -> Suppl
     sources = open_sources(config)
     if not sources:
         return Profile(config)
-    if clock.speed != 1 or clock.unix_ms != clock.network_ms:
+    worldly = [name for name in sources if getattr(config, name).reads_the_world]
+    if worldly and (clock.speed != 1 or clock.unix_ms != clock.network_ms):
         raise LocalError(
             "HEL-ENERGY-004",
-            f"[energy] names {', '.join(sources)}, and this network's clock is not the world's",
+            f"[energy] names {', '.join(worldly)}, and this network's clock is not the world's",
             "Sources of real figures need real time: leave the sections out here, or join a network of real time.",
         )
     return MeteredSupply(config, sources, counter_j)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Protocol, runtime_checkable
+from typing import Annotated, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -139,6 +139,7 @@ class SourceSection(BaseModel):
     that is good is asked for again after `refresh_s`."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    reads_the_world: ClassVar[bool] = True  # then it needs a network whose clock is the world's
 
     stale_after_s: Annotated[int, Field(ge=1, le=7 * 86_400)] = 2 * MS_PER_HOUR // 1000
     refresh_s: RefreshSeconds = 0

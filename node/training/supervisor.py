@@ -51,6 +51,10 @@ class Worker:
         self._stderr = b""
         self._life = asyncio.create_task(self._live())
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     @classmethod
     async def start(
         cls,

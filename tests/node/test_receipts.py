@@ -9,6 +9,7 @@ import pytest
 
 from ledger.receipts import transfer_ug
 from ledger.state import LeaseRecord, ReceiptRecord
+from node.energy.power import Measured
 from node.events import (
     RoundTrained,
     ShardId,
@@ -40,7 +41,7 @@ def work(leased: tuple[World, LeaseRecord]) -> Work:
     return Work(lease, SLOT_MS, lease.lease.first_slot * SLOT_MS)
 
 
-def trained(number: int, end_ms: int) -> RoundTrained:
+def trained(number: int, end_ms: int, measured: Measured | None = None) -> RoundTrained:
     return RoundTrained(
         shard=ShardId(bytes(32), 0),
         round=number,
@@ -50,7 +51,12 @@ def trained(number: int, end_ms: int) -> RoundTrained:
         inner_steps=5,
         end_ms=end_ms,
         cpu_ms=ROUND_MS,
+        measured=measured,
     )
+
+
+def drawn(energy_mj: int, duration_ms: int = ROUND_MS) -> Measured:
+    return Measured(energy_mj, duration_ms, uncertainty_permille=50, source="a meter")
 
 
 def all_receipts(demo: World, work: Work) -> list[Receipt]:
@@ -146,6 +152,73 @@ def test_no_receipt_of_idle_time_tells_less_energy_than_the_ledger_asks_for(
     for receipt in all_receipts(demo, work):
         floor_j = lease.lease.units * offer.idle_w * offer.pue_permille * receipt.busy_ms // 1_000_000
         assert sum(row.energy_j for row in receipt.energy) >= floor_j
+
+
+def test_measured_rounds_are_receipted_as_metered_with_the_overhead(
+    leased: tuple[World, LeaseRecord], work: Work
+) -> None:
+    demo, lease = leased
+    for number in range(3):
+        work.book(trained(number, work.busy_until_ms + ROUND_MS, drawn(100_000)))
+    (receipt,) = all_receipts(demo, work)
+    assert (receipt.method, receipt.uncertainty_permille, receipt.power_source) == ("metered", 50, "a meter")
+    pue_permille = lease.placement.bid.offer.offer.pue_permille
+    assert sum(row.energy_j for row in receipt.energy) == 3 * -(-100 * pue_permille // 1000)
+
+
+def test_a_measured_round_that_begins_just_before_a_slot_ends_is_metered_in_both(
+    leased: tuple[World, LeaseRecord], work: Work
+) -> None:
+    demo, _ = leased
+    for number, wall_ms in enumerate((SLOT_MS - 1, ROUND_MS)):
+        work.book(trained(number, work.busy_until_ms + wall_ms, drawn(40 * wall_ms, wall_ms)))
+    assert [receipt.method for receipt in all_receipts(demo, work)] == ["metered"]
+
+
+def test_a_meter_that_fails_in_the_middle_makes_its_receipt_modelled_and_not_the_next(
+    leased: tuple[World, LeaseRecord], work: Work
+) -> None:
+    demo, _ = leased
+    state = demo.node(WIND).ledger.state
+    for number, measured in enumerate((drawn(100_000), None, drawn(100_000))):
+        work.book(trained(number, work.busy_until_ms + ROUND_MS, measured))
+    mixed = write_receipt(state, work, final=False)
+    assert (mixed.method, mixed.uncertainty_permille) == ("modelled", 300)
+    assert mixed.power_source == "declared watts x processor time; in part a meter"
+    work.book(trained(3, work.busy_until_ms + ROUND_MS, drawn(100_000)))
+    assert write_receipt(state, work, final=True).method == "metered"
+
+
+def test_a_meter_that_says_less_than_declared_idle_is_not_believed(
+    leased: tuple[World, LeaseRecord], work: Work
+) -> None:
+    demo, lease = leased
+    work.book(trained(0, work.busy_until_ms + ROUND_MS, drawn(1)))
+    (receipt,) = all_receipts(demo, work)
+    offer = lease.placement.bid.offer.offer
+    floor_j = lease.lease.units * offer.idle_w * offer.pue_permille * ROUND_MS // 1_000_000
+    assert receipt.method == "modelled"
+    assert sum(row.energy_j for row in receipt.energy) >= floor_j
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_measured_receipts_too_tell_what_was_booked_and_no_less_than_the_ledger_asks_for(
+    leased: tuple[World, LeaseRecord], seed: int
+) -> None:
+    demo, lease = leased
+    chance = random.Random(seed)
+    work = Work(lease, SLOT_MS, lease.lease.first_slot * SLOT_MS)
+    booked_j = 0
+    for number in range(20):
+        wall_ms = chance.randint(1, 3 * SLOT_MS // 2)
+        seen = drawn(chance.randint(0, 40 * wall_ms), chance.randint(0, wall_ms)) if chance.random() < 0.8 else None
+        booked_j += work.book(trained(number, work.busy_until_ms + wall_ms, seen))
+    offer, receipts = lease.placement.bid.offer.offer, all_receipts(demo, work)
+    assert sum(row.energy_j for receipt in receipts for row in receipt.energy) == booked_j
+    for receipt in receipts:
+        floor_j = lease.lease.units * offer.idle_w * offer.pue_permille * receipt.busy_ms // 1_000_000
+        assert sum(row.energy_j for row in receipt.energy) >= floor_j
+    assert not work.bases
 
 
 def test_books_closed_at_once_make_an_empty_receipt(leased: tuple[World, LeaseRecord], work: Work) -> None:

@@ -13,6 +13,7 @@ from node.config import (
     Home,
     LedgerConfig,
     LinkConfig,
+    MachineConfig,
     SettlementConfig,
     create_home,
     load_config,
@@ -56,6 +57,7 @@ def home(tmp_path: Path) -> Home:
         CONFIG.model_copy(
             update={"link": LinkConfig(data_host="node.example", bootstrap=("/ip4/192.0.2.1/tcp/1/p2p/a", "/dns/b"))}
         ),
+        CONFIG.model_copy(update={"machine": MachineConfig(power="rapl")}),
         CONFIG.model_copy(
             update={
                 "settlement": SettlementConfig(
@@ -68,6 +70,11 @@ def home(tmp_path: Path) -> Home:
 def test_what_is_rendered_is_read_back(home: Home, config: Config) -> None:
     home.config_path.write_text(render(config), encoding="utf-8")
     assert load_config(home) == config
+
+
+def test_what_tells_the_draw_is_no_part_of_the_offer() -> None:
+    measured = CONFIG.model_copy(update={"machine": MachineConfig(power="nvml")})
+    assert measured.offer() == CONFIG.offer() is not None
 
 
 def test_who_has_a_limit_of_its_own_may_owe_that_and_everybody_else_the_common_one() -> None:

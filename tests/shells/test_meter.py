@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from node.energy.hardware.rapl import RaplMeter
+from node.energy.hardware.watch import Watch
 from node.energy.profile import Profile
 from node.energy.source import SourceError
 from node.energy.supply import EnergyConfig, Forecast, SupplyReading
@@ -17,6 +20,7 @@ from node.events import (
 from node.meter import Meter
 from protocol.genesis import Clock
 from tests.builders import NOW_MS, SLOT_MS, genesis
+from tests.energy.hardware.powercap import Powercap
 
 SITE = EnergyConfig(
     device_id="meter", zone="NO-NO5", latitude=60.4, longitude=5.3, carrier="hydro", capacity_w=400, own_g_per_kwh=24
@@ -49,9 +53,11 @@ class HandClock:
         return self.now_ms
 
 
-def meter_of(clock: HandClock, source: Profile, read_until_ms: int = NOW_MS - SLOT_MS) -> Meter:
+def meter_of(
+    clock: HandClock, source: Profile, read_until_ms: int = NOW_MS - SLOT_MS, hardware: Watch | None = None
+) -> Meter:
     # As fast as clocks go: what the meter waits for has come at once.
-    return Meter(source, genesis(clock=Clock(unix_ms=0, network_ms=0, speed=100_000)), clock, read_until_ms)
+    return Meter(source, genesis(clock=Clock(unix_ms=0, network_ms=0, speed=100_000)), clock, read_until_ms, hardware)
 
 
 async def reading(meter: Meter) -> SupplyReading:
@@ -130,3 +136,12 @@ async def test_the_next_slot_is_waited_for_in_the_worlds_time() -> None:
     """A slot of a minute lasts 0.6 ms under this clock."""
     async with asyncio.timeout(5):
         await meter_of(HandClock(), Profile(SITE)).until_next_slot()
+
+
+async def test_how_the_hardwares_meter_stands_is_told_with_the_sources(tmp_path: Path) -> None:
+    Powercap(tmp_path)
+    hardware = Watch("machine.power (rapl)", RaplMeter(tmp_path))
+    for source in (Profile(SITE), Faulty(SourceError("off", "Switch it on."))):
+        meter = meter_of(HandClock(), source, hardware=hardware)
+        (health,) = (await meter.read()).sources
+        assert (health.name, health.is_well) == ("machine.power (rapl)", True)

@@ -14,6 +14,7 @@ import pytest
 
 from node import actions as ac
 from node import events as ev
+from node.energy.power import Measured
 from node.trainer import KEPT_BLOBS, Trainer
 from node.training.blobs import BlobStore
 from node.training.errors import WorkerLost
@@ -36,6 +37,8 @@ class FakeWorker:
     is_starting: asyncio.Event
     may_start: asyncio.Event
     numbers = itertools.count()
+
+    pid = 1
 
     def __init__(self, directory: Path, on_lost: Callable[[str], None]) -> None:
         self.directory, self.on_lost = directory, on_lost
@@ -205,7 +208,7 @@ async def test_data_that_the_job_does_not_name_is_not_even_fetched(scene: Scene)
 
 async def test_a_shard_goes_on_from_the_moments_that_it_is_given(scene: Scene) -> None:
     event = await scene.trainer.carry_out(scene.start(moments=scene.data.ticket(b"moments")))
-    assert event == ev.ShardStarted(SHARD, resumed=True)
+    assert event == ev.ShardStarted(SHARD, resumed=True, fetched_bytes=len(b"a text" + b"moments"))
     assert scene.worker.moments is not None
     assert scene.worker.moments.read_bytes() == b"moments"
 
@@ -215,7 +218,9 @@ async def test_moments_that_are_none_or_gone_begin_at_zero(scene: Scene, content
     ticket = scene.data.ticket(content)
     if content == b"gone":
         del scene.data.contents[ticket.blob.sha256]
-    assert await scene.trainer.carry_out(scene.start(moments=ticket)) == ev.ShardStarted(SHARD)
+    event = await scene.trainer.carry_out(scene.start(moments=ticket))
+    assert isinstance(event, ev.ShardStarted)
+    assert not event.resumed
     assert scene.worker.moments is None
 
 
@@ -273,6 +278,41 @@ async def test_a_shard_keeps_its_last_deltas_and_nothing_else(scene: Scene) -> N
     await scene.trainer.carry_out(ac.StopShard(SHARD))
     assert scene.left() == []
     assert scene.worker.stopped == 1
+
+
+class FakeWatch:
+    """Each worker drew 5 J in each round, until the meter breaks."""
+
+    def __init__(self) -> None:
+        self.sitting: set[object] = set()
+        self.is_broken = False
+
+    async def sit(self, key: object, pid: int) -> None:
+        await asyncio.sleep(0)
+        self.sitting.add(key)
+
+    async def leave(self, key: object) -> None:
+        self.sitting.discard(key)
+
+    async def take(self, key: object) -> Measured | None:
+        return None if self.is_broken or key not in self.sitting else Measured(5_000, 1_000, 50, "a meter")
+
+
+async def test_a_round_tells_what_its_worker_drew_by_the_meter(scene: Scene) -> None:
+    watch = FakeWatch()
+    scene.trainer = Trainer(scene.work_path, scene.blobs, scene.data, lambda: 0, scene.told.append, watch)  # type: ignore[arg-type]
+    await scene.trainer.carry_out(scene.start())
+    await scene.lead()
+    assert watch.sitting == {SHARD, JOB}  # a lead draws too, and its part is no shard's
+    told = []
+    for number in range(2):
+        event = await scene.trainer.carry_out(ac.TrainRound(SHARD, number, scene.data.ticket(b"parameters")))
+        assert isinstance(event, ev.RoundTrained)
+        told.append(event.measured)
+        watch.is_broken = True
+    assert told == [Measured(5_000, 1_000, 50, "a meter"), None]
+    await scene.trainer.stop()
+    assert watch.sitting == set()
 
 
 @pytest.mark.parametrize("shards", [1, 12])

@@ -70,7 +70,7 @@ def fake(*statements: str) -> tuple[str, ...]:
 
 
 def process_id(worker: Worker) -> int:
-    return worker._process.pid
+    return worker.pid
 
 
 def is_gone(group: int) -> bool:

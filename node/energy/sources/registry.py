@@ -10,11 +10,23 @@ from node.energy.sources.electricitymaps import ElectricityMaps
 from node.energy.sources.energycharts import EnergyCharts
 from node.energy.sources.homeassistant import HomeAssistant
 from node.energy.sources.meter import SigningMeter
+from node.energy.sources.mqtt import Mqtt
 from node.energy.sources.prometheus import Prometheus
+from node.energy.sources.sunspec import SunSpec
+from node.energy.sources.trace import Trace
 from node.energy.sources.ukcarbon import UkCarbon
 from node.energy.sources.watttime import WattTime
 
 AnySource: TypeAlias = Annotated[
-    ElectricityMaps | EnergyCharts | HomeAssistant | Prometheus | SigningMeter | UkCarbon | WattTime,
+    ElectricityMaps
+    | EnergyCharts
+    | HomeAssistant
+    | Mqtt
+    | Prometheus
+    | SigningMeter
+    | SunSpec
+    | Trace
+    | UkCarbon
+    | WattTime,
     Field(discriminator="source"),
 ]

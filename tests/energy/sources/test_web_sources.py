@@ -7,12 +7,11 @@ import tomllib
 import traceback
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from node.energy.source import ForecastingSource, HistoricSource, Source, SourceError
-from node.energy.sources.registry import AnySource
 from node.energy.web import ANSWER_MAX_BYTES, TIMEOUT_S
 from tests.energy.sources.services import BERLIN, CASES, KEY, NOON_MS, READING, TOKEN, Case, failure, opened
 from tests.energy.standin import Answer, StandIn, stand_in
@@ -160,19 +159,11 @@ def test_a_service_that_keeps_silent_is_given_up(
         source.read(NOON_MS)
 
 
-def test_the_example_has_a_section_of_every_web_source(service: StandIn, tmp_path: Path) -> None:
-    sections = tomllib.loads(EXAMPLE.read_text())
-    assert {section["source"] for section in sections.values()} >= {case.section["source"] for case in CASES.values()}
-
-
 def test_every_section_of_the_example_opens(service: StandIn, key_file: str) -> None:
+    web = {case.section["source"] for case in CASES.values()}
     for name, section in tomllib.loads(EXAMPLE.read_text()).items():
+        if section["source"] not in web:
+            continue  # what speaks another protocol would look for its device
         given = {**section, **({"key_file": key_file} if "key_file" in section else {})}
         place = READING if section["source"] == "ukcarbon" else BERLIN
         assert opened(service, given, place).kind, name
-
-
-def test_the_registry_names_every_source_once() -> None:
-    sections = get_args(get_args(AnySource)[0])
-    names = [get_args(section.model_fields["source"].annotation)[0] for section in sections]
-    assert names == sorted(set(names))
