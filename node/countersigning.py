@@ -25,6 +25,7 @@ from ledger.storage import judge_device
 from ledger.transitions import judge_attestation
 from node.actions import ReadApprovals, Send
 from node.approval import Approvals, require_approved
+from node.doubts import Doubts
 from node.events import ApprovalsRead
 from node.turn import Turn
 from protocol.bodies import BODIES
@@ -42,21 +43,16 @@ LOOKED_BACK_MS = 26 * MS_PER_HOUR  # for other owners' claims: local times diffe
 PROMISED_MAX = 65_536
 PROMISED_MS = 2 * MS_PER_HOUR  # how long a signed claim is remembered that its owner has not published
 
-# What speaks against a claim though no rule forbids it, in words with numbers. See `ledger.plausibility`.
+# What speaks against a claim though no rule forbids it, in words with numbers.
 Judged = TypeVar("Judged")
 Findings = Callable[[State, AttestationRecord], Sequence[str]]
-
-
-def no_findings(state: State, record: AttestationRecord) -> Sequence[str]:
-    """Where nothing is looked at beyond rules and doubles."""
-    return ()
 
 
 @dataclass(slots=True)
 class Countersigning:
     """`promised`: claims that were signed here lately, for their owners may publish them later than others do."""
 
-    findings: Findings = no_findings
+    findings: Findings = field(default_factory=Doubts)
     waiting: deque[tuple[bytes, WantCountersignature]] = field(default_factory=deque)
     promised: deque[AttestationRecord] = field(default_factory=lambda: deque(maxlen=PROMISED_MAX))
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from node.documents import Fault, Invalid, Strict, faults_of, invalid
 from protocol.genesis import Clock, Genesis
+from protocol.identity import public_key
 from protocol.messages import ARRAY_MAX, Blob, Count, Job, Mode, ModelSpec, Name, Positive, Tenant, TrainingSpec
 from protocol.units import ceil_div, slot_of
 
@@ -82,6 +83,7 @@ class _Job(Strict):
     name: Name
     mode: Mode = "open"
     tenant: Tenant = ""
+    auditors: Annotated[tuple[str, ...], Field(max_length=64)] = ()  # peer ids, beside those of the network
     shards: Annotated[int, Field(ge=1, le=ARRAY_MAX)]
     units_per_shard: Annotated[int, Field(ge=1, le=1024)] = 1
     memory_mb: Count
@@ -92,6 +94,13 @@ class _Job(Strict):
     deadline: Duration
     bids_window: Duration = "2s"
     model: ModelSpec
+
+    @field_validator("auditors")
+    @classmethod
+    def _named_by_peer_id(cls, auditors: tuple[str, ...]) -> tuple[str, ...]:
+        for peer in auditors:
+            public_key(peer)
+        return auditors
 
 
 class JobFile(_Job):
@@ -163,6 +172,7 @@ class JobRequest(_Job):
                 carbon_max_g_per_kwh=self.carbon_max_g_per_kwh,
                 bids_close_at_ms=bids_close_at_ms,
                 training=spec,
+                auditors=tuple(dict.fromkeys(map(public_key, self.auditors))),
             )
         except ValidationError as error:
             raise invalid("the job", list(faults_of(error, Job).values())) from None

@@ -111,10 +111,10 @@ def offer(**changes: Any) -> Offer:
 
 
 def attestation(**changes: Any) -> Attestation:
-    """Twelve kilojoules of metered surplus in the slot before `NOW_MS`."""
+    """Twelve kilojoules of metered surplus in the slot before `NOW_MS`, by night: from water, not from the sun."""
     fields: dict[str, Any] = {
         "device_id": "inverter",
-        "carrier": "solar",
+        "carrier": "hydro",
         "method": "metered",
         "start_ms": NOW_MS - SLOT_MS,
         "end_ms": NOW_MS,

@@ -11,14 +11,14 @@ PLACE = Place(zone="DE", latitude_decidegrees=525, longitude_decidegrees=134)
 
 
 def device(**changes: Any) -> Device:
-    """Half a kilowatt of solar panels, which look south."""
+    """Half a kilowatt of water power, the source of `tests.builders.attestation`."""
     fields: dict[str, Any] = {
         "device_id": "inverter",
-        "carrier": "solar",
+        "carrier": "hydro",
         "capacity_w": 500,
         "place": PLACE,
-        "tilt_degrees": 30,
-        "azimuth_degrees": 180,
+        "tilt_degrees": None,
+        "azimuth_degrees": None,
         "storage_j": 0,
         "efficiency_permille": 1000,
         "key": None,
@@ -27,13 +27,16 @@ def device(**changes: Any) -> Device:
     return Device(**fields | changes)
 
 
+def panels(**changes: Any) -> Device:
+    """Half a kilowatt of solar panels, which look south."""
+    return device(**{"carrier": "solar", "tilt_degrees": 30, "azimuth_degrees": 180} | changes)
+
+
 def battery(**changes: Any) -> Device:
     """A store of twenty kilojoules that gives back nine tenths."""
     fields: dict[str, Any] = {
         "device_id": "battery",
         "carrier": "storage",
-        "tilt_degrees": None,
-        "azimuth_degrees": None,
         "storage_j": 20_000,
         "efficiency_permille": 900,
     }

@@ -19,7 +19,7 @@ Audited = TypeVar("Audited", Attestation, Device)
 
 
 def signing_device(**changes: Any) -> Device:
-    """The panels, behind a meter that signs."""
+    """The source, behind a meter that signs."""
     return device(**{"key": METER.public} | changes)
 
 

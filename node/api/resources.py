@@ -47,7 +47,8 @@ class Power(Strict):
     grid_g_per_kwh: int | None
     attested_until_ms: int | None
     method: Method | None
-    assurance: int | None  # level A0 to A4 of the last attestation
+    assurance: int | None  # level A0 to A3 of the last attestation
+    unaudited: str  # why no auditor countersigned it; "" if one did, or it would gain nothing
     paused_by: str  # the operator's rule that holds now; "" while the node works
 
 
@@ -89,6 +90,7 @@ class ThisNode(Strict):
     ledger_entries: int
     forks: int
     witness: bool  # of this network, by its genesis
+    auditor: bool  # the same
     offer: Offer | None
     power: Power
     shards: tuple[ActiveShard, ...]

@@ -68,6 +68,7 @@ def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int)
         ledger_entries=node.ledger.count,
         forks=len(node.ledger.forks),
         witness=node.identity.key in genesis.witnesses,
+        auditor=node.identity.key in genesis.auditors,
         offer=node.provider.offer,
         power=_power(node, now_ms),
         shards=tuple(
@@ -179,6 +180,7 @@ def _power(node: Node, now_ms: int) -> Power:
         attested_until_ms=newest.end_ms if newest else None,
         method=newest.method if newest else None,
         assurance=newest.assurance if newest else None,
+        unaudited=node.attesting.unaudited,
         paused_by=node.pausing.standing.paused_by,
     )
 

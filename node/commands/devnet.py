@@ -34,6 +34,7 @@ def up(
     *,
     nodes: Annotated[int, Parameter(name=["--nodes", "-n"], help="How many nodes.")] = 5,
     witnesses: Annotated[int, Parameter(help="How many witnesses beside them: four bear one that fails.")] = 0,
+    auditors: Annotated[int, Parameter(help="How many auditors, who have approved the nodes' devices.")] = 0,
     seed: SeedOption = 42,
     directory: DirectoryOption = None,
     as_json: JsonOption = False,
@@ -42,7 +43,7 @@ def up(
     from node.commands import show
     from node.devnet.commands import up as start
 
-    started = start(_directory(directory), nodes, seed, witnesses)
+    started = start(_directory(directory), nodes, seed, witnesses, auditors)
     if as_json:
         print_json([asdict(row) for row in started])
     else:

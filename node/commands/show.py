@@ -71,13 +71,16 @@ def status(node: Mapping[str, Any], faults: str) -> None:
         for s in shards:
             say(f"TRAINING: {s['name']}, shard {s['shard']}, {s['rounds_done']} of {s['rounds']} rounds done")
     else:
-        what = "WITNESS" if node["witness"] and node["offer"] is None else "IDLE"
+        keeps = [part for part in ("witness", "auditor") if node[part] and node["offer"] is None]
+        what = " AND ".join(keeps).upper() or "IDLE"
         met = f"{jobs['seen']} jobs seen, {jobs['bids']} bid for, {jobs['placed']} won"
         say(f"{what}: {met if jobs['seen'] else 'no job of others was seen yet'}")
     if power["paused_by"]:
         say(f"PAUSED by {power['paused_by']}")
     for reason in jobs["declined"]:
         say(f"NO BID: {reason}")
+    if power["unaudited"]:
+        say(f"NOT AUDITED: {power['unaudited']}")
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
     grid = "" if power["grid_g_per_kwh"] is None else f", grid {power['grid_g_per_kwh']} g/kWh"
     attested = "nothing attested yet" if power["method"] is None else f"{power['method']}, A{power['assurance']}"

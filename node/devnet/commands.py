@@ -14,7 +14,9 @@ from node.config import Home, load_genesis
 from node.devnet.network import POLL_S, STOP_TIMEOUT_S, Processes, make
 from protocol.errors import LocalError, Refused
 
-NODE_WORDS = frozenset({"node.daemon", "up", "witness"})  # in the command lines of nodes, however they were started
+NODE_WORDS = frozenset(
+    {"node.daemon", "up", "witness", "auditor"}
+)  # in the command lines of nodes, however they were started
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,9 @@ class Row:
     home: str
 
 
-def up(directory: Path, count: int, seed: int, witnesses: int = 0) -> list[Row]:
-    """Start `count` nodes in `directory`, and so many witnesses, and return once every API answers; they run until
-    `down`.
+def up(directory: Path, count: int, seed: int, witnesses: int = 0, auditors: int = 0) -> list[Row]:
+    """Start `count` nodes in `directory`, so many witnesses and auditors, and return once every API answers; they run
+    until `down`.
 
     Raises LocalError if a devnet is there already, or a node does not start: then none is left running.
     """
@@ -43,7 +45,7 @@ def up(directory: Path, count: int, seed: int, witnesses: int = 0) -> list[Row]:
             f"{directory} holds a devnet, or other files, already",
             "Stop and remove it with: heliotrope devnet down, or choose another --directory.",
         )
-    members = make(directory, count, seed, witnesses)
+    members = make(directory, count, seed, witnesses, auditors)
     Processes(members, owned=False).start()
     return [
         Row(

@@ -17,8 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node.config import ApiConfig, Config, Home, LinkConfig, MachineConfig, MarketConfig, as_witness, create_home
+from node.approval import Approval, Approvals
+from node.approvals import write_approvals
+from node.config import ApiConfig, Config, Home, LinkConfig, MachineConfig, MarketConfig, as_keeper, create_home
 from node.devnet.sites import NETWORK_TIME_MS, Site, sites
+from node.energy.device import device_of
 from protocol.errors import LocalError
 from protocol.genesis import Clock, Genesis
 from protocol.identity import KeyPair, peer_id
@@ -27,7 +30,7 @@ LOOPBACK = "127.0.0.1"
 PORT_FIRST = 18_400
 PORTS_PER_NODE = 3
 SLOT_MS = 10_000  # short slots, so that a job of a minute spans several
-WITNESSES_MAX = 16  # a genesis names 64; each is a process, and every node dials all of them
+KEEPERS_MAX = 16  # witnesses and auditors; a genesis names 64 of each, each is a process, and every node dials all
 NEIGHBOURS = 4  # each node dials this many of those before it
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 15
@@ -65,43 +68,49 @@ class _Draft:
         return f"/ip4/{LOOPBACK}/tcp/{self.ports[1]}/p2p/{peer_id(self.key)}"
 
 
-def make(directory: Path, count: int, seed: int, witnesses: int = 0) -> list[Member]:
-    """Write the homes of a new devnet: its nodes, then its witnesses. Raises LocalError if one is there already, for
-    less than one node or for more witnesses than a genesis names.
+def make(directory: Path, count: int, seed: int, witnesses: int = 0, auditors: int = 0) -> list[Member]:
+    """Write the homes of a new devnet: its nodes, its witnesses, then its auditors, who have approved the nodes'
+    devices. Raises LocalError if one is there already, for less than one node or for too many of the others.
 
-    Every node dials every witness: who sells nothing advertises no address.
+    Every node dials every witness and auditor: who sells nothing advertises no address.
     """
-    if count < 1 or not 0 <= witnesses <= WITNESSES_MAX:
+    if count < 1 or witnesses < 0 or auditors < 0 or witnesses + auditors > KEEPERS_MAX:
         raise LocalError(
             "HEL-DEVNET-004",
-            f"a devnet of {count} nodes and {witnesses} witnesses",
-            f"Ask for one node at least, and for 0 to {WITNESSES_MAX} witnesses.",
+            f"a devnet of {count} nodes, {witnesses} witnesses and {auditors} auditors",
+            f"Ask for one node at least, and for 0 to {KEEPERS_MAX} witnesses and auditors together.",
         )
     name = f"devnet-{seed}"
     places = [(site, f"{index}") for index, site in enumerate(sites(count, seed))]
-    for index, site in enumerate(sites(witnesses, seed)):
-        places.append((replace(site, name=f"witness-{index}"), f"witness {index}"))
+    for part, number in (("witness", witnesses), ("auditor", auditors)):
+        for index, site in enumerate(sites(number, seed)):
+            places.append((replace(site, name=f"{part}-{index}"), f"{part} {index}"))
     taken: set[int] = set()
     drafts = []
-    for index, (site, number) in enumerate(places):
+    for index, (site, name_of_key) in enumerate(places):
         ports = [_free_port(PORT_FIRST + PORTS_PER_NODE * index + k, taken) for k in range(PORTS_PER_NODE)]
-        drafts.append(_Draft(site, hashlib.sha256(f"heliotrope {name} {number}".encode()).digest(), ports))
+        drafts.append(_Draft(site, hashlib.sha256(f"heliotrope {name} {name_of_key}".encode()).digest(), ports))
     genesis = Genesis(
         name=name,
         clock=Clock(unix_ms=time.time_ns() // 10**6, network_ms=NETWORK_TIME_MS, speed=1),
         slot_ms=SLOT_MS,
         surplus_assurance_min=0,
-        witnesses=tuple(draft.key for draft in drafts[count:]),
+        witnesses=tuple(draft.key for draft in drafts[count : count + witnesses]),
+        auditors=tuple(draft.key for draft in drafts[count + witnesses :]),
         admission="devnet",
     )
+    approved = (Approval(owner=draft.key, device=device_of(draft.site.energy)) for draft in drafts[:count])
+    approvals = Approvals(approvals=tuple(approved))
     members: list[Member] = []
     for index, draft in enumerate(drafts):
         near = drafts[max(0, index - NEIGHBOURS) : index] + (drafts[count:] if index < count else [])
         config = _config(draft.site, draft.ports, tuple(other.address for other in near))
         if index >= count:
-            config = as_witness(config, genesis, draft.key)
+            config = as_keeper(config)
         home = Home(directory / f"{index}-{draft.site.name}")
         create_home(home, config, genesis, draft.seed)
+        if draft.key in genesis.auditors:
+            write_approvals(home.approvals_path, approvals)
         members.append(Member(draft.site, home, draft.key, draft.ports[0]))
     return members
 

@@ -16,9 +16,10 @@ from node.documents import Invalid, read_json
 from node.jobfile import JobFile, JobRequest, duration_ms
 from node.toml_file import load
 from protocol.genesis import Clock
+from protocol.identity import peer_id
 from protocol.messages import Blob, Job
 from tests.api.requests import job_request, with_training
-from tests.builders import FIRST_SLOT, NOW_MS, digest, genesis
+from tests.builders import FIRST_SLOT, NOW_MS, digest, genesis, keypair
 
 EXAMPLES = Path(node.__file__).parent / "examples"
 
@@ -108,3 +109,10 @@ def test_a_file_and_a_request_say_the_same() -> None:
 def test_the_example_names_texts_that_are_there() -> None:
     file = load(EXAMPLES / "shakespeare.toml", JobFile)
     assert all((EXAMPLES / name).is_file() for name in file.training.data)
+
+
+def test_a_job_names_auditors_of_its_own_by_peer_id() -> None:
+    auditor = keypair(1).public
+    assert made(auditors=[peer_id(auditor)] * 2).auditors == (auditor,)
+    assert made().auditors == ()
+    assert "auditors" in complaint(job_request(auditors=["somebody"]))

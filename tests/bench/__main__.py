@@ -5,7 +5,20 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHES = ("ledger", "live", "start", "sync", "bids", "matching", "scaling", "rivals", "energy", "network", "training")
+BENCHES = (
+    "ledger",
+    "live",
+    "start",
+    "sync",
+    "bids",
+    "matching",
+    "scaling",
+    "rivals",
+    "energy",
+    "solar",
+    "network",
+    "training",
+)
 
 if __name__ == "__main__":
     asked = sys.argv[1:] or list(BENCHES)

@@ -10,7 +10,7 @@ from ledger import assurance
 from protocol.envelope import Entry
 from protocol.messages import Place
 from tests.builders import SLOT_MS, History, attestation, genesis, slot_energy
-from tests.devices import battery, device
+from tests.devices import battery, device, panels
 from tests.signatures import AUDITED, AUDITOR, STRANGER, attestation_now, countersigned, sealed, signing_device
 
 from .scenes import OTHER, PROVIDER, assert_valid, assert_void, leased
@@ -42,7 +42,7 @@ def test_void_device_check_2_becomes_a_store() -> None:
     history = audited()
     history.append(PROVIDER, signing_device())
     changed = history.append(PROVIDER, battery(device_id="inverter"))
-    assert_void(history, changed, 2, "carrier storage of device 'inverter' was solar before")
+    assert_void(history, changed, 2, "carrier storage of device 'inverter' was hydro before")
 
 
 def test_void_device_check_3_the_owner_is_its_own_meter() -> None:
@@ -68,7 +68,7 @@ def test_valid_device_check_1_to_4_and_the_latest_counts() -> None:
 
 def test_a_device_declares_its_whole_orientation_or_none() -> None:
     with pytest.raises(ValueError, match="go together"):
-        device(azimuth_degrees=None)
+        panels(azimuth_degrees=None)
 
 
 # --- attestation: what the device says --------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_a_device_declares_its_whole_orientation_or_none() -> None:
     ("changes", "complaint"),
     [
         ({"capacity_w": 501}, "capacity_w 501 exceeds the device's 500"),
-        ({"carrier": "wind"}, "carrier wind is not the device's solar"),
+        ({"carrier": "wind"}, "carrier wind is not the device's hydro"),
         ({"place": FAR}, "place FR 480/20 decidegrees is not the device's DE 525/134"),
     ],
 )

@@ -17,6 +17,7 @@ from . import (
     test_transitions_delivering,
     test_transitions_offering,
     test_transitions_placing,
+    test_transitions_sun,
 )
 
 MODULES = (
@@ -26,6 +27,7 @@ MODULES = (
     test_certificates,
     test_credit,
     test_devices,
+    test_transitions_sun,
     test_stores,
 )
 TESTS = [name for module in MODULES for name in dir(module)]
@@ -41,7 +43,7 @@ def checks(kind: str) -> list[int]:
 def covered(verdict: str, kind: str) -> set[int]:
     numbers = set()
     for name in TESTS:
-        if match := re.match(rf"test_{verdict}_{kind}_check_(\d)(?:_(and|to)_(\d))?_", name):
+        if match := re.match(rf"test_{verdict}_{kind}_check_(\d+)(?:_(and|to)_(\d+))?_", name):
             first, _, last = match.groups()
             numbers |= set(range(int(first), int(last or first) + 1))
     return numbers

@@ -16,9 +16,11 @@ SEED = 7
 
 
 @contextmanager
-def devnet(directory: Path, count: int, witnesses: int = 0) -> Iterator[tuple[list[Member], Processes]]:
-    """`count` running nodes, and so many witnesses after them, that have all met."""
-    members = make(directory, count, SEED, witnesses)
+def devnet(
+    directory: Path, count: int, witnesses: int = 0, auditors: int = 0
+) -> Iterator[tuple[list[Member], Processes]]:
+    """`count` running nodes, and so many witnesses and auditors after them, that have all met."""
+    members = make(directory, count, SEED, witnesses, auditors)
     processes = Processes(members, owned=True)
     processes.start()
     try:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from ledger import plausibility
 from ledger.state import AttestationRecord, State
 from node.actions import Action, Notify, ReadApprovals, Send
 from node.approval import Approval
 from node.countersigning import WAITING_MAX, Countersigning
+from node.doubts import Doubts
 from node.events import ApprovalsRead
 from node.turn import Identity, Turn
 from protocol.codec import encode
@@ -21,10 +23,12 @@ from protocol.gossip import Topics
 from protocol.identity import KeyPair, verify
 from protocol.messages import Attestation, Body
 from tests.builders import SLOT_MS, History, attestation
-from tests.devices import battery, device
+from tests.devices import battery, device, panels
 from tests.ledger.scenes import OTHER, PROVIDER
+from tests.ledger.test_plausibility import sunny
 from tests.signatures import AUDITED, AUDITOR, METER, NETWORK, attestation_now, countersigned, sealed
 
+SOUTH: dict[str, Any] = {"carrier": "solar", "tilt_degrees": 30, "azimuth_degrees": 180}
 REGISTERED = "mastr:SEE900000000001"
 
 
@@ -134,14 +138,14 @@ def test_refuse_check_2_another_device_or_owner() -> None:
     ("body", "complaint"),
     [
         (attestation(carrier="wind"), "carrier wind is not the approved solar"),
-        (attestation(capacity_w=501), "capacity_w 501 exceeds the approved 500"),
-        (device(tilt_degrees=31), "tilt_degrees 31 is not the approved 30"),
-        (device(azimuth_degrees=0), "azimuth_degrees 0 is not the approved 180"),
-        (device(key=METER.public), "key " + METER.public.hex()[:8] + " is not the approved None"),
+        (attestation(carrier="solar", capacity_w=501), "capacity_w 501 exceeds the approved 500"),
+        (panels(tilt_degrees=31), "tilt_degrees 31 is not the approved 30"),
+        (panels(azimuth_degrees=0), "azimuth_degrees 0 is not the approved 180"),
+        (panels(key=METER.public), "key " + METER.public.hex()[:8] + " is not the approved None"),
     ],
 )
 def test_refuse_check_3_what_was_not_approved(body: Attestation | Device, complaint: str) -> None:
-    assert_refused(Scene().ask(body), 3, complaint)
+    assert_refused(Scene(**SOUTH).ask(body), 3, complaint)
 
 
 def test_refuse_check_3_a_reading_that_the_approved_meter_did_not_sign() -> None:
@@ -230,3 +234,52 @@ def test_approvals_that_cannot_be_read_approve_nothing_and_are_said() -> None:
     scene.part.on_approvals(turn, ApprovalsRead((), "approvals.json is no JSON"))
     assert_refused(answer(turn.actions()), 2, "is not approved here")
     assert Notify("approvals unreadable", {"reason": "approvals.json is no JSON"}) in turn.actions()
+
+
+# --- what it knows of the device --------------------------------------------------------------------------------------
+
+ROOF = plausibility.Device("solar", 500, 525, 134, tilt_degrees=30, azimuth_degrees=180)
+
+
+def claimed(performance: float) -> Scene:
+    """The panels' owner has claimed so much of what a clear sky gives, for twelve days."""
+    scene = Scene(**SOUTH)
+    history, counter_j = scene.history, 0
+    for each in sunny(ROOF, days=12, minutes=60, performance=performance):
+        history.now_ms = each.end_ms
+        times = {"start_ms": each.start_ms, "end_ms": each.end_ms}
+        energy_j = min(each.energy_j, 500 * 3600)
+        history.attestation(PROVIDER, **times, carrier="solar", energy_j=energy_j, meter_start_j=counter_j)
+        counter_j += energy_j
+    assert history.state.voids == {}
+    history.now_ms += SLOT_MS
+    return scene
+
+
+def next_claim(scene: Scene) -> Attestation:
+    newest = scene.history.state.attestations_of[PROVIDER.public][-1]
+    counters = {"meter_start_j": newest.meter_end_j, "meter_end_j": newest.meter_end_j}
+    return attestation_now(scene.history, carrier="solar", energy_j=0, **counters)
+
+
+def test_a_plausible_month_is_signed() -> None:
+    scene = claimed(0.7)
+    assert_signed(scene.ask(next_claim(scene)), next_claim(scene))
+
+
+def test_refuse_check_6_a_device_whose_month_is_too_sunny() -> None:
+    scene = claimed(1.0)
+    assert_refused(scene.ask(next_claim(scene)), 6, "at most 1.00 is likely (capacity?)")
+
+
+def test_a_device_is_looked_at_once_a_day() -> None:
+    scene = claimed(1.0)
+    doubts = Doubts()
+    scene.part.findings = doubts
+    scene.ask(next_claim(scene))
+    ((at_ms, sentences),) = doubts.looked_at.values()
+    assert sentences
+    doubts.looked_at[PROVIDER.public, "inverter"] = (at_ms, ())
+    assert_signed(scene.ask(next_claim(scene)), next_claim(scene))
+    scene.history.now_ms += 24 * 60 * SLOT_MS
+    assert_refused(scene.ask(next_claim(scene)), 6, "at most 1.00 is likely (capacity?)")

@@ -84,7 +84,7 @@ MODULES = (
         "places",
         "proof",
     ),
-    *("sync", "transitions", "witness"),
+    *("solar", "sync", "transitions", "witness"),
 )
 NETWORK, AUTHOR = bytes(range(32)), bytes(range(1, 33))
 

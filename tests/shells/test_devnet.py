@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from node.approvals import read_approvals
 from node.config import load_config, load_genesis
 from node.devnet.commands import down
-from node.devnet.network import WITNESSES_MAX, make
+from node.devnet.network import KEEPERS_MAX, make
 from protocol.errors import LocalError, Refused
 
 SEED = 7
@@ -53,10 +54,15 @@ def test_a_directory_with_anything_else_in_it_is_left_alone(tmp_path: Path, fore
     assert member.home.key_path.exists()
 
 
-@pytest.mark.parametrize(("count", "witnesses"), [(0, 0), (-1, 0), (1, -1), (1, WITNESSES_MAX + 1)])
-def test_a_devnet_of_no_nodes_or_too_many_witnesses_is_refused(tmp_path: Path, count: int, witnesses: int) -> None:
-    with pytest.raises(LocalError, match=f"a devnet of {count} nodes and {witnesses} witnesses"):
-        make(tmp_path, count, SEED, witnesses)
+@pytest.mark.parametrize(
+    ("count", "witnesses", "auditors"), [(0, 0, 0), (-1, 0, 0), (1, -1, 0), (1, KEEPERS_MAX, 1), (1, 0, -1)]
+)
+def test_a_devnet_of_no_nodes_or_too_many_others_is_refused(
+    tmp_path: Path, count: int, witnesses: int, auditors: int
+) -> None:
+    complaint = f"a devnet of {count} nodes, {witnesses} witnesses and {auditors} auditors"
+    with pytest.raises(LocalError, match=complaint):
+        make(tmp_path, count, SEED, witnesses, auditors)
 
 
 def test_witnesses_stand_in_the_genesis_and_neither_sell_nor_buy(tmp_path: Path) -> None:
@@ -68,6 +74,18 @@ def test_witnesses_stand_in_the_genesis_and_neither_sell_nor_buy(tmp_path: Path)
     for member in nodes:
         bootstrap = load_config(member.home).link.bootstrap
         assert {first.peer, second.peer} <= {address.rpartition("/")[2] for address in bootstrap}
+
+
+def test_auditors_stand_in_the_genesis_and_have_approved_the_nodes_devices(tmp_path: Path) -> None:
+    *nodes, witness, auditor = make(tmp_path / "net", 2, SEED, witnesses=1, auditors=1)
+    genesis = load_genesis(nodes[0].home.genesis_path)
+    assert (genesis.witnesses, genesis.auditors) == ((witness.key,), (auditor.key,))
+    approvals = read_approvals(auditor.home.approvals_path)
+    for member in nodes:
+        approval = approvals.find(member.key, member.site.energy.device_id)
+        assert approval is not None
+        assert approval.device.capacity_w == member.site.energy.capacity_w
+    assert not load_config(auditor.home).market.sells
 
 
 def test_nodes_are_the_same_with_witnesses_as_without(tmp_path: Path) -> None:
