@@ -17,6 +17,7 @@ from node.events import MeterFailed, MeterRead
 from protocol.genesis import Genesis
 
 FORECAST_SLOTS = 256
+SAMPLE_MS = 15_000  # guess, not measured: clouds pass in minutes
 
 log = logging.getLogger("heliotrope")
 
@@ -72,9 +73,15 @@ class Meter:
         return (*self._supply.health, await self._hardware.health(now_ms))
 
     async def until_next_slot(self) -> None:
-        """Sleep until the next slot begins."""
+        """Sleep until the next slot begins; look at the power every SAMPLE_MS meanwhile."""
         slot_ms, now_ms = self._genesis.slot_ms, self._now_ms()
-        await asyncio.sleep(self._genesis.clock.real_ms(slot_ms - now_ms % slot_ms) / 1000)
+        left_ms = self._genesis.clock.real_ms(slot_ms - now_ms % slot_ms)
+        while left_ms > SAMPLE_MS:
+            await asyncio.sleep(SAMPLE_MS / 1000)
+            left_ms -= SAMPLE_MS
+            async with self._turn:
+                await asyncio.to_thread(self._supply.sample, self._now_ms())
+        await asyncio.sleep(left_ms / 1000)
 
 
 def open_meter(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from node.energy.source import DeviceSignature, Kind, Reading, SourceError
 from node.energy.supply import READING_MAX_MS
 
-# Guess, not measured: power read once per slot and taken as linear says less than a counter.
-SAMPLING_UNCERTAINTY_PERMILLE = 100
+# Guess, not measured: power that is looked at now and then, and taken as linear in between, says less than a counter.
+SAMPLING_UNCERTAINTY_PERMILLE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,45 +39,52 @@ class Flow:
     def __init__(self, counter_j: int = 0) -> None:
         self._summed_j = counter_j
         self._rest_mj = 0
+        self._first: Reading | None = None  # where the present stretch began, and the sum there
+        self._first_j = counter_j
         self._last: Reading | None = None
 
     def advance(self, reading: Reading) -> Stretch | None:
-        """The stretch from the last reading to this one. None for the first, for one after more than READING_MAX_MS, of
-        which nobody knows in which hour it flowed, and for one that says nothing new.
+        """The stretch from the last one's end to this reading. None for the first, for one after more than
+        READING_MAX_MS, of which nobody knows in which hour it flowed, and for one that says nothing new.
 
         Raises SourceError for a counter that fell; the next stretch begins at where it fell to.
         """
+        self.sample(reading)
+        first, last = self._first, self._last
+        if first is None or last is None or last.end_ms <= first.end_ms:
+            return None
+        start_j, self._first, self._first_j = self._first_j, last, self._summed_j
+        if reading.kind is Kind.COUNTER:
+            return _counted(first, last)
+        uncertainty = max(first.uncertainty_permille, last.uncertainty_permille) + SAMPLING_UNCERTAINTY_PERMILLE
+        return Stretch(first.end_ms, last.end_ms, start_j, self._summed_j, min(1000, uncertainty))
+
+    def sample(self, reading: Reading) -> None:
+        """Take note of a reading within a stretch. A counter knows what happened since; power is summed."""
         last = self._last
         if last is not None and reading.end_ms <= last.end_ms:
-            return None
+            return
         self._last = reading
-        if last is None or reading.end_ms - last.end_ms > READING_MAX_MS:
-            return None
-        if reading.kind is Kind.COUNTER:
-            return self._counted(last, reading)
-        return self._summed(last, reading)
+        if last is None or self._first is None or reading.end_ms - self._first.end_ms > READING_MAX_MS:
+            self._first, self._first_j = reading, self._summed_j
+        elif reading.kind is Kind.POWER:
+            twice_mj = (last.value + reading.value) * (reading.end_ms - last.end_ms) + self._rest_mj
+            rise_j, self._rest_mj = divmod(twice_mj, 2000)
+            self._summed_j += rise_j
 
-    def _counted(self, last: Reading, reading: Reading) -> Stretch:
-        if reading.value < last.value:
-            raise SourceError(
-                f"its counter fell from {last.value} J to {reading.value} J",
-                "A device that was exchanged or reset is another device: give it a new device_id.",
-            )
-        return Stretch(
-            last.end_ms,
-            reading.end_ms,
-            last.value,
-            reading.value,
-            reading.uncertainty_permille,
-            last.signature,
-            reading.signature,
-        )
 
-    def _summed(self, last: Reading, reading: Reading) -> Stretch:
-        twice_mj = (last.value + reading.value) * (reading.end_ms - last.end_ms) + self._rest_mj
-        rise_j, self._rest_mj = divmod(twice_mj, 2000)
-        start_j, self._summed_j = self._summed_j, self._summed_j + rise_j
-        uncertainty = min(
-            1000, max(last.uncertainty_permille, reading.uncertainty_permille) + SAMPLING_UNCERTAINTY_PERMILLE
+def _counted(first: Reading, last: Reading) -> Stretch:
+    if last.value < first.value:
+        raise SourceError(
+            f"its counter fell from {first.value} J to {last.value} J",
+            "A device that was exchanged or reset is another device: give it a new device_id.",
         )
-        return Stretch(last.end_ms, reading.end_ms, start_j, self._summed_j, uncertainty)
+    return Stretch(
+        first.end_ms,
+        last.end_ms,
+        first.value,
+        last.value,
+        last.uncertainty_permille,
+        first.signature,
+        last.signature,
+    )

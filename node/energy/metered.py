@@ -7,6 +7,7 @@ table's stands in, and the reading, `status`, `/readyz` and the metrics name the
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -62,6 +63,13 @@ class MeteredSupply:
         if generated is None or ("use" in self._sources and self._use_stretch is None):
             return None
         return self._with_grid(self._surplus(generated, reading), end_ms)
+
+    def sample(self, now_ms: int) -> None:
+        for name, flow in (("generation", self._generation), ("use", self._use)):
+            source = self._sources.get(name)
+            if source is not None and source.kind is Kind.POWER:
+                with contextlib.suppress(SourceError):  # `health` says it
+                    flow.sample(source.read(now_ms))
 
     def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
         return self._profile.forecast(first_slot, slots, slot_ms)

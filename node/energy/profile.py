@@ -73,6 +73,9 @@ class Profile:
             read_at_ms=end_ms,
         )
 
+    def sample(self, now_ms: int) -> None:
+        """Nothing to look at: the profile is exact at any time."""
+
     def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
         edges_ms = [slot * slot_ms for slot in range(first_slot, first_slot + slots + 1)]
         counters_j = [self._curve.counter_j(edge_ms) for edge_ms in edges_ms]

@@ -107,6 +107,10 @@ class Supply(Protocol):
         Raises ValueError if the interval is empty or longer than READING_MAX_MS.
         """
 
+    def sample(self, now_ms: int) -> None:
+        """Look at what knows its power and no counter, between two readings: clouds pass in minutes. Never raises
+        SourceError."""
+
     def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
         """The coming slots."""
 

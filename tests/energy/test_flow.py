@@ -76,6 +76,25 @@ def test_stretches_of_power_add_up_to_the_integral(samples: list[tuple[int, int]
     assert all(earlier.meter_end_j == later.meter_start_j for earlier, later in pairwise(stretches))
 
 
+def test_power_that_is_looked_at_in_between_is_summed_finer() -> None:
+    flow = Flow()
+    flow.advance(reading(0, AT_MS))
+    flow.sample(reading(1000, AT_MS + 10_000))
+    flow.sample(reading(1000, AT_MS + 20_000))
+    stretch = flow.advance(reading(0, AT_MS + 30_000))
+    assert stretch is not None
+    assert (stretch.start_ms, stretch.end_ms, stretch.energy_j) == (AT_MS, AT_MS + 30_000, 20_000)
+
+
+def test_a_look_at_a_counter_in_between_changes_nothing() -> None:
+    flow = Flow()
+    flow.advance(counter(1000, AT_MS))
+    flow.sample(counter(5000, AT_MS + 10_000))
+    stretch = flow.advance(counter(9000, AT_MS + 20_000))
+    assert stretch is not None
+    assert (stretch.start_ms, stretch.energy_j) == (AT_MS, 8000)
+
+
 def test_a_devices_own_signatures_go_with_its_counter() -> None:
     flow = Flow()
     first, second = (DeviceSignature(bytes(32), bytes([n]) * 64) for n in (1, 2))

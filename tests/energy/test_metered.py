@@ -80,8 +80,8 @@ def test_a_meter_of_the_sites_use_is_taken_off() -> None:
     surplus = site.after_a_minute(generation=30_000)
     assert surplus is not None
     assert surplus.energy_j == 30_000 - 12_000
-    # 2 % of 30 kJ and 12 % of 12 kJ, of what is left
-    assert surplus.uncertainty_permille == (600 + 1440) * 1000 // 18_000
+    # 2 % of 30 kJ and 7 % of 12 kJ, of what is left
+    assert surplus.uncertainty_permille == (600 + 840) * 1000 // 18_000
 
 
 def test_a_site_that_uses_more_than_its_plant_yields_has_no_surplus() -> None:

@@ -36,6 +36,9 @@ class Boaster:
         energy_j = reading.energy_j // 100
         return replace(reading, energy_j=energy_j, meter_end_j=reading.meter_start_j + energy_j)
 
+    def sample(self, now_ms: int) -> None:
+        self.source.sample(now_ms)
+
     def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
         return self.source.forecast(first_slot, slots, slot_ms)
 

@@ -119,6 +119,9 @@ class Sky:
             return replace(reading, energy_j=0, meter_end_j=reading.meter_start_j)
         return reading
 
+    def sample(self, now_ms: int) -> None:
+        self.source.sample(now_ms)
+
     def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
         told = self.source.forecast(first_slot, slots, slot_ms)
         sunny = [slot not in self.dark for slot in range(first_slot, first_slot + slots)]

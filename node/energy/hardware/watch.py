@@ -23,6 +23,8 @@ from node.energy.power import Measured, PowerMeter, PowerName
 from node.energy.source import Kind, Reading, SourceError
 from node.energy.watched import Health
 
+READ_MAX_S = 5.0  # a driver whose device is lost may never answer
+
 log = logging.getLogger("heliotrope")
 
 
@@ -102,7 +104,7 @@ class Watch:
         at_ms = self._now_ms()
         total_uj: int | None = None
         try:
-            total_uj = await asyncio.to_thread(self._read_alone, at_ms)
+            total_uj = await self._read_meter(at_ms)
         except SourceError as error:
             if self._fault is None:
                 log.warning("rounds count as modelled: %s", error)
@@ -116,13 +118,24 @@ class Watch:
     async def _read_anew(self) -> None:
         """After a time without work the first reading only says where counting begins."""
         with contextlib.suppress(SourceError):
-            await asyncio.to_thread(self._read_alone, self._now_ms())
+            await self._read_meter(self._now_ms())
         await self._read()
 
+    async def _read_meter(self, at_ms: int) -> int:
+        try:
+            async with asyncio.timeout(READ_MAX_S):
+                return await asyncio.to_thread(self._read_alone, at_ms)
+        except TimeoutError:
+            raise SourceError(f"{self._meter.name} does not answer within {READ_MAX_S:g} s", "See dmesg.") from None
+
     def _read_alone(self, at_ms: int) -> int:
-        """Whoever waited for a reading may be cancelled; the reading goes on."""
-        with self._alone:
+        """A reading goes on when nobody waits for it any more, and the meter knows one thread at a time."""
+        if not self._alone.acquire(blocking=False):
+            raise SourceError(f"{self._meter.name} has not answered the last question yet", "See dmesg.")
+        try:
             return self._meter.read_uj(at_ms)
+        finally:
+            self._alone.release()
 
     async def _read_periodically(self) -> None:
         while True:

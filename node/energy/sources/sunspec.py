@@ -13,7 +13,11 @@ fault. The sign of a meter's power differs by maker, so of meters only the count
 
 from __future__ import annotations
 
+import socket
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
@@ -27,7 +31,8 @@ from protocol.messages import Place
 if TYPE_CHECKING:
     from sunspec2.modbus.client import SunSpecModbusClientDeviceTCP, SunSpecModbusClientModel
 
-TIMEOUT_S = 3.0  # for each answer; a scan asks some twenty questions of 3 ms
+TIMEOUT_S = 3.0  # for each part of an answer; a scan asks some twenty questions of 3 ms
+DEADLINE_S = 15.0  # for all of them together, or a device that drips would hold the node
 MODELS_MAX = 64  # of a device; a map without end is not followed
 INVERTERS = frozenset({101, 102, 103, 111, 112, 113})
 METERS = frozenset({201, 202, 203, 204, 211, 212, 213, 214})
@@ -132,7 +137,7 @@ class SunSpecSource:
         for found in (self._found, None):
             try:
                 self._found = found or self._open()
-                return self._found, self._ask(self._found.model)
+                return self._found, self._ask(self._found)
             except self._faults as error:
                 self.close()
                 if found is None:
@@ -152,8 +157,9 @@ class SunSpecSource:
         models_left = iter(range(MODELS_MAX))
         try:
             device.connect()
-            device.scan(lambda _: next(models_left, None) is not None, connect=False, full_model_read=False)
-            found = self._chosen(device)
+            with _deadline(device):
+                device.scan(lambda _: next(models_left, None) is not None, connect=False, full_model_read=False)
+                found = self._chosen(device)
         except (SourceError, *self._faults):
             device.disconnect()
             raise
@@ -180,12 +186,14 @@ class SunSpecSource:
             raise SourceError(f"{self._name} is not {wish}: it has {there}", "Set unit_id, measures and serial.")
         return found[0]
 
-    def _ask(self, model: SunSpecModbusClientModel) -> int:
+    def _ask(self, found: _Found) -> int:
         """The figure now. Raises SourceError where the device has none."""
+        model = found.model
         point_name, unit = POINTS[self._section.measures, self.kind]
         for point in model.points.values():
             point.set_value(None)  # or the last value would stay where an answer is too short
-        model.read()
+        with _deadline(found.device):
+            model.read()
         if model.points["ID"].value != model.model_id:  # its map has moved: look again
             raise ValueError(f"model {model.model_id} is no longer at register {model.model_addr}")
         point = model.points[point_name]
@@ -207,6 +215,24 @@ class SunSpecSource:
         if exponent is None:
             raise SourceError(f"{self._name} has no {point.sf}, the scale of {point_name}", "Read another device.")
         return converted(Decimal(str(value)).scaleb(exponent), unit, self.kind)
+
+
+@contextmanager
+def _deadline(device: SunSpecModbusClientDeviceTCP) -> Iterator[None]:
+    """Within the block the connection ends after DEADLINE_S: whoever reads from it then finds it closed."""
+    connection = device.client.socket
+
+    def end() -> None:
+        with suppress(OSError):  # it has ended already
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(DEADLINE_S, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _printable(text: str | None) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from node.energy.hardware import watch
 from node.energy.hardware.rapl import RaplMeter
 from node.energy.hardware.watch import Watch, open_watch, process_cpu_ms
 from node.energy.power import Measured
@@ -28,11 +30,14 @@ class ScriptedMeter:
     def __init__(self) -> None:
         self.now_ms = 0
         self.fault = False
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.read_again = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def read_uj(self, at_ms: int) -> int:
         self._loop.call_soon_threadsafe(self.read_again.set)
+        self.may_answer.wait(10)
         if self.fault:
             raise SourceError("the counter is stuck", "Look at it.")
         return at_ms * 10_000
@@ -119,6 +124,22 @@ async def test_a_meter_that_fails_is_told_once_and_breaks_the_round(caplog: pyte
     await scene.watch.leave("a")
 
 
+async def test_a_driver_that_hangs_breaks_the_round_and_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    await scene.watch.sit("a", 1)
+    monkeypatch.setattr(watch, "READ_MAX_S", 0.01)
+    scene.meter.may_answer.clear()
+    for complaint in ("a meter does not answer within 0.01 s", "a meter has not answered the last question yet"):
+        assert await scene.watch.take("a") is None
+        assert (await scene.watch.health(now_ms=1)).fault == complaint
+    scene.meter.may_answer.set()
+    monkeypatch.undo()
+    deadline = time.monotonic() + 10
+    while await scene.watch.take("a") is None:
+        assert time.monotonic() < deadline
+    await scene.watch.leave("a")
+
+
 async def test_people_see_how_the_meter_stands() -> None:
     scene = Scene()
     scene.pass_time(3_000)
@@ -140,16 +161,16 @@ async def test_people_see_how_the_meter_stands() -> None:
 
 async def test_a_long_time_without_work_breaks_no_round(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tree, now_ms = Powercap(tmp_path), [0]
-    watch = Watch("machine.power (rapl)", RaplMeter(tmp_path), cpu_ms=lambda _: 0, now_ms=lambda: now_ms[0])
+    over = Watch("machine.power (rapl)", RaplMeter(tmp_path), cpu_ms=lambda _: 0, now_ms=lambda: now_ms[0])
     for _ in range(2):
         now_ms[0] += 3_600_000  # a counter may come round in four minutes
-        await watch.sit("a", 1)
+        await over.sit("a", 1)
         now_ms[0] += 1_000
         tree.rise("0", 5_000_000)
-        measured = await watch.take("a")
+        measured = await over.take("a")
         assert measured is not None
         assert measured.energy_mj == 5_000
-        await watch.leave("a")
+        await over.leave("a")
     assert not caplog.records
 
 

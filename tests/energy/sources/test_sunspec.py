@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -197,6 +200,27 @@ def test_a_device_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
         source = opened(SunSpecServer([], port=silent.getsockname()[1]))
         with pytest.raises(SourceError, match="does not answer as it should"):
             source.read(AT_MS)
+
+
+def test_a_device_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sunspec, "DEADLINE_S", 0.2)
+
+    def drip() -> None:
+        connection, _ = dripping.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(bytes((0, 0, 0, 0, 0xFF, 0xFF, 1, 3, 250)))  # a long answer is to come
+            while True:
+                connection.sendall(b"\0")
+                time.sleep(0.01)
+
+    with socket.create_server(("127.0.0.1", 0)) as dripping:
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        source = opened(SunSpecServer([], port=dripping.getsockname()[1]))
+        with pytest.raises(SourceError, match="does not answer as it should"):
+            source.read(AT_MS)
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_nobody_there() -> None:
