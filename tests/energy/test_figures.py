@@ -108,7 +108,7 @@ def test_every_figure_lies_within_its_bounds(seed: int) -> None:
         uncertainty_permille=draw.randrange(1001),
         own_g_per_kwh=draw.randrange(800),
         grid_g_per_kwh=draw.randrange(800),
-        carrier=draw.choice(["solar", "grid"]),
+        carrier=draw.choice(["hydro", "grid"]),
         marginal_g_per_kwh=draw.choice([None, draw.randrange(1200)]),
         carbon_free_permille=draw.choice([None, draw.randrange(1001)]),
     )
