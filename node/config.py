@@ -78,7 +78,6 @@ class Home:
 
     @property
     def approvals_path(self) -> Path:
-        """Devices that this node's operator, as an auditor, has approved."""
         return self.path / "approvals.json"
 
     @property

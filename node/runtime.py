@@ -104,17 +104,9 @@ class Runtime:
         identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
         kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
-        is_fresh = home.fresh_path.exists() and self.keypair.public not in ledger.heads
-        self.node = Node(
-            identity,
-            ledger,
-            self.config.offer(),
-            bootstrap,
-            terms=self.config.terms(),
-            kept=kept,
-            may_sign=is_fresh or self.trusts_ledger,
-            rules=load_rules(home),
-        )
+        may_sign = self.trusts_ledger or (home.fresh_path.exists() and self.keypair.public not in ledger.heads)
+        offer, terms, rules = self.config.offer(), self.config.terms(), load_rules(home)
+        self.node = Node(identity, ledger, offer, bootstrap, terms=terms, kept=kept, may_sign=may_sign, rules=rules)
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()

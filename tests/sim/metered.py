@@ -49,6 +49,9 @@ class Metered:
         assert self._meter is not None
         return self._meter.sign(counter_statement(self._network, self._owner, reading.device_id, at_ms, counter_j))
 
+    def sample(self, now_ms: int) -> None:
+        pass
+
     def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
         return self._supply.forecast(first_slot, slots, slot_ms)
 
