@@ -132,7 +132,7 @@ def report(state: State, job: JobRecord) -> Report:
         location=location,
         market=market,
         certified_j=sum(part.energy_j for row in rows for part in row.certified),
-        carbon_free=_score(rows, account.lost_energy_j, account.uncertainty_permille),
+        carbon_free=_score(account, rows),
         marginal=_total(carbon for _, carbon in marginal) if marginal else None,
         marginal_known_j=sum(row.drawn.energy_j for row, _ in marginal),
         sci_per_token=_per(location, account.tokens),
@@ -187,30 +187,45 @@ def _used(row: _Row, covering: Sequence[_Part], embodied_ug: int, rest_g_per_kwh
     return Carbon(carbon_ug, min(least_ug, carbon_ug), max(most_ug, carbon_ug))  # a certificate may be browner
 
 
-def _score(rows: Sequence[_Row], lost_j: int, lost_error_permille: int) -> Score | None:
+class _Match(NamedTuple):
+    """Joules: drawn, of them matched by carbon-free energy, and of them unknown; and the bounds of the first two."""
+
+    drawn_j: int
+    free_j: int
+    unknown_j: int
+    least_drawn_j: int
+    most_drawn_j: int
+    least_free_j: int
+    most_free_j: int
+
+
+def _score(account: Account, rows: Iterable[_Row]) -> Score | None:
     """The 24/7 score. A row lies in one zone and one slot, and no more is matched with it than it drew, so nothing is
     matched across zones or hours. Of what was lost nobody knows."""
-    least_lost_j, most_lost_j = (_shifted(lost_j, lost_error_permille, end) for end in ENDS)
-    drawn_j, least_drawn_j, most_drawn_j = lost_j, least_lost_j, most_lost_j
-    free_j, least_free_j, most_free_j = 0, 0, most_lost_j
-    unknown_j = lost_j
-    for row in rows:
-        covering, a = [row.own, *row.certified], row.attestation
-        free, unknown = _matched(row.drawn.energy_j, covering, a)
-        energies_j = [_shifted(row.drawn.energy_j, row.uncertainty_permille, end) for end in ENDS]
-        corners = [_matched(energy_j, _scaled(covering, end), a) for energy_j in energies_j for end in ENDS]
-        drawn_j, free_j, unknown_j = drawn_j + row.drawn.energy_j, free_j + free, unknown_j + unknown
-        least_drawn_j, most_drawn_j = least_drawn_j + energies_j[0], most_drawn_j + energies_j[1]
-        least_free_j += min(free, *(corner[0] for corner in corners))
-        most_free_j += max(free + unknown, *map(sum, corners))
-    if not drawn_j:
+    lost_j = account.lost_energy_j
+    least_lost_j, most_lost_j = (_shifted(lost_j, account.uncertainty_permille, end) for end in ENDS)
+    lost = _Match(lost_j, 0, lost_j, least_lost_j, most_lost_j, 0, most_lost_j)
+    total = _Match(*map(sum, zip(lost, *map(_match, rows), strict=True)))
+    if not total.drawn_j:
         return None
     return Score(
-        free_j * 1000 // drawn_j,
-        least_free_j * 1000 // most_drawn_j,
-        min(1000, ceil_div(most_free_j * 1000, max(1, least_drawn_j))),
-        ceil_div(unknown_j * 1000, drawn_j),
+        total.free_j * 1000 // total.drawn_j,
+        total.least_free_j * 1000 // total.most_drawn_j,
+        min(1000, ceil_div(total.most_free_j * 1000, max(1, total.least_drawn_j))),
+        ceil_div(total.unknown_j * 1000, total.drawn_j),
     )
+
+
+def _match(row: _Row) -> _Match:
+    """Bounds are sought at every corner: who drew more may have drawn more of a clean grid, too."""
+    covering, a = [row.own, *row.certified], row.attestation
+    energy_j = row.drawn.energy_j
+    free_j, unknown_j = _matched(energy_j, covering, a)
+    least_j, most_j = (_shifted(energy_j, row.uncertainty_permille, end) for end in ENDS)
+    corners = [_matched(end_j, _scaled(covering, end), a) for end_j in (least_j, most_j) for end in ENDS]
+    least_free_j = min(free_j, *(corner_j for corner_j, _ in corners))
+    most_free_j = max(free_j + unknown_j, *map(sum, corners))
+    return _Match(energy_j, free_j, unknown_j, least_j, most_j, least_free_j, most_free_j)
 
 
 def _matched(energy_j: int, covering: Iterable[_Part], attestation: AttestationRecord | None) -> tuple[int, int]:
