@@ -33,6 +33,7 @@ BLOCKS_MIN = 60  # half hours with light
 MS_PER_DECIDEGREE = 24_000  # the earth turns by 0.1 degree in 24 s
 
 DAY_MAX = 1.0  # of what a clear sky gives in a day; the honest traces reach 0.82
+DAY_LIGHT_MIN_S = 3600  # at full light; a darker day, or the first hours of one, are not judged by their sum
 PLANE_MAX = 0.90  # of a declared plane's share, in the window's best tenth; the honest traces: 0.61 to 0.81
 FITTED_MAX = 1.05  # of a fitted mount's; the honest traces: 0.56 to 0.85
 WORTH_MIN = 0.9  # of what level panels yield; what yields less would leave a smaller bound, and may fit a tracker
@@ -84,6 +85,13 @@ class Device:
     tilt_degrees: int | None = None
     azimuth_degrees: int | None = None
 
+    def day(self, at_ms: int) -> int:
+        """The day of local mean solar time: days since 1970."""
+        return (at_ms + self.longitude_decidegrees * MS_PER_DECIDEGREE) // solar.DAY_MS
+
+    def begins_at_ms(self, day: int) -> int:
+        return day * solar.DAY_MS - self.longitude_decidegrees * MS_PER_DECIDEGREE
+
     def plane(self) -> mounts.Fixed | None:
         """The declared one."""
         if self.tilt_degrees is None or self.azimuth_degrees is None:
@@ -114,10 +122,9 @@ def device_findings(device: Device, yields: Iterable[Yield]) -> list[Finding]:
 def by_day(device: Device, yields: Iterable[Yield]) -> dict[int, list[Yield]]:
     """Claims in order of time, by the day of local mean solar time in which their middles lie."""
     days: dict[int, list[Yield]] = defaultdict(list)
-    ahead_ms = device.longitude_decidegrees * MS_PER_DECIDEGREE
     for y in sorted(yields, key=lambda y: y.start_ms):
-        days[(y.mid_ms + ahead_ms) // solar.DAY_MS].append(y)
-    return days
+        days[device.day(y.mid_ms)].append(y)
+    return dict(days)
 
 
 def windows(days: Mapping[int, Day]) -> Iterator[list[Day]]:
@@ -149,7 +156,7 @@ def day_findings(device: Device, yields: Sequence[Yield]) -> Iterator[Finding]:
     if bright:
         sentence = f"{len(bright)} intervals of the day claim more than a clear sky gives, the first: {bright[0]}"
         yield Finding("clear sky", len(bright), 0, Cause.CAPACITY, sentence, *span)
-    if bound_j and claimed_j > bound_j * DAY_MAX:
+    if bound_j >= device.capacity_w * DAY_LIGHT_MIN_S and claimed_j > bound_j * DAY_MAX:
         share = claimed_j / bound_j
         sentence = f"the day yields {share:.2f} of what a clear sky gives, at most {DAY_MAX:.2f} is likely"
         yield Finding("day", share, DAY_MAX, Cause.CAPACITY, sentence, *span)

@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
+from protocol.devices import Device
+from protocol.messages import Attestation
 from protocol.units import ceil_div
 
 STEP = 10_000_000  # of the table of sines: 0.1 degree, in 10^-8 degree
@@ -58,6 +60,7 @@ Direction = tuple[int, int, int]
 class Fault(NamedTuple):
     """What is wrong with a claim."""
 
+    bound_j: int  # what could have been claimed
     is_night: bool  # or it is more than a clear sky gives
     complaint: str
 
@@ -125,6 +128,24 @@ def irradiance(sun: Direction, tilt_degrees: int | None, azimuth_degrees: int | 
     return max(plane, level)
 
 
+def attestation_fault(attestation: Attestation, device: Device | None) -> Fault | None:
+    """Why nobody can have yielded what is attested; None if somebody can, or it is not from the sun. `device`: as it is
+    declared, if it is."""
+    a = attestation
+    if a.carrier != "solar":
+        return None
+    return interval_fault(
+        a.energy_j,
+        a.capacity_w,
+        a.start_ms,
+        a.end_ms,
+        a.place.latitude_decidegrees,
+        a.place.longitude_decidegrees,
+        device.tilt_degrees if device is not None else None,
+        device.azimuth_degrees if device is not None else None,
+    )
+
+
 def interval_fault(
     energy_j: int,
     capacity_w: int,
@@ -165,6 +186,6 @@ def interval_fault(
     if not light:
         place = f"latitude {latitude_decidegrees} and longitude {longitude_decidegrees} decidegrees"
         night = f"the sun stays below -1 degree at {place} (is the clock or the place wrong?)"
-        return Fault(True, f"energy_j {energy_j} exceeds {bound_j}: {night}")
+        return Fault(bound_j, True, f"energy_j {energy_j} exceeds {bound_j}: {night}")
     day = f"all that {capacity_w} W yield under a clear sky (is the capacity, the clock or the place wrong?)"
-    return Fault(False, f"energy_j {energy_j} exceeds {bound_j}, {day}")
+    return Fault(bound_j, False, f"energy_j {energy_j} exceeds {bound_j}, {day}")

@@ -95,9 +95,9 @@ def process_attestation(state: State, entry: Entry, attestation: Attestation) ->
     7. Its meter's signatures are by the key that is declared for the device, under these counters.
     8. Every countersignature is its auditor's, under this attestation.
     9. What comes from a store was in it before, and is at least as dirty as what is in it.
-    10. Solar: nothing that counts is yielded while the sun stays below -1 degree.
-    11. Solar: the energy is at most what a clear sky gives, on the declared plane, or on one that follows the sun.
-    12. The place is not far from its zone.
+    10. The place is not far from its zone.
+    11. Solar: nothing that counts is yielded while the sun stays below -1 degree.
+    12. Solar: the energy is at most what a clear sky gives, on the declared plane, or on one that follows the sun.
     """
     record = judge_attestation(state, entry, attestation)
     state.attestations[entry.id] = record
@@ -137,21 +137,11 @@ def judge_attestation(state: State, entry: Entry, attestation: Attestation) -> A
     store = state.stores[key] if a.carrier == "storage" else None
     if store is not None:
         storage.require_stored(store, a, 9)
-    if a.carrier == "solar":
-        fault = solar.interval_fault(
-            a.energy_j,
-            a.capacity_w,
-            a.start_ms,
-            a.end_ms,
-            a.place.latitude_decidegrees,
-            a.place.longitude_decidegrees,
-            None if device is None else device.device.tilt_degrees,
-            None if device is None else device.device.azimuth_degrees,
-        )
-        if fault is not None:
-            raise Void(10 if fault.is_night else 11, fault.complaint)
     if far_from_zone(a.place):
-        raise Void(12, describe_far(a.place))
+        raise Void(10, describe_far(a.place))
+    fault = solar.attestation_fault(a, None if device is None else device.device)
+    if fault is not None:
+        raise Void(11 if fault.is_night else 12, fault.complaint)
     record = AttestationRecord(
         id=entry.id,
         author=entry.author,

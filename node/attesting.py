@@ -14,8 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from ledger import solar
 from ledger.assurance import comparable
 from ledger.rules import Void
+from ledger.state import DeviceRecord
 from ledger.storage import require_agreement
 from node.actions import Send, SetTimeout
 from node.energy.supply import SupplyReading
@@ -27,6 +29,7 @@ from protocol.devices import Device, audited_statement, counter_statement
 from protocol.direct import Countersigned, WantCountersignature
 from protocol.identity import peer_id, short, verify
 from protocol.messages import COUNTERSIGNATURES_MAX, Attestation, Countersignature, MeterSeal, Offer
+from protocol.units import ceil_div
 
 ASK_MS = 3_000  # guess, not measured: a round trip, a file and a dozen signatures take a tenth of it
 
@@ -91,7 +94,7 @@ class Attesting:
         if meter is not None and (device is None or device.device.key != meter.key):
             turn.notify("meter's signature unused", reason="its key is not declared: heliotrope device declare")
             meter = None
-        self._ask(turn, body.model_copy(update={"meter": meter}))
+        self._ask(turn, _believable(turn, body, device).model_copy(update={"meter": meter}))
 
     def on_declared(self, turn: Turn, device: Device) -> None:
         """Our operator declares a device."""
@@ -190,6 +193,21 @@ def attestation(reading: SupplyReading, offer: Offer) -> Attestation:
         marginal_g_per_kwh=reading.marginal_g_per_kwh,
         carbon_free_permille=reading.carbon_free_permille,
     )
+
+
+def _believable(turn: Turn, body: Attestation, device: DeviceRecord | None) -> Attestation:
+    """The same, claiming no more than the ledger believes. A counter that moves in large steps, or is read late, says
+    more of a minute than the source can give; what is left out is lost, and the rest counts."""
+    most_j = min(body.energy_j, ceil_div(body.capacity_w * (body.end_ms - body.start_ms), 1000))
+    fault = solar.attestation_fault(
+        body.model_copy(update={"energy_j": most_j}), None if device is None else device.device
+    )
+    if fault is not None:
+        most_j = fault.bound_j
+    if most_j < body.energy_j:
+        reason = f"the counter rose by more than the source can give: {most_j} of {body.energy_j} J are claimed"
+        turn.notify("reading cut", device_id=body.device_id, reason=reason)
+    return body.model_copy(update={"energy_j": most_j})
 
 
 def _bytes(body: Attestation | Device) -> bytes:

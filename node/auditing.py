@@ -8,13 +8,15 @@ late. What could not be checked never counts as checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from itertools import accumulate
 
 from ledger.audit import violations
-from ledger.state import JobRecord, State
+from ledger.doubles import described, doubles
+from ledger.doubts import doubts
+from ledger.state import JobRecord, PlacementRecord, ReceiptRecord, State
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.match import match
 from node.matching.bids.record import MATCHER, read
@@ -43,11 +45,13 @@ class AwardAudit:
 
 @dataclass(frozen=True, slots=True)
 class JobAudit:
-    """`violations` are of the whole ledger: energy, capacity and credit are shared by all of its jobs."""
+    """`violations` are of the whole ledger: energy, capacity and credit are shared by all of its jobs. `doubts` are
+    about the devices whose energy the job claims; they prove nothing, and fail no audit."""
 
     job: JobRecord
     awards: tuple[AwardAudit, ...]
     violations: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -56,7 +60,20 @@ class JobAudit:
 
 def audit(job: JobRecord, state: State, matching: Matching) -> JobAudit:
     """Repeat every award of a job and check the ledger's promises."""
-    return JobAudit(job, audit_awards(job, state, matching), tuple(violations(state)))
+    return JobAudit(job, audit_awards(job, state, matching), tuple(violations(state)), audit_energy(job, state))
+
+
+def audit_energy(job: JobRecord, state: State) -> tuple[str, ...]:
+    """What is hard to believe of the devices behind a job's receipts, each with its likeliest innocent cause; first what
+    another owner claims too."""
+    rows = (row for placement in job.placements for receipt in _receipts(placement) for row in receipt.receipt.energy)
+    claimed = dict.fromkeys(row.attestation for row in rows if row.attestation is not None)
+    twice = [described(d) for d in doubles(state) if {d.first.id, d.second.id} & claimed.keys()]
+    return (*twice, *doubts(state, [state.attestations[attestation] for attestation in claimed]))
+
+
+def _receipts(placement: PlacementRecord) -> Iterable[ReceiptRecord]:
+    return placement.lease.receipts if placement.lease is not None else ()
 
 
 def audit_awards(job: JobRecord, state: State, matching: Matching) -> tuple[AwardAudit, ...]:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from ledger.assurance import comparable
 from ledger.doubles import at_odds
+from ledger.doubts import Watch
 from ledger.feed import CLOCK_SKEW_MAX_MS
 from ledger.rules import Void, require
 from ledger.state import AttestationRecord, State
@@ -25,7 +26,6 @@ from ledger.storage import judge_device
 from ledger.transitions import judge_attestation
 from node.actions import ReadApprovals, Send
 from node.approval import Approvals, require_approved
-from node.doubts import Doubts
 from node.events import ApprovalsRead
 from node.turn import Turn
 from protocol.bodies import BODIES
@@ -44,15 +44,15 @@ PROMISED_MAX = 65_536
 PROMISED_MS = 2 * MS_PER_HOUR  # how long a signed claim is remembered that its owner has not published
 
 # What speaks against a claim though no rule forbids it, in words with numbers.
-Judged = TypeVar("Judged")
 Findings = Callable[[State, AttestationRecord], Sequence[str]]
+Judged = TypeVar("Judged")
 
 
 @dataclass(slots=True)
 class Countersigning:
     """`promised`: claims that were signed here lately, for their owners may publish them later than others do."""
 
-    findings: Findings = field(default_factory=Doubts)
+    findings: Findings = field(default_factory=lambda: Watch().findings)
     waiting: deque[tuple[bytes, WantCountersignature]] = field(default_factory=deque)
     promised: deque[AttestationRecord] = field(default_factory=lambda: deque(maxlen=PROMISED_MAX))
 

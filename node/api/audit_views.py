@@ -30,6 +30,7 @@ def audit_of(found: JobAudit, names: Names) -> JobAuditOf:
             **{name: sums[name] for name in Totals.model_fields if name in sums},
         ),
         violations=found.violations,
+        doubts=found.doubts,
     )
 
 

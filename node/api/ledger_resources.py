@@ -56,7 +56,8 @@ class HeadList(Strict):
 
 
 class Verification(Strict):
-    """All that is stored was read, and every signature, chain, rule and sum checked again."""
+    """All that is stored was read, and every signature, chain, rule and sum checked again. `doubles`: what two owners
+    claim of one device. No rule forbids it, as each feed is judged alone; one of the two is wrong."""
 
     ok: Literal[True] = True
     entries: int
@@ -67,6 +68,7 @@ class Verification(Strict):
     fingerprint: str
     network: Hex
     network_name: str
+    doubles: tuple[str, ...]
 
 
 class ForkOf(Strict):
@@ -151,7 +153,8 @@ class Totals(Strict):
 
 class JobAuditOf(Strict):
     """Whether every award follows from its recorded matching, and what came of it. `violations` are of the whole
-    ledger. `ok` only if everything could be checked and holds."""
+    ledger. `doubts` are what is hard to believe of the devices behind the job's energy: advice. `ok` only if everything
+    could be checked and holds."""
 
     ok: bool
     job: Hex
@@ -163,3 +166,4 @@ class JobAuditOf(Strict):
     shards: tuple[ChainOf, ...]
     totals: Totals
     violations: tuple[str, ...]
+    doubts: tuple[str, ...]

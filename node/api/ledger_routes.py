@@ -19,7 +19,7 @@ from node.api.audit_views import audit_of
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
 from node.api.openapi import TEXT_TYPE
 from node.api.problems import NotFound
-from node.auditing import JobAudit, audit_awards, recorded_matchings
+from node.auditing import JobAudit, audit_awards, audit_energy, recorded_matchings
 from node.documents import Fault, Strict, invalid
 from node.events import MatchingsWanted
 from protocol.envelope import parse
@@ -113,7 +113,8 @@ async def audit(runtime: Runtime, request: web.Request, _: None) -> JobAuditOf:
     awards = await runtime.compute(
         audit_awards, job, state, lambda sha256: runtime.blobs.read(sha256, MATCHING_MAX_BYTES)
     )
-    return audit_of(JobAudit(job, awards, tuple(violations(state))), _names(runtime))
+    doubtful = await runtime.compute(audit_energy, job, state)
+    return audit_of(JobAudit(job, awards, tuple(violations(state)), doubtful), _names(runtime))
 
 
 async def _fetch_matchings(runtime: Runtime, job: JobRecord) -> None:

@@ -13,6 +13,7 @@ from ledger.archive.check import Faulty, Verified
 from ledger.archive.lines import plain
 from ledger.archive.notes import ids_of
 from ledger.checkpoint import open_note, sign
+from ledger.doubles import described, doubles
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
 from ledger.merkle import root_of
@@ -167,6 +168,7 @@ def verification(verified: Verified) -> Verification:
         fingerprint=fingerprint(ledger.head_list()),
         network=ledger.network.hex(),
         network_name=ledger.genesis.name,
+        doubles=tuple(map(described, doubles(ledger.state))),
     )
 
 

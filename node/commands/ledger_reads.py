@@ -39,6 +39,8 @@ def verify(
     say(f"  forks     {facts['forks']}, checkpoints {facts['checkpoints']}, recorded matchings {facts['matchings']}")
     if file is not None:
         say(f"  exporter  {facts['exporter']} at {moment(facts['exported_at_ms'])}")
+    for double in facts["doubles"]:
+        say(f"  claimed twice: {double}")
 
 
 def file_facts(file: Path, quiet: bool) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _standing(facts: Mapping[str, Any]) -> str:
 
 
 def audit(found: Mapping[str, Any]) -> None:
-    """Verdict, awards with what was found, the chain of every shard, sums, broken promises."""
+    """Verdict, awards with what was found, the chain of every shard, sums, broken promises, doubts."""
     verdict = "OK, every award follows from what was recorded" if found["ok"] else "FAILED"
     say(f"audit of job {found['job'][:16]} {found['name']}, of {found['owner']['label']}, {found['status']}: {verdict}")
     rows(
@@ -88,6 +88,8 @@ def audit(found: Mapping[str, Any]) -> None:
     )
     for violation in found["violations"]:
         say(f"the ledger's promise is broken: {violation}")
+    for doubt in found["doubts"]:
+        say(f"hard to believe: {doubt}")
 
 
 def _chain(chain: Mapping[str, Any]) -> list[tuple[object, ...]]:

@@ -43,6 +43,16 @@ def test_a_file_verifies_without_any_node(heliotrope: Heliotrope, file: Path, hi
     assert peer_id(keypair(0).public) in said.out
 
 
+def test_what_two_owners_claim_of_one_device_is_told(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    history = History()
+    for owner in (keypair(1), keypair(2)):
+        history.attestation(owner, device_id="mastr:SEE900000000001")
+    (tmp_path / "doubles.bin").write_bytes(history.archive())
+    said = heliotrope("ledger", "verify", tmp_path / "doubles.bin")
+    assert said.code == 0
+    assert "claimed twice: device 'mastr:see900000000001'" in said.out
+
+
 def test_a_verified_file_as_json(heliotrope: Heliotrope, file: Path, history: History) -> None:
     facts = heliotrope("ledger", "verify", file, "--json").json
     assert (facts["ok"], facts["entries"], facts["network_name"]) == (True, len(history.entries), "test")

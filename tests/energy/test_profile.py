@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from node.attesting import attestation
 from node.energy.profile import Profile
 from node.energy.supply import CAPACITY_MAX_W, EnergyConfig, SupplyReading
 from node.energy.zones import GRIDS, grid_g_per_kwh
-from protocol.messages import Attestation
 from protocol.units import MS_PER_HOUR
+from tests.builders import offer
 
 NOON_UTC_MS = 1_782_043_200_000  # 2026-06-21 12:00
 VALENCIA: dict[str, Any] = {
@@ -60,10 +61,9 @@ def reading(**changes: Any) -> SupplyReading:
 def test_a_reading_becomes_an_attestation_without_change(carrier: str) -> None:
     site = config(carrier=carrier, capacity_w=0 if carrier == "grid" else 1000)
     read = Profile(site).read(NOON_UTC_MS, NOON_UTC_MS + 60_000)
-    fields = {name: getattr(read, name) for name in Attestation.model_fields if name != "place"}
-    attestation = Attestation(place=site.place, **fields)
-    assert attestation.energy_j <= 1000 * 60
-    assert attestation.method == ("grid_mix" if carrier == "grid" else "modelled")
+    body = attestation(read, offer(place=site.place))
+    assert body.energy_j <= 1000 * 60
+    assert body.method == ("grid_mix" if carrier == "grid" else "modelled")
 
 
 def test_consecutive_readings_have_consecutive_counters() -> None:

@@ -170,9 +170,9 @@ def test_findings_do_not_depend_on_the_order_of_the_claims() -> None:
 
 def test_a_month_of_five_minutes_is_judged_within_a_second() -> None:
     month = sunny(days=30, minutes=5)
-    began = time.perf_counter()
+    began = time.process_time()
     device_findings(ROOF, month)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 # --- places -----------------------------------------------------------------------------------------------------------

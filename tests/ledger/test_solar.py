@@ -143,6 +143,7 @@ def test_a_fault_names_its_figures_and_the_likeliest_innocent_cause() -> None:
     midnight_ms = 1_751_320_800_000  # in Berlin, July 2025
     night = solar.interval_fault(3_600_000, 5000, midnight_ms, midnight_ms + 900_000, 525, 134)
     assert night == solar.Fault(
+        bound_j=22_500,
         is_night=True,
         complaint="energy_j 3600000 exceeds 22500: the sun stays below -1 degree at latitude 525 and longitude 134"
         " decidegrees (is the clock or the place wrong?)",

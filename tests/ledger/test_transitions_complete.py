@@ -27,8 +27,8 @@ MODULES = (
     test_certificates,
     test_credit,
     test_devices,
-    test_transitions_sun,
     test_stores,
+    test_transitions_sun,
 )
 TESTS = [name for module in MODULES for name in dir(module)]
 

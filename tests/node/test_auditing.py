@@ -296,3 +296,22 @@ def test_broken_promises_of_the_ledger_are_told(monkeypatch: pytest.MonkeyPatch)
     found = audited(matched())
     assert not found.ok
     assert found.violations == ("slot 7 was oversold",)
+
+
+def test_energy_that_another_owner_claims_too_is_told() -> None:
+    scene = matched()
+    history = scene.history
+    row = next(
+        row
+        for placement in audited(scene).job.placements
+        if placement.lease is not None
+        for receipt in placement.lease.receipts
+        for row in receipt.receipt.energy
+        if row.attestation is not None
+    )
+    assert row.attestation is not None
+    claimed = history.state.attestations[row.attestation]
+    claimed.device_id = "mastr:see1"
+    body = {"start_ms": claimed.start_ms, "end_ms": claimed.end_ms, "meter_start_j": claimed.meter_start_j}
+    history.attestation(keypair(40), device_id="MaStR:SEE-1", **body)
+    assert any("claims in attestation" in doubt for doubt in audited(scene).doubts)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from node.energy.supply import SupplyReading
 from node.events import MessageReceived
 from node.sim.world import World, keypair_of
 from protocol.direct import Entries, encode_direct
 from protocol.envelope import NO_PREV, Entry, seal
 from protocol.identity import KeyPair
+from protocol.messages import Place
 from protocol.units import MS_PER_HOUR
 from tests.builders import attestation
 from tests.devices import device
 from tests.signatures import sealed
 
-from .metered import AUDITOR, AUDITOR_SITE, METER, approve, audited, declare, device_of, levels, meter
+from .metered import AUDITOR, AUDITOR_SITE, METER, Metered, approve, audited, declare, device_of, levels, meter
 from .worlds import (
     HYDRO,
     LEAD,
+    NIGHT,
     SOLAR,
     WIND,
     assert_all_is_well,
@@ -164,6 +168,30 @@ def test_a_reading_that_contradicts_the_declared_device_is_not_attested() -> Non
     assert_all_is_well(demo)
 
 
+class Stepping(Metered):
+    """A counter that rises by a kilowatt, whatever the sun does."""
+
+    def read(self, start_ms: int, end_ms: int) -> SupplyReading:
+        reading = super().read(start_ms, end_ms)
+        return replace(reading, energy_j=end_ms - start_ms, meter_start_j=start_ms, meter_end_j=end_ms)
+
+
+def test_no_more_is_claimed_than_the_ledger_believes() -> None:
+    demo = audited()
+    for name in (NIGHT, HYDRO):
+        host = demo.hosts[name]
+        host.source = Stepping(host.source, demo.genesis.network_id(), host.key, None)
+    demo.run(25_000)
+    for name, most_w in ((NIGHT, 2.5), (HYDRO, demo.hosts[HYDRO].site.energy.capacity_w)):
+        newest = demo.node(AUDITOR).ledger.state.attestations_of[demo.hosts[name].key][-1]
+        assert newest.energy_j == pytest.approx(most_w * (newest.end_ms - newest.start_ms) / 1000, abs=1)
+        assert (
+            "the counter rose by more than the source can give"
+            in demo.hosts[name].told("reading cut")[0].data["reason"]
+        )
+    assert_all_is_well(demo)
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 CHEAT, THIEF = (KeyPair(name.ljust(32, b"\0")) for name in (b"cheat", b"thief"))
@@ -209,6 +237,14 @@ def bad_attestations(in_world: World) -> dict[str, tuple[list[Any], str]]:
         "its counter has gone back": (
             [changed(start_ms=now_ms - 120_000, end_ms=now_ms - 60_000), good],
             "check 5: meter_start_j 0 is below the device's last, 12000",
+        ),
+        "it claims the sun at night": (
+            [
+                changed(
+                    carrier="solar", place=Place(zone="AU-NSW", latitude_decidegrees=-339, longitude_decidegrees=1512)
+                )
+            ],
+            "check 11: energy_j 12000 exceeds 150: the sun stays below -1 degree",
         ),
         "its counter runs backwards": ([changed(meter_end_j=0)], "check 3: energy_j 12000 exceeds the counter's"),
         "it is signed by a key that does not own the device": (

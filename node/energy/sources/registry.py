@@ -21,9 +21,9 @@ AnySource: TypeAlias = Annotated[
     ElectricityMaps
     | EnergyCharts
     | HomeAssistant
+    | SigningMeter
     | Mqtt
     | Prometheus
-    | SigningMeter
     | SunSpec
     | Trace
     | UkCarbon
