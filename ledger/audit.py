@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from ledger.certificates import drawn_beyond_surplus_j
 from ledger.credit import amount_settled
 from ledger.energy import carbon_ug
-from ledger.receipts import amount_due
+from ledger.receipts import amount_due, transfer_ug
 from ledger.rules import shown
 from ledger.state import AccountKey, LotStatus, PlacementRecord, PlacementStatus, ReceiptRecord, State
 from ledger.transitions import PriceGroup, pool_allows, price_group
@@ -105,10 +105,12 @@ def _stores_out_of_balance(state: State) -> list[str]:
         out_j = sum(record.energy_j for record in store.discharges)
         if store.held_j < 0 or out_j + store.held_j != in_j:
             found.append(f"{name}: {out_j} J came out, {store.held_j} J are left of {in_j} J")
-        in_g = sum(charge.energy_j * charge.attestation.own_g_per_kwh for charge in store.charges)
-        out_g = sum(record.energy_j * record.own_g_per_kwh for record in store.discharges)
-        if out_g + store.held_g_j_per_kwh < in_g:
-            found.append(f"{name}: {out_g + store.held_g_j_per_kwh} J x g/kWh out and left of {in_g} in")
+        in_g_j_per_kwh = sum(charge.energy_j * charge.attestation.own_g_per_kwh for charge in store.charges)
+        out_g_j_per_kwh = sum(record.energy_j * record.own_g_per_kwh for record in store.discharges)
+        if out_g_j_per_kwh + store.held_g_j_per_kwh < in_g_j_per_kwh:
+            found.append(
+                f"{name}: {out_g_j_per_kwh + store.held_g_j_per_kwh} J x g/kWh out and left of {in_g_j_per_kwh} in"
+            )
     stored = Counter(charge.id for store in state.stores.values() for charge in store.charges if charge.is_of_lot)
     lots = sum(lot.status is LotStatus.STORED for lot in state.lots.values())
     if lots != stored.total() or len(stored) != stored.total():
@@ -237,13 +239,17 @@ def _wrong_job_statuses(state: State) -> list[str]:
 
 
 def _wrong_carbon(state: State) -> list[str]:
-    """Carbon: every row of every receipt follows from its joules and intensities."""
+    """Carbon: every row of every receipt follows from its joules and intensities, and its transfer from its bytes."""
     return [
         f"receipt {shown(record.id)}: carbon_ug {row.carbon_ug} in slot {row.slot}"
         for record in state.receipts.values()
         for row in record.receipt.energy
         if row.carbon_ug
         != carbon_ug(row.energy_j, row.surplus_j, row.own_g_per_kwh, row.grid_g_per_kwh, row.embodied_ug)
+    ] + [
+        f"receipt {shown(record.id)}: transfer_ug {record.receipt.transfer_ug} for {record.receipt.moved_bytes} bytes"
+        for record in state.receipts.values()
+        if record.receipt.transfer_ug != transfer_ug(record.lease, record.receipt.moved_bytes, record.receipt.energy)
     ]
 
 

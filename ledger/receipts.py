@@ -6,8 +6,10 @@ settlement is the judgement of the job's owner; its amount follows from the awar
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ledger import assurance, credit
-from ledger.energy import carbon_ug
+from ledger.energy import carbon_ug, idle_energy_j, transfer_energy_j
 from ledger.rules import referred, require, require_author, shown
 from ledger.state import LeaseRecord, ReceiptRecord, State
 from protocol.envelope import Entry
@@ -25,6 +27,8 @@ def process_receipt(state: State, entry: Entry, receipt: Receipt) -> None:
     6. Without an attestation there is no surplus, and the grid counts as dirty as in the bid's dirtiest slot.
     7. The lease's receipts charge no more time than it binds, and this one no less energy than idle units draw in the
        time that it charges.
+    8. Every delta was moved, a byte a parameter at least, unless the provider works for itself; and the carbon of all
+       that was moved follows, at the dirtiest grid that the provider has named for this work.
     """
     lease = referred(state.leases, entry, receipt.lease, 1, "lease")
     require_author(entry, lease.provider, 1, "the lease's provider")
@@ -55,6 +59,7 @@ def process_receipt(state: State, entry: Entry, receipt: Receipt) -> None:
         else:
             _check_claim(state, entry, lease, row, row.attestation, claims)
     _check_time(state, lease, receipt)
+    _check_transfer(lease, receipt)
     for attestation_id, claimed_j in claims.items():
         state.attestations[attestation_id].remaining_j -= claimed_j
     record = ReceiptRecord(entry.id, lease, receipt)
@@ -73,8 +78,33 @@ def _check_time(state: State, lease: LeaseRecord, receipt: Receipt) -> None:
     require(busy_ms <= leased_ms, 7, f"busy_ms {busy_ms} in all exceeds the {leased_ms} ms that the lease binds")
     offer = lease.placement.bid.offer.offer
     energy_j = sum(row.energy_j for row in receipt.energy)
-    idle_j = lease.lease.units * offer.idle_w * offer.pue_permille * receipt.busy_ms // 1_000_000
+    idle_j = idle_energy_j(
+        units=lease.lease.units, idle_w=offer.idle_w, pue_permille=offer.pue_permille, duration_ms=receipt.busy_ms
+    )
     require(energy_j >= idle_j, 7, f"energy_j {energy_j} in all is below {idle_j}: idle units in {receipt.busy_ms} ms")
+
+
+def _check_transfer(lease: LeaseRecord, receipt: Receipt) -> None:
+    """Check 8 of a receipt."""
+    least_bytes = least_moved_bytes(lease, len(receipt.deltas))
+    moved_bytes = receipt.moved_bytes
+    require(moved_bytes >= least_bytes, 8, f"moved_bytes {moved_bytes} is below {least_bytes}: the deltas alone")
+    due_ug = transfer_ug(lease, moved_bytes, receipt.energy)
+    require(receipt.transfer_ug == due_ug, 8, f"transfer_ug {receipt.transfer_ug} is not the {due_ug} that follow")
+
+
+def least_moved_bytes(lease: LeaseRecord, deltas: int) -> int:
+    """What so many deltas weigh at the least: they are int8. A provider's own job may never leave it."""
+    job = lease.placement.job
+    return 0 if lease.provider == job.owner else deltas * job.job.training.model.parameters
+
+
+def transfer_ug(lease: LeaseRecord, moved_bytes: int, rows: Iterable[SlotEnergy]) -> int:
+    """Micrograms of moving so many bytes. Nobody attests the networks between: their grid counts as dirty as the
+    dirtiest that the provider has named for this work, in its bid or in these rows."""
+    bid = lease.placement.bid.bid
+    dirtiest_g_per_kwh = max((*bid.grid_g_per_kwh, *(row.grid_g_per_kwh for row in rows)), default=0)
+    return carbon_ug(transfer_energy_j(moved_bytes), 0, 0, dirtiest_g_per_kwh, 0)
 
 
 def _check_claim(

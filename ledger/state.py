@@ -15,6 +15,7 @@ from protocol.messages import (
     INTEGER_MAX,
     Award,
     Bid,
+    Carrier,
     Closure,
     Job,
     Lease,
@@ -23,6 +24,7 @@ from protocol.messages import (
     Placement,
     Receipt,
     Settlement,
+    Storage,
     Zone,
 )
 
@@ -136,7 +138,13 @@ class AttestationRecord:
     own_g_per_kwh: int
     grid_g_per_kwh: int
     zone: Zone
+    carrier: Carrier | Storage
     method: Method
+    source: str  # of the energy
+    intensity_source: str  # of the grid's figure
+    uncertainty_permille: int  # of the energy; of the grid's figure where there is no energy
+    marginal_g_per_kwh: int | None
+    carbon_free_permille: int | None  # of the grid's supply
     auditors: tuple[bytes, ...]  # who countersigned it
     sealed_by: DeviceRecord | None  # the device whose own key signed its counters
     ceiling: int  # no more is reached than what was charged, if it comes from a store
@@ -356,9 +364,7 @@ class State:
     leases: dict[bytes, LeaseRecord] = field(default_factory=dict)
     leases_of: dict[bytes, list[LeaseRecord]] = field(default_factory=dict)  # by provider
     receipts: dict[bytes, ReceiptRecord] = field(default_factory=dict)
-    first_settled: dict[tuple[bytes, bytes], int] = field(
-        default_factory=dict
-    )  # (owner, provider) → seq of the owner's
+    first_settled: dict[tuple[bytes, bytes], int] = field(default_factory=dict)  # (owner, provider) → owner's seq
     owed_microcredits: dict[tuple[bytes, bytes], int] = field(default_factory=dict)  # (debtor, creditor)
     lots: dict[tuple[bytes, int], LotRecord] = field(default_factory=dict)  # by entry and index
     cancellations: dict[bytes, CancellationRecord] = field(default_factory=dict)

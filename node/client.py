@@ -80,6 +80,9 @@ class Client:
     def job(self, job_id: str) -> dict[str, Any]:
         return self._ask("GET", f"/v1/jobs/{job_id}")
 
+    def carbon(self, job_id: str) -> dict[str, Any]:
+        return self._ask("GET", f"/v1/jobs/{job_id}/carbon")
+
     def heads(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/ledger/heads")
 

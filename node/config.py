@@ -146,8 +146,7 @@ class LinkConfig(_Section):
 class MachineConfig(_Section):
     """The hardware on offer; fields as in an Offer. Watts and rates are the operator's declaration.
 
-    `power` is what tells the draw of a round, and no part of the offer: watts and processor time, or a meter of the
-    hardware. The declared watts stay the floor and the bid.
+    `power`, no part of the offer, tells a round's draw; the declared watts stay the floor and the bid.
     """
 
     power: PowerName = "declared"

@@ -226,10 +226,12 @@ class Matched:
 
 @dataclass(frozen=True, slots=True)
 class ShardStarted:
-    """`resumed`: it goes on from the moments of whoever trained it before."""
+    """`resumed`: it goes on from the moments of whoever trained it before. `fetched_bytes` came from other peers for
+    it: moments, and the data, where they were not here."""
 
     shard: ShardId
     resumed: bool = False
+    fetched_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,8 @@ class ShardSaved:
 @dataclass(frozen=True, slots=True)
 class RoundTrained:
     """One round of ours is done, at `end_ms` of network time. `measured`: what the worker drew by the hardware's meter
-    since its last round; None where there is no meter, or it had no figure."""
+    since its last round; None where there is no meter, or it had no figure. `fetched_bytes` came from other peers for
+    it."""
 
     shard: ShardId
     round: int
@@ -254,6 +257,7 @@ class RoundTrained:
     end_ms: int
     cpu_ms: int
     measured: Measured | None = None
+    fetched_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

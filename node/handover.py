@@ -47,7 +47,10 @@ class Handover:
         work = self.provider.works.get(event.shard)
         if work is None or event.shard not in self.leaving:
             return
-        ticket = None if event.moments is None else self.provider.tickets.issue(turn, event.moments, work.owner)
+        ticket = None
+        if event.moments is not None:
+            ticket = self.provider.tickets.issue(turn, event.moments, work.owner)
+            work.moved_bytes += work.served_bytes(event.moments)
         self._tell(turn, event.shard, ticket)
 
     def remind(self, turn: Turn) -> None:

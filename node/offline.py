@@ -22,14 +22,16 @@ from ledger.snapshot import load, save
 from ledger.store import Store, open_store
 from node.api import ledger_views
 from node.api.audit_views import audit_of
+from node.api.carbon_views import carbon_of
 from node.api.ledger_views import PAGE_ENTRIES, find_job
 from node.api.resources import Peer
 from node.archives import Keeper, OnBytes, open_file, reread, unseen, write_file
-from node.auditing import audit
+from node.auditing import audit, recorded_matchings
 from node.config import Home, load_config, load_dsn, load_genesis, load_keypair
 from node.importing import Import
 from node.matching.bids.record import INSTANCE_MAX_BYTES
 from node.matching.bids.record import read as read_instance
+from node.question import summary_of_record
 from node.training.blobs import BlobStore
 from protocol.errors import LocalError, Reject, VerificationFailed
 from protocol.genesis import Genesis
@@ -80,6 +82,12 @@ class Offline:
     def audit(self, job_id: str) -> dict[str, Any]:
         job = find_job(self.ledger.state, job_id)
         return audit_of(audit(job, self.ledger.state, self.matching), names).model_dump(mode="json")
+
+    def carbon(self, job_id: str) -> dict[str, Any]:
+        job = find_job(self.ledger.state, job_id)
+        raw = next((self.matching(sha256) for sha256 in recorded_matchings(job)), None)
+        summary = None if raw is None else summary_of_record(raw)
+        return carbon_of(self.ledger.state, job, None, summary).model_dump(mode="json")
 
     def verify(self, on_entry: OnBytes = unseen) -> dict[str, Any]:
         """Check all that is stored, as a stranger would check its export; `on_entry` hears how many have been."""

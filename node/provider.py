@@ -265,6 +265,7 @@ class Provider:
         work = self._work(event.shard)
         if work is not None:
             work.ready = True
+            work.moved_bytes += event.fetched_bytes
             turn.do(Send(work.owner, Ready(award=event.shard.award, shard=event.shard.shard)))
 
     def on_round_start(self, turn: Turn, peer: bytes, message: RoundStart) -> None:

@@ -15,13 +15,14 @@ from node.matching.bids.demand import RIVALS_MAX, Candidate, Demand
 from node.matching.bids.explain import summary
 from node.matching.bids.match import match
 from node.matching.bids.plan import Plan
-from node.matching.bids.record import record
+from node.matching.bids.record import read, record
 from node.matching.bids.turns import told, yielded
 from node.matching.rivals import before
 from node.peers import Peers
 from node.run import Phase, Run
 from node.turn import Turn
 from protocol.adverts import SignedAdvert
+from protocol.errors import VerificationFailed
 from protocol.messages import Job, Offer
 from protocol.units import ceil_div
 
@@ -110,6 +111,17 @@ def answer(candidates: Sequence[Candidate], demand: Demand) -> tuple[Plan, bytes
     left = yielded(candidates, demand)
     plan = told(match(left, demand), candidates)
     return plan, record(candidates, demand), summary(plan, compare(left, plan))
+
+
+def summary_of_record(raw: bytes) -> dict[str, Any] | None:
+    """What a recorded matching, repeated, saves against its baselines; None where it was made by another matcher."""
+    try:
+        candidates, demand = read(raw)
+    except VerificationFailed:
+        return None
+    left = yielded(candidates, demand)
+    plan = match(left, demand)
+    return summary(plan, compare(left, plan))
 
 
 def candidate_of_bid(bid: BidRecord, state: State, label: str) -> Candidate:

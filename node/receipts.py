@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 from ledger import assurance
 from ledger.ledger import Ledger
+from ledger.receipts import transfer_ug
 from ledger.state import LeaseRecord, State
 from node.actions import StartShard
 from node.energy.hardware.basis import Basis, told
-from node.energy.power import SOURCE, Drawn, Measured, measured_energy, shard_energy
+from node.energy.power import Drawn, Measured, measured_energy, shard_energy
 from node.energy.split import Draw, Interval, Surplus, settle_slots, split_by_slot
 from node.events import RoundTrained, ShardId
 from protocol.direct import RoundDelta, Ticket
-from protocol.messages import Receipt
+from protocol.messages import Blob, Receipt
 from protocol.units import slot_of
 
 # One receipt refers to its lease and to its attestations, 16 refs in all, and has 64 rows and rounds at most. The meter
@@ -25,12 +26,13 @@ ROUNDS_MAX = 32
 
 
 class Round(NamedTuple):
-    """A round that was trained."""
+    """A round that was trained, with what was moved for it: parameters fetched, the delta served."""
 
     number: int
     delta: bytes
     inner_steps: int
     tokens: int
+    moved_bytes: int
 
 
 @dataclass(slots=True)
@@ -49,13 +51,18 @@ class Work:
     told: RoundDelta | None = None  # the last that the lead was told of, in case it did not hear
     draws: dict[int, Draw] = field(default_factory=dict)  # by slot
     bases: dict[int, Basis] = field(default_factory=dict)  # of these draws
-    power_source: str = SOURCE  # of the energy in the last receipt
     rounds: list[Round] = field(default_factory=list)
+    moved_bytes: int = 0  # beside the rounds: data fetched, moments fetched or served
 
     @property
     def owner(self) -> bytes:
         """The job's owner: the only peer that may direct this work."""
         return self.lease.placement.job.owner
+
+    def served_bytes(self, blob: Blob) -> int:
+        """What the lead fetches of us; nothing where we work for ourselves. Each transfer of a job has a provider at
+        one end, and is booked there, once: what was lost on the way may be served again."""
+        return 0 if self.owner == self.lease.provider else blob.size_bytes
 
     def start(self, shard: ShardId) -> StartShard:
         """What the worker is to be given."""
@@ -64,7 +71,8 @@ class Work:
 
     def book(self, event: RoundTrained) -> int:
         """Book a round and the wait before it; the joules of both."""
-        self.rounds.append(Round(event.round, event.delta.sha256, event.inner_steps, event.tokens))
+        moved_bytes = event.fetched_bytes + self.served_bytes(event.delta)
+        self.rounds.append(Round(event.round, event.delta.sha256, event.inner_steps, event.tokens, moved_bytes))
         self.next_round = event.round + 1
         return self._draw(event.end_ms, event.cpu_ms, event.measured, is_round=True)
 
@@ -115,13 +123,12 @@ def is_confirmed(ledger: Ledger, lease: LeaseRecord) -> bool:
 
 def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
     """The receipt for the oldest of what is booked, as much as one may carry, drawing on the provider's unclaimed
-    attestations. Takes it out of the books: while work `exceeds_a_receipt`, another must follow. What told the draw is
-    then in `work.power_source`."""
+    attestations. Takes it out of the books: while work `exceeds_a_receipt`, another must follow."""
     lease = work.lease
     offer = lease.placement.bid.offer.offer
     rounds, work.rounds = work.rounds[:ROUNDS_MAX], work.rounds[ROUNDS_MAX:]
     draws = {slot: work.draws.pop(slot) for slot in sorted(work.draws)[:SLOTS_MAX]}
-    method, uncertainty_permille, work.power_source = told([work.bases.pop(slot) for slot in draws])
+    method, uncertainty_permille, power_source = told([work.bases.pop(slot) for slot in draws])
     rows, _ = settle_slots(
         draws,
         _surpluses(state, lease, set(draws)),
@@ -130,6 +137,8 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
         units=lease.lease.units,
         embodied_ug_per_unit_hour=offer.embodied_ug_per_unit_hour,
     )
+    moved_bytes = work.moved_bytes + sum(each.moved_bytes for each in rounds)
+    work.moved_bytes = 0
     last = lease.receipts[-1].receipt if lease.receipts else None
     first_round = last.first_round + len(last.deltas) if last else rounds[0].number if rounds else 0
     return Receipt(
@@ -141,8 +150,11 @@ def write_receipt(state: State, work: Work, *, final: bool) -> Receipt:
         busy_ms=sum(draw.duration_ms for draw in draws.values()),
         deltas=tuple(each.delta for each in rounds),
         method=method,
+        power_source=power_source,
         uncertainty_permille=uncertainty_permille,
         energy=rows,
+        moved_bytes=moved_bytes,
+        transfer_ug=transfer_ug(lease, moved_bytes, rows),
     )
 
 

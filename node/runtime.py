@@ -296,11 +296,8 @@ class Runtime:
             cause, remedy = str(error), "Free some disk space or mend the disk, then start the node again."
             if isinstance(error, LocalError):
                 cause, remedy = error.cause, error.remedy
-            raise LocalError(
-                "HEL-LEDGER-007",
-                f"{len(lasting)} writes to the ledger failed and nothing of them was said: {cause}",
-                remedy,
-            ) from error
+            cause = f"{len(lasting)} writes to the ledger failed and nothing of them was said: {cause}"
+            raise LocalError("HEL-LEDGER-007", cause, remedy) from error
         if signed:
             self.home.fresh_path.unlink(missing_ok=True)
 

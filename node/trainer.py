@@ -74,6 +74,11 @@ class Seat:
     state: Path | None = None  # the lead's outer checkpoint
     made: deque[bytes] = field(default_factory=deque)  # oldest first
     fetched: set[bytes] = field(default_factory=set)  # of this round
+    fetched_bytes: int = 0  # not told of yet
+
+    def tell_fetched_bytes(self) -> int:
+        told, self.fetched_bytes = self.fetched_bytes, 0
+        return told
 
 
 class Trainer:
@@ -130,7 +135,7 @@ class Trainer:
                 seat = await self._sit(shard, "shard", action.spec, action.data, lost)
         except (LocalError, OSError) as error:
             return ShardFailed(shard, cause_of(error))
-        return None if seat is None else ShardStarted(shard, resumed)
+        return None if seat is None else ShardStarted(shard, resumed, seat.tell_fetched_bytes())
 
     async def save_shard(self, action: SaveShard) -> Event | None:
         seat = self._seats.get(action.shard)
@@ -169,6 +174,7 @@ class Trainer:
             end_ms,
             result.cpu_ms,
             measured=measured,
+            fetched_bytes=seat.tell_fetched_bytes(),
         )
 
     async def stop_shard(self, action: StopShard) -> None:
@@ -281,6 +287,7 @@ class Trainer:
         try:
             size_bytes_max = max(parameters_bytes_max(spec.model), *(blob.size_bytes for blob in spec.data))
             blobs = BlobStore(directory / "blobs", size_bytes_max)
+            fetched_bytes = self._missing_bytes(*tickets, *(() if moments is None else (moments,)))
             if role == "shard":
                 data = [await self._have(ticket, blobs) for ticket in tickets]
             else:
@@ -300,7 +307,7 @@ class Trainer:
             if key not in self._starting:
                 await worker.stop(grace_s=0)
                 return None
-            self._seats[key] = Seat(worker, directory, blobs, spec.inner_steps)
+            self._seats[key] = Seat(worker, directory, blobs, spec.inner_steps, fetched_bytes=fetched_bytes)
             if self._power:
                 await self._power.sit(key, worker.pid)
             return self._seats.get(key)
@@ -324,12 +331,16 @@ class Trainer:
     async def _have(self, ticket: Ticket, blobs: BlobStore) -> Path:
         return self.find(ticket.blob.sha256) or await self._data.fetch(ticket, blobs)
 
+    def _missing_bytes(self, *tickets: Ticket) -> int:
+        return sum(ticket.blob.size_bytes for ticket in tickets if self.find(ticket.blob.sha256) is None)
+
     async def _fetch(self, ticket: Ticket, seat: Seat) -> Path:
         """A blob that is here already is not fetched, and not ours to remove."""
         path = self.find(ticket.blob.sha256)
         if path is None:
             path = await self._data.fetch(ticket, seat.blobs)
             seat.fetched.add(ticket.blob.sha256)
+            seat.fetched_bytes += ticket.blob.size_bytes
         return path
 
     def _drop_fetched(self, seat: Seat) -> None:
@@ -364,9 +375,7 @@ class Trainer:
 
 def parameters_bytes_max(model: ModelSpec) -> int:
     """More than any parameters or delta of the model weigh: twice its 32-bit floats (node/training/model.py)."""
-    width = model.hidden_size
-    layer = 4 * width * width + 3 * width * model.intermediate_size + 2 * width
-    return 8 * (model.vocab_size * width + model.num_hidden_layers * layer + width) + HEADER_BYTES_MAX
+    return 8 * model.parameters + HEADER_BYTES_MAX
 
 
 def cause_of(error: LocalError | OSError) -> str:

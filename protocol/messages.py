@@ -91,6 +91,13 @@ class ModelSpec(Body):
     max_position_embeddings: Annotated[int, Field(ge=8, le=1_048_576)]
     rope_theta: Annotated[int, Field(ge=1, le=INTEGER_MAX)] = 10_000
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has (the layout of node/training/model.py: embeddings are tied)."""
+        width = self.hidden_size
+        layer = 4 * width * width + 3 * width * self.intermediate_size + 2 * width
+        return self.vocab_size * width + self.num_hidden_layers * layer + width
+
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ModelSpec:
         if self.hidden_size % (2 * self.num_attention_heads):
@@ -338,8 +345,11 @@ class Receipt(Body):
     busy_ms: Count  # from the start of the work to its end; what is paid for
     deltas: Annotated[tuple[Digest, ...], Field(max_length=RECEIPT_ROUNDS_MAX)]  # one per round, in order
     method: Method
-    uncertainty_permille: Permille
+    power_source: Name  # what told the draw: a device's counter, or a declaration
+    uncertainty_permille: Permille  # of the energy
     energy: Annotated[tuple[SlotEnergy, ...], Field(max_length=RECEIPT_SLOTS_MAX)]
+    moved_bytes: Count  # between this provider and others: data and parameters fetched, deltas served
+    transfer_ug: Count  # of the networks between, by `ledger.receipts.transfer_ug`; in no row
 
 
 class Settlement(Body):

@@ -5,6 +5,7 @@ from __future__ import annotations
 J_PER_WH = 3_600
 J_PER_KWH = 3_600_000
 UG_PER_G = 1_000_000
+BYTES_PER_GB = 1_000_000_000
 MS_PER_HOUR = 3_600_000
 MICROCREDITS_PER_CREDIT = 1_000_000
 
@@ -34,6 +35,14 @@ def format_carbon(carbon_ug: int) -> str:
         if carbon_ug >= bound:
             return f"{carbon_ug / bound:.3g} {unit}"
     return f"{carbon_ug} µg"
+
+
+def format_picograms(carbon_pg: int) -> str:
+    """Picograms as people read them, for carbon per piece of work: `15 pg`, `15.4 ng`, `5.49 µg`, `12.4 mg`."""
+    for bound, unit in ((1e9, "mg"), (1e6, "µg"), (1e3, "ng")):
+        if carbon_pg >= bound:
+            return f"{carbon_pg / bound:.3g} {unit}"
+    return f"{carbon_pg} pg"
 
 
 def format_credits(amount_microcredits: int) -> str:

@@ -12,7 +12,7 @@ from ledger.archive import Part, frames, write
 from ledger.audit import violations
 from ledger.energy import carbon_ug
 from ledger.ledger import Ledger
-from ledger.receipts import amount_due
+from ledger.receipts import amount_due, least_moved_bytes, transfer_ug
 from ledger.state import LeaseRecord, State
 from protocol.bodies import BODIES
 from protocol.envelope import NO_PREV, Entry, seal
@@ -301,10 +301,14 @@ class History(Claims):
             "busy_ms": SLOT_MS,
             "deltas": (digest("delta 0"), digest("delta 1")),
             "method": "modelled",
+            "power_source": "declared",
             "uncertainty_permille": 250,
             "energy": rows or (slot_energy(),),
-        }
-        return self.append(author or self.keys[lease.author], Receipt(**fields | changes), lease.id, *claimed)
+        } | changes
+        record = self.state.leases[lease.id]
+        fields.setdefault("moved_bytes", least_moved_bytes(record, len(fields["deltas"])))
+        fields.setdefault("transfer_ug", transfer_ug(record, fields["moved_bytes"], fields["energy"]))
+        return self.append(author or self.keys[lease.author], Receipt(**fields), lease.id, *claimed)
 
     def settlement(self, receipt: Entry, *, author: KeyPair | None = None, **changes: Any) -> Entry:
         record = self.state.receipts[receipt.id]

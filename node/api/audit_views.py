@@ -8,7 +8,7 @@ from ledger.state import PlacementRecord, ReceiptRecord
 from node.api.ledger_resources import AwardAuditOf, ChainOf, DeliveryOf, Exclusion, JobAuditOf, Totals
 from node.api.ledger_views import Names
 from node.auditing import AwardAudit, JobAudit
-from node.carbon import job_account
+from node.carbon import job_account, receipt_ug
 
 
 def audit_of(found: JobAudit, names: Names) -> JobAuditOf:
@@ -72,7 +72,7 @@ def _delivery(record: ReceiptRecord) -> DeliveryOf:
         tokens=receipt.tokens,
         energy_j=sum(row.energy_j for row in receipt.energy),
         surplus_j=sum(row.surplus_j for row in receipt.energy),
-        carbon_ug=sum(row.carbon_ug for row in receipt.energy),
+        carbon_ug=receipt_ug(receipt),
         accepted=settlement.accepted if settlement else None,
         amount_microcredits=settlement.amount_microcredits if settlement else 0,
         reason=settlement.reason if settlement else "",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 
-from ledger.state import JobRecord, PlacementRecord, PlacementStatus, ReceiptRecord, State
+from ledger.state import JobRecord, PlacementRecord, PlacementStatus, ReceiptRecord
+from node.api.carbon_views import account_of, assurance_of
 from node.api.resources import (
     BlobOf,
-    CarbonAccount,
     DryRun,
     JobDetail,
     JobList,
@@ -18,8 +17,8 @@ from node.api.resources import (
     ReceiptOf,
     Round,
 )
-from node.api.views import lowest_assurance, market, peer
-from node.carbon import job_account
+from node.api.views import market, peer
+from node.carbon import receipt_ug, receipts_of
 from node.core import Node
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.explain import table
@@ -72,8 +71,8 @@ def detail(node: Node, record: JobRecord) -> JobDetail:
         replaced_shards=sum(placement.status is PlacementStatus.REVOKED for placement in record.placements),
         loss_first_millinats=closure.loss_first_millinats if closure else run.loss_first_millinats if run else 0,
         loss_last_millinats=closure.loss_last_millinats if closure else run.loss_last_millinats if run else 0,
-        account=_account(state, record, run),
-        receipts=tuple(_receipt(node, receipt) for receipt in _receipts(record)),
+        account=account_of(state, record, run),
+        receipts=tuple(_receipt(node, receipt) for receipt in receipts_of(record)),
         outcome=closure.outcome if closure else None,
         reason=closure.reason if closure else "",
         checkpoint=_blob(checkpoint) if checkpoint else None,
@@ -124,7 +123,7 @@ def _rounds_done(record: JobRecord, run: Run | None) -> int:
         return record.closure.rounds
     if run is not None:
         return run.round
-    return max((r.receipt.first_round + len(r.receipt.deltas) for r in _receipts(record)), default=0)
+    return max((r.receipt.first_round + len(r.receipt.deltas) for r in receipts_of(record)), default=0)
 
 
 def _placement(node: Node, record: PlacementRecord) -> PlacementOf:
@@ -150,10 +149,6 @@ def _confirmed(node: Node, record: PlacementRecord) -> bool | None:
     return record.lease is not None and is_confirmed(node.ledger, record.lease)
 
 
-def _receipts(record: JobRecord) -> Iterable[ReceiptRecord]:
-    return (receipt for p in record.placements if p.lease is not None for receipt in p.lease.receipts)
-
-
 def _receipt(node: Node, record: ReceiptRecord) -> ReceiptOf:
     receipt, settlement = record.receipt, record.settlement
     return ReceiptOf(
@@ -166,30 +161,17 @@ def _receipt(node: Node, record: ReceiptRecord) -> ReceiptOf:
         tokens=receipt.tokens,
         energy_j=sum(row.energy_j for row in receipt.energy),
         surplus_j=sum(row.surplus_j for row in receipt.energy),
-        carbon_ug=sum(row.carbon_ug for row in receipt.energy),
+        moved_bytes=receipt.moved_bytes,
+        transfer_ug=receipt.transfer_ug,
+        carbon_ug=receipt_ug(receipt),
         method=receipt.method,
-        assurance=_assurance(node.ledger.state, [record]),
+        power_source=receipt.power_source,
+        assurance=assurance_of(node.ledger.state, [record]),
         uncertainty_permille=receipt.uncertainty_permille,
         accepted=settlement.accepted if settlement else None,
         amount_microcredits=settlement.amount_microcredits if settlement else 0,
         reason=settlement.reason if settlement else "",
     )
-
-
-def _account(state: State, record: JobRecord, run: Run | None) -> CarbonAccount:
-    members = [*run.members.values(), *run.former.values()] if run else []
-    return CarbonAccount(
-        **asdict(job_account(record)),
-        assurance=_assurance(state, _receipts(record)),
-        reported_energy_j=sum(member.energy_j for member in members),
-        reported_carbon_ug=sum(member.carbon_ug for member in members),
-    )
-
-
-def _assurance(state: State, receipts: Iterable[ReceiptRecord]) -> int | None:
-    """The lowest level behind any surplus that these receipts claim."""
-    claimed = [row.attestation for r in receipts for row in r.receipt.energy if row.attestation and row.surplus_j]
-    return lowest_assurance(state.attestations[attestation] for attestation in claimed)
 
 
 def _blob(blob: Blob) -> BlobOf:

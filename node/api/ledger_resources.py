@@ -145,6 +145,7 @@ class Totals(Strict):
     surplus_j: int
     embodied_ug: int
     carbon_ug: int
+    transfer_ug: int
     lost_energy_j: int
     lost_carbon_ug: int
     owed_microcredits: int

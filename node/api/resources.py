@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from node.documents import Strict
+from node.figures import Carbon, Rate, Score, Share
 from protocol.messages import Carrier, Count, Method, Mode, Offer, Positive
 
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -243,8 +244,11 @@ class ReceiptOf(Strict):
     tokens: int
     energy_j: int
     surplus_j: int
+    moved_bytes: int
+    transfer_ug: int
     carbon_ug: int
     method: Method
+    power_source: str
     assurance: int | None
     uncertainty_permille: int
     accepted: bool | None
@@ -253,20 +257,58 @@ class ReceiptOf(Strict):
 
 
 class CarbonAccount(Strict):
-    """A job's totals by its receipts; lost and refused work is in them. `reported_*`: what its shards have reported so
-    far, before receipts settle it. `assurance`: the lowest behind any surplus, None where no surplus counts."""
+    """A job's totals by its receipts (`node.carbon.Account`); lost and refused work is in them. `reported_*`: what its
+    shards have reported so far, before receipts settle it. `assurance`: the lowest behind any surplus, None where no
+    surplus counts."""
 
     energy_j: int
     surplus_j: int
+    idle_j: int
+    overhead_j: int
+    redundant_j: int
     embodied_ug: int
     carbon_ug: int
     lost_energy_j: int
     lost_carbon_ug: int
+    redundant_ug: int
+    moved_bytes: int
+    transfer_j: int
+    transfer_ug: int
+    tokens: int
+    inner_steps: int
     methods: tuple[Method, ...]
+    power_sources: tuple[str, ...]
     assurance: int | None
     uncertainty_permille: int
     reported_energy_j: int
     reported_carbon_ug: int
+
+
+class Counterfactual(Strict):
+    """What the same work would have emitted by another choice; the saving is negative where that were greener."""
+
+    carbon_ug: int
+    saving_permille: int
+
+
+class JobCarbon(Strict):
+    """A job's carbon in several ways side by side (`node.figures.Report`), and what other choices would have emitted:
+    by name, None where the record of its first matching is not at hand."""
+
+    id: Hex
+    name: str
+    status: str
+    account: CarbonAccount
+    location: Carbon
+    market: Carbon
+    certified_j: int
+    carbon_free: Score | None
+    marginal: Carbon | None
+    marginal_known_j: int
+    sci_per_token: Rate | None
+    sci_per_step: Rate | None
+    shares: tuple[Share, ...]
+    counterfactuals: dict[str, Counterfactual] | None
 
 
 class BlobOf(Strict):

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from ledger.archive import MATCHING_MAX_BYTES
 from ledger.state import JobRecord
 from node.actions import Persist
 from node.api import certificate_routes, credit_views, energy_views, job_views, ledger_routes, streams, views
+from node.api.carbon_views import carbon_of
 from node.api.energy_resources import EnergyNow, RuleList
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
 from node.api.ledger_routes import EntriesQuery
@@ -25,6 +27,7 @@ from node.api.resources import (
     BlobOf,
     DryRun,
     Health,
+    JobCarbon,
     JobDetail,
     JobList,
     OfferList,
@@ -34,6 +37,7 @@ from node.api.resources import (
     ThisNode,
 )
 from node.api.signing import require_signing
+from node.auditing import recorded_matchings
 from node.documents import Fault, invalid
 from node.energy.rules import parse_rules
 from node.events import (
@@ -44,7 +48,7 @@ from node.events import (
 )
 from node.jobfile import JobRequest
 from node.keys import key_of
-from node.question import answer
+from node.question import answer, summary_of_record
 from node.version import version
 from protocol.errors import LocalError, Refused
 from protocol.messages import Job
@@ -107,6 +111,19 @@ async def jobs(runtime: Runtime, request: web.Request, _: None) -> JobList:
 
 async def job(runtime: Runtime, request: web.Request, _: None) -> JobDetail:
     return job_views.detail(runtime.node, _job(runtime, request))
+
+
+async def job_carbon(runtime: Runtime, request: web.Request, _: None) -> JobCarbon:
+    """The record of the job's first matching, if it is here, says what other choices would have emitted."""
+    record, node = _job(runtime, request), runtime.node
+
+    def summary() -> dict[str, Any] | None:
+        raws = (runtime.blobs.read(sha256, MATCHING_MAX_BYTES) for sha256 in recorded_matchings(record))
+        first = next(raws, None)
+        return None if first is None else summary_of_record(first)
+
+    run = node.requester.runs.get(record.id)
+    return carbon_of(node.ledger.state, record, run, await runtime.compute(summary))
 
 
 async def submit_job(runtime: Runtime, request: web.Request, asked: JobRequest) -> JobDetail:
@@ -228,6 +245,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/jobs", submit_job, "Submit a job", JobDetail, takes=JobRequest, status=201),
     Route("POST", "/v1/jobs/plan", plan_job, "What the matching would choose now", DryRun, takes=JobRequest),
     Route("GET", "/v1/jobs/{id}", job, "A job: placements, rounds, energy and carbon, receipts", JobDetail),
+    Route("GET", "/v1/jobs/{id}/carbon", job_carbon, "A job's carbon in several ways, with bounds", JobCarbon),
     Route("POST", "/v1/jobs/{id}/cancel", cancel_job, "Cancel an own job", JobDetail),
     Route("GET", "/v1/credit", credit, "What this node is owed and owes", AccountList),
     Route("POST", "/v1/credit/payments", record_payment, "Say what was paid", AccountOf, takes=Payment, status=201),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from node.commands.ledger_source import FileOption, source_of
 from node.commands.options import HomeOption, JsonOption, client_of, print_json
 from protocol.errors import LocalError
 
@@ -147,6 +148,23 @@ def show(
             cause = f"job {detail['id'][:12]} has no checkpoint: it is {detail['status']}"
             raise LocalError("HEL-JOB-007", cause, f"Follow it to its end: heliotrope job watch {detail['id'][:12]}")
         client.download(detail["checkpoint"]["sha256"], checkpoint)
+
+
+@app.command
+def carbon(
+    job: JobArgument, /, *, file: FileOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    """A job's carbon in five ways side by side, with bounds, sources, and what other choices would have emitted; of a
+    running node, a stopped one, or an exported ledger."""
+    from node.commands import show_carbon
+    from node.commands.follow import resolve
+
+    with source_of(home, file, quiet=as_json) as source:
+        told = source.carbon(resolve(source, job))
+    if as_json:
+        print_json(told)
+    else:
+        show_carbon.carbon(told)
 
 
 @app.command

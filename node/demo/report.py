@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.errors import LocalError
-from protocol.units import UG_PER_G, ceil_div
+from protocol.units import UG_PER_G
 
 # "Clearly down": a byte model that learned nothing stays at 5.5 nats, one of single letters at 3.3.
 LOSS_RATIO_MAX = 0.75
@@ -18,12 +18,14 @@ WORD_SHARE_MIN = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Everything that the demo saw. `detail` is the job as the API gives it, `verified` each survivor's ledger."""
+    """Everything that the demo saw. `detail` and `carbon` are the job as the API gives it, `verified` each survivor's
+    ledger."""
 
     seconds: float
     peers: int
     killed: str
     detail: dict[str, Any]
+    carbon: dict[str, Any]
     verified: dict[str, Any]
     sample_word_share: float
 
@@ -35,13 +37,6 @@ class Outcome:
     @property
     def tokens(self) -> int:
         return sum(r["tokens"] for r in self.detail["history"])
-
-    def baseline_ug(self, name: str) -> int:
-        """What the energy really drawn would have emitted under a baseline's placement: its carbon per joule, from the
-        first matching, on the joules of the receipts."""
-        summary = self.detail["matchings"][0]["summary"]
-        predicted_ug = summary["baselines"][name]["carbon_ug"]
-        return ceil_div(predicted_ug * self.detail["account"]["energy_j"], summary["energy_j"])
 
     def report(self) -> dict[str, Any]:
         """`report.json`."""
@@ -64,9 +59,9 @@ class Outcome:
             "lost_energy_j": account["lost_energy_j"],
             "carbon_g": account["carbon_ug"] / UG_PER_G,
             "baseline_carbon_g": {
-                "cheapest": self.baseline_ug("cheapest") / UG_PER_G,
-                "grid_average": self.baseline_ug("grid_average") / UG_PER_G,
+                name: other["carbon_ug"] / UG_PER_G for name, other in self.carbon["counterfactuals"].items()
             },
+            "carbon": {key: value for key, value in self.carbon.items() if key not in ("id", "name", "status")},
             "method": account["methods"],
             "assurance": account["assurance"],
             "uncertainty_permille": account["uncertainty_permille"],

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from node.commands.show import printable
+from node.commands.show_carbon import NAMES, figures
 from node.devnet.network import Member
 from protocol.units import format_carbon, format_clock, format_credits, format_energy
 
@@ -162,12 +163,21 @@ class Screen:
         uncertainty = f"±{account['uncertainty_permille'] / 10:.3g} %"
         self.say(f"{kwh:.6f} kWh, {account['carbon_ug'] / 1e6:.4f} gCO2e ({self._basis}, {uncertainty})")
         for name in ("cheapest", "grid_average"):
-            baseline_ug = outcome.baseline_ug(name)
-            saved = 100 * (1 - account["carbon_ug"] / baseline_ug)
-            label = {"cheapest": "cheapest-first", "grid_average": "average grid"}[name]
-            self.say(f"  {label} would have emitted {baseline_ug / 1e6:.4f} gCO2e: {saved:.0f} % saved ({self._basis})")
+            other = outcome.carbon["counterfactuals"][name]
+            saved = f"{other['saving_permille'] / 10:.0f} % saved ({self._basis})"
+            self.say(f"  {NAMES[name]} would have emitted {other['carbon_ug'] / 1e6:.4f} gCO2e: {saved}")
+        self.say("the same in five ways, side by side:")
+        self._figures(outcome.carbon)
         for name, verified in outcome.verified.items():
             self.say(f"{name}: ledger verify: OK ({verified['entries']} entries), heads {verified['fingerprint']}")
+
+    def _figures(self, carbon: Mapping[str, Any]) -> None:
+        table = Table(box=None, padding=(0, 2), header_style="bold")
+        for heading in ("figure", "value", "at least", "at most", "what it is"):
+            table.add_column(heading, overflow="fold")
+        for row in figures(carbon):
+            table.add_row(*map(escape, row))
+        self._console.print(table)
 
 
 def sparkline(losses: list[int]) -> str:

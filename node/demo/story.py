@@ -135,6 +135,7 @@ class _Demo:
             peers=PEERS,
             killed=self.killed,
             detail=detail,
+            carbon=self.lead.carbon(job),
             verified=verified,
             sample_word_share=share,
         )

@@ -43,7 +43,7 @@ STEP_MS = 60
 SAVE_MS = 100
 EVALUATE_MS = 300
 FETCH_FAILED_MS = 200
-DELTA_BYTES = 1000
+FLOAT_BYTES = 4
 
 Answer = tuple[int, Event]  # after how many ms of the machine's time, and what
 
@@ -97,12 +97,15 @@ class Trainer:
             case TrainRound():
                 return self._train_round(action, now_ms)
             case SaveShard(shard) if shard in self.shards:
-                return SAVE_MS, ShardSaved(shard, self._keep("moments", shard.award, shard.shard))
+                size_bytes = 2 * FLOAT_BYTES * self.shards[shard].spec.model.parameters
+                return SAVE_MS, ShardSaved(shard, self._keep(size_bytes, "moments", shard.award, shard.shard))
         return None
 
     def _start_shard(self, action: StartShard, now_ms: int) -> Answer:
         if action.shard in self.shards:
             raise AssertionError(f"{action.shard} was started twice")
+        wanted = action.data if action.moments is None else (*action.data, action.moments)
+        fetched_bytes = self._missing_bytes(*wanted)
         for ticket in action.data:
             if reason := self.fetch(ticket):
                 return FETCH_FAILED_MS, ShardFailed(action.shard, reason)
@@ -110,15 +113,17 @@ class Trainer:
             return 0, ShardFailed(action.shard, "the lead's data is not what the job names")
         resumed = action.moments is not None and not self.fetch(action.moments)
         self.shards[action.shard] = Worker(action.spec, now_ms)
-        return START_MS, ShardStarted(action.shard, resumed)
+        return START_MS, ShardStarted(action.shard, resumed, fetched_bytes)
 
     def _train_round(self, action: TrainRound, now_ms: int) -> Answer | None:
         worker = self.shards.get(action.shard)
         if worker is None:
             return None
+        fetched_bytes = self._missing_bytes(action.parameters)
         if reason := self.fetch(action.parameters):
             return FETCH_FAILED_MS, ShardFailed(action.shard, reason)
-        delta = self._keep("delta", action.parameters.blob.sha256, action.round, action.shard.shard)
+        weight_bytes = worker.spec.model.parameters  # int8
+        delta = self._keep(weight_bytes, "delta", action.parameters.blob.sha256, action.round, action.shard.shard)
         start_ms = max(now_ms, worker.free_at_ms)
         worker.free_at_ms = start_ms + self.round_ms * self.clock_speed
         trained = RoundTrained(
@@ -130,6 +135,7 @@ class Trainer:
             inner_steps=worker.spec.inner_steps,
             end_ms=worker.free_at_ms,
             cpu_ms=worker.free_at_ms - start_ms,
+            fetched_bytes=fetched_bytes,
         )
         return (worker.free_at_ms - now_ms) // self.clock_speed, trained
 
@@ -138,17 +144,19 @@ class Trainer:
         if missing:
             return 0, LeadFailed(action.job, f"{len(missing)} blobs of its data are missing")
         self.leads[action.job] = action.spec
-        parameters = self._keep("parameters", action.job, action.spec.seed)
+        parameters = self._keep(FLOAT_BYTES * action.spec.model.parameters, "parameters", action.job, action.spec.seed)
         return START_MS, ModelReady(action.job, parameters, loss_millinats(-1))
 
     def _step_outer(self, action: StepOuter) -> Answer | None:
-        if action.job not in self.leads:
+        spec = self.leads.get(action.job)
+        if spec is None:
             return None
         for shard, ticket in action.deltas:
             if reason := self.fetch(ticket):
                 return FETCH_FAILED_MS, LeadFailed(action.job, reason, shard)
         deltas = b"".join(ticket.blob.sha256 for _, ticket in action.deltas)
-        return STEP_MS, OuterStepped(action.job, action.round, self._keep("outer", deltas, action.round))
+        parameters = self._keep(FLOAT_BYTES * spec.model.parameters, "outer", deltas, action.round)
+        return STEP_MS, OuterStepped(action.job, action.round, parameters)
 
     def _finish_model(self, action: FinishModel) -> Answer | None:
         spec = self.leads.get(action.job)
@@ -157,10 +165,14 @@ class Trainer:
         loss = loss_millinats(spec.rounds)
         return EVALUATE_MS, ModelFinished(action.job, action.parameters, loss, "To be, or not to be")
 
-    def _keep(self, kind: str, seed: bytes, *numbers: int) -> Blob:
+    def _missing_bytes(self, *tickets: Ticket) -> int:
+        """What of these is not here yet."""
+        return sum(ticket.blob.size_bytes for ticket in tickets if ticket.blob.sha256 not in self.blobs)
+
+    def _keep(self, size_bytes: int, kind: str, seed: bytes, *numbers: int) -> Blob:
         sha256 = hashlib.sha256(f"{kind} {seed.hex()} {numbers}".encode()).digest()
         self.blobs.add(sha256)
-        return Blob(sha256=sha256, size_bytes=DELTA_BYTES)
+        return Blob(sha256=sha256, size_bytes=size_bytes)
 
 
 def loss_millinats(round_: int) -> int:

@@ -190,7 +190,7 @@ async def test_another_nodes_job_cannot_be_cancelled(tmp_path: Path) -> None:
 
 
 async def test_an_unknown_job_is_not_found(client: Client) -> None:
-    for call in (client.job, client.cancel):
+    for call in (client.job, client.cancel, client.carbon):
         with pytest.raises(NotFound):
             await asyncio.to_thread(call, "ab" * 32)
 
@@ -227,9 +227,47 @@ async def test_grams_stand_beside_their_method_and_assurance(tmp_path: Path) -> 
     grid_ug = ceil_div(6000 * 360 * 10**6, 3_600_000) + 20_000
     own_ug = ceil_div(6000 * 36 * 10**6, 3_600_000) + 20_000
     assert account["energy_j"] == 4 * 6000 + 500
-    assert account["carbon_ug"] == 2 * (grid_ug + own_ug) + 50_000
+    moved_ug = 100  # each receipt's two small deltas: 1 J of networks, at the grid's 100 µg/J
+    assert account["transfer_ug"] == 4 * moved_ug
+    assert account["carbon_ug"] == 2 * (grid_ug + own_ug) + 4 * moved_ug + 50_000
     assert (account["lost_energy_j"], account["lost_carbon_ug"]) == (500, 50_000)
     assert (account["methods"], account["assurance"]) == (["modelled"], 1)
+
+
+async def test_the_carbon_of_a_finished_job_is_told_in_every_way(tmp_path: Path) -> None:
+    """From the ledger alone: only what other choices would have emitted needs the record of a matching."""
+    history = whole_history()
+    host = Host(tmp_path, raws=tuple(e.raw for e in history.entries), network=history.ledger.genesis)
+    async with served(host) as url:
+        client = Client(url, TOKEN)
+        (listed,) = (await asyncio.to_thread(client.jobs))["jobs"]
+        job = await asyncio.to_thread(client.job, listed["id"])
+        told = await asyncio.to_thread(client.carbon, listed["id"])
+    assert told["account"] == job["account"]
+    assert told["location"]["carbon_ug"] == job["account"]["carbon_ug"]
+    assert told["location"]["least_ug"] < told["location"]["carbon_ug"] < told["location"]["most_ug"]
+    assert told["market"]["carbon_ug"] == told["location"]["carbon_ug"] - 1000 * (100 - 10)
+    assert (told["certified_j"], told["marginal"], told["marginal_known_j"]) == (1000, None, 0)
+    assert told["carbon_free"]["carbon_free_permille"] == 13_000 * 1000 // 24_500
+    assert told["carbon_free"]["unknown_permille"] == ceil_div(11_500 * 1000, 24_500)
+    assert told["sci_per_token"]["carbon_pg"] == ceil_div(job["account"]["carbon_ug"] * 10**6, 4 * 160)
+    assert [share["method"] for share in told["shares"]] == ["grid_mix", "metered"]
+    assert told["counterfactuals"] is None
+
+
+async def test_the_carbon_of_an_own_job_stands_beside_other_choices(tmp_path: Path) -> None:
+    host = Host(tmp_path, sells=seller(), trains=True)
+    host.start()
+    text = written(tmp_path / "text.txt")
+    async with served(host) as url:
+        client = Client(url, TOKEN)
+        job_id = (await submitted(client, text))["id"]
+        host.close_bids()
+        told = await asyncio.to_thread(client.carbon, job_id)
+    assert told["counterfactuals"].keys() == {"cheapest", "grid_average", "start_now"}
+    for other in told["counterfactuals"].values():
+        saved_ug = other["carbon_ug"] - told["account"]["carbon_ug"]
+        assert other["saving_permille"] == saved_ug * 1000 // other["carbon_ug"]
 
 
 async def test_another_nodes_job_names_its_owner(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_watch_as_json_is_one_event_a_line(heliotrope: Heliotrope, node: Running
 
 
 def test_an_unknown_job_is_named(heliotrope: Heliotrope, node: Running) -> None:
-    for command in ("show", "watch", "cancel"):
+    for command in ("show", "carbon", "watch", "cancel"):
         said = heliotrope("job", command, "beef")
         assert said.code == 2
         assert "no jobs known here have ids that begin with 'beef'" in said.err
@@ -240,6 +240,34 @@ def test_a_finished_job_is_shown_with_its_receipts(heliotrope: Heliotrope, tmp_p
     assert "of it 50 mg on shards that were lost" in said.out
     assert said.out.count("0.2 credits") == 3  # what each placement is paid per unit and hour
     assert said.out.count("settled") == 2 + 1  # two placements and the receipts' heading
+
+
+def test_the_carbon_of_a_job_is_told_in_five_ways_side_by_side(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    history = whole_history()
+    host = Host(tmp_path, raws=tuple(e.raw for e in history.entries), network=history.ledger.genesis)
+    job_id = next(e for e in history.entries if e.kind == "job").id.hex()
+    with running(host, tmp_path / "home"):
+        said = heliotrope("job", "carbon", job_id)
+        told = heliotrope("job", "carbon", job_id, "--json").json
+    assert told["location"]["carbon_ug"] == told["account"]["carbon_ug"]
+    lines = {line.split("  ")[0]: line for line in said.out.splitlines()}
+    assert "1.45 g" in lines["location-based"]
+    assert "1.36 g" in lines["market-based"]
+    assert "0.278 Wh by certificates of the same hour and zone" in lines["market-based"]
+    assert "53 %" in lines["24/7 carbon-free"]
+    assert "47 % unknown, counted as none" in lines["24/7 carbon-free"]
+    assert "no attestation states it" in lines["marginal"]
+    assert "over 640 tokens that count" in lines["SCI per token"]
+    assert "(modelled, ±25 %, by declared)" in said.out
+    assert "0.139 Wh work lost or refused" in said.out
+    assert "other choices: not known" in said.out
+
+
+def test_the_carbon_of_a_job_without_receipts_is_not_there_yet(
+    heliotrope: Heliotrope, node: Running, file: Path
+) -> None:
+    job_id = heliotrope("job", "submit", file, "--detach").out.strip()
+    assert "nothing is receipted yet" in heliotrope("job", "carbon", job_id).out
 
 
 def test_another_nodes_job_is_shown_but_not_watched(heliotrope: Heliotrope, tmp_path: Path) -> None:

@@ -57,6 +57,18 @@ def test_a_stopped_home_is_exported_and_the_file_verifies(heliotrope: Heliotrope
     assert facts["matchings"] == 2
 
 
+def test_the_carbon_of_a_job_is_told_by_a_stopped_home_and_by_a_file_alike(
+    heliotrope: Heliotrope, home: Home, file: Path, scene: Matched
+) -> None:
+    """Other choices too: the record of the first matching is in both."""
+    told = heliotrope("job", "carbon", scene.job.id.hex(), "--home", home.path, "--json").json
+    assert told == heliotrope("job", "carbon", scene.job.id.hex(), "--file", file, "--json").json
+    assert told["location"]["carbon_ug"] == told["account"]["carbon_ug"] > 0
+    assert told["counterfactuals"].keys() == {"cheapest", "grid_average", "start_now"}
+    said = heliotrope("job", "carbon", scene.job.id.hex(), "--file", file).out
+    assert "average grid would have emitted" in said
+
+
 def test_json_lines_have_one_part_a_line(heliotrope: Heliotrope, home: Home, tmp_path: Path, scene: Matched) -> None:
     heliotrope("ledger", "export", tmp_path / "out.jsonl", "--format", "jsonl")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

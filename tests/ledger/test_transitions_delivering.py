@@ -8,7 +8,7 @@ import pytest
 
 from ledger.state import JobStatus, PlacementStatus
 from protocol.bodies import BODIES
-from tests.builders import FIRST_SLOT, SLOT_MS, digest, slot_energy
+from tests.builders import FIRST_SLOT, SLOT_MS, History, digest, slot_energy, training
 
 from .scenes import (
     DUE_MICROCREDITS,
@@ -218,6 +218,45 @@ def test_valid_receipt_check_7_all_of_the_leased_time_at_idle_power() -> None:
     s = leased()
     row = slot_energy(energy_j=3 * 2400)
     assert_valid(s.history, s.history.receipt(s.lease, row, busy_ms=3 * SLOT_MS))
+
+
+LEAST_BYTES = 2 * training().model.parameters  # of the two deltas of a receipt, int8
+TRANSFER_UG = 100  # 13,408 bytes at 27 kJ/GB are 0.36 J, rounded up to 1; 360 g/kWh are 100 µg/J
+
+
+def test_void_receipt_check_8_deltas_weigh_more_than_was_moved() -> None:
+    s = leased()
+    void = s.history.receipt(s.lease, moved_bytes=LEAST_BYTES - 1)
+    assert_void(s.history, void, 8, f"moved_bytes {LEAST_BYTES - 1} is below {LEAST_BYTES}: the deltas alone")
+
+
+@pytest.mark.parametrize("off_by", [-1, 1])
+def test_void_receipt_check_8_transfer_does_not_follow(off_by: int) -> None:
+    s = leased()
+    void = s.history.receipt(s.lease, transfer_ug=TRANSFER_UG + off_by)
+    assert_void(s.history, void, 8, f"transfer_ug {TRANSFER_UG + off_by} is not the {TRANSFER_UG} that follow")
+
+
+def test_void_receipt_check_8_transfer_at_less_than_the_dirtiest_grid_named() -> None:
+    s = leased()
+    void = s.history.receipt(s.lease, slot_energy(grid_g_per_kwh=720), transfer_ug=TRANSFER_UG)
+    assert_void(s.history, void, 8, f"is not the {2 * TRANSFER_UG} that follow")
+
+
+def test_valid_receipt_check_8_the_least_and_more() -> None:
+    s = leased()
+    assert_valid(s.history, s.history.receipt(s.lease, moved_bytes=LEAST_BYTES, transfer_ug=TRANSFER_UG, final=False))
+    assert_valid(s.history, s.history.receipt(s.lease, moved_bytes=10**9, transfer_ug=27_000 * TRANSFER_UG))
+
+
+def test_valid_receipt_check_8_who_works_for_itself_moves_nothing() -> None:
+    history = History()
+    history.offer(OWNER)
+    job = history.job(OWNER)
+    award = history.award(job, history.placement(history.bid(OWNER, job)))
+    receipt = history.receipt(history.lease(award), busy_ms=0)
+    assert_valid(history, receipt)
+    assert (receipt.body["moved_bytes"], receipt.body["transfer_ug"]) == (0, 0)
 
 
 def test_a_final_receipt_delivers_and_frees_the_capacity_from_its_slot_on() -> None:

@@ -113,13 +113,30 @@ def test_a_stranger_repeats_every_matching_of_the_job_from_the_export_alone(
     assert found["totals"]["lost_energy_j"] == report["lost_energy_j"]
 
 
+def test_a_stranger_finds_the_same_grams_from_the_export_alone(demo: tuple[Path, str], tmp_path: Path) -> None:
+    path = str(demo[0] / "ledger.bin")
+    report = json.loads((demo[0] / "report.json").read_text())
+    shown = ledger(tmp_path, "show", "--kind", "job", "--json", "--file", path)
+    (job,) = json.loads(shown.stdout)["entries"]
+    ended = heliotrope(tmp_path, "job", "carbon", job["id"], "--json", "--file", path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found, told = json.loads(ended.stdout), report["carbon"]
+    assert found["location"]["carbon_ug"] == round(report["carbon_g"] * 10**6)
+    for name in ("location", "market", "carbon_free", "marginal", "sci_per_token", "shares", "counterfactuals"):
+        assert found[name] == told[name], name
+
+
 def verify(path: Path, home: Path) -> subprocess.CompletedProcess[str]:
     return ledger(home, "verify", str(path))
 
 
 def ledger(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return heliotrope(home, "ledger", *arguments)
+
+
+def heliotrope(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*HELIOTROPE, "ledger", *arguments],
+        [*HELIOTROPE, *arguments],
         capture_output=True,
         text=True,
         timeout=60,

@@ -34,7 +34,7 @@ from protocol.units import ceil_div
 from tests.sim.worlds import LEAD, TEXT, WIND, is_closed, job, placements, world
 
 PARAMETERS = Blob(sha256=b"p" * 32, size_bytes=1)
-DELTA = Blob(sha256=b"d" * 32, size_bytes=1)
+DELTA = Blob(sha256=b"d" * 32, size_bytes=10**9)
 
 
 class Scene:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
+from ledger.receipts import transfer_ug
 from ledger.state import LeaseRecord, ReceiptRecord
 from node.energy.power import Measured
 from node.events import (
@@ -91,6 +93,25 @@ def test_many_rounds_are_told_in_many_receipts_each_once_and_in_order(
     assert sum(receipt.inner_steps for receipt in receipts) == 500
 
 
+def test_bytes_are_told_with_the_rounds_that_moved_them_and_the_rest_once(
+    leased: tuple[World, LeaseRecord], work: Work
+) -> None:
+    """Else the second of several receipts would tell less than its deltas weigh, and be void."""
+    demo, lease = leased
+    work.moved_bytes = 5_000  # the data
+    for number in range(ROUNDS_MAX + 1):
+        work.book(replace(trained(number, work.busy_until_ms + ROUND_MS), fetched_bytes=40))
+    first, last = all_receipts(demo, work)
+    assert [first.moved_bytes, last.moved_bytes] == [5_000 + ROUNDS_MAX * (40 + 1), 40 + 1]
+    assert last.transfer_ug == transfer_ug(lease, 41, last.energy) > 0
+
+
+def test_a_receipt_says_what_told_the_draw(leased: tuple[World, LeaseRecord], work: Work) -> None:
+    work.book(trained(0, work.busy_until_ms + ROUND_MS))
+    (receipt,) = all_receipts(leased[0], work)
+    assert (receipt.method, receipt.power_source) == ("modelled", "declared watts x processor time")
+
+
 def test_a_receipt_follows_the_last_without_a_gap(leased: tuple[World, LeaseRecord], work: Work) -> None:
     demo, lease = leased
     work.book(trained(5, work.busy_until_ms + ROUND_MS))
@@ -140,7 +161,7 @@ def test_measured_rounds_are_receipted_as_metered_with_the_overhead(
     for number in range(3):
         work.book(trained(number, work.busy_until_ms + ROUND_MS, drawn(100_000)))
     (receipt,) = all_receipts(demo, work)
-    assert (receipt.method, receipt.uncertainty_permille, work.power_source) == ("metered", 50, "a meter")
+    assert (receipt.method, receipt.uncertainty_permille, receipt.power_source) == ("metered", 50, "a meter")
     pue_permille = lease.placement.bid.offer.offer.pue_permille
     assert sum(row.energy_j for row in receipt.energy) == 3 * -(-100 * pue_permille // 1000)
 
@@ -163,7 +184,7 @@ def test_a_meter_that_fails_in_the_middle_makes_its_receipt_modelled_and_not_the
         work.book(trained(number, work.busy_until_ms + ROUND_MS, measured))
     mixed = write_receipt(state, work, final=False)
     assert (mixed.method, mixed.uncertainty_permille) == ("modelled", 300)
-    assert work.power_source == "declared watts x processor time; in part a meter"
+    assert mixed.power_source == "declared watts x processor time; in part a meter"
     work.book(trained(3, work.busy_until_ms + ROUND_MS, drawn(100_000)))
     assert write_receipt(state, work, final=True).method == "metered"
 
@@ -220,8 +241,11 @@ def record_of_rounds(lease: LeaseRecord, rounds: int, busy_ms: int = 1_000) -> R
         busy_ms=busy_ms,
         deltas=tuple(number.to_bytes(32, "big") for number in range(rounds)),
         method="modelled",
+        power_source="declared",
         uncertainty_permille=0,
         energy=(),
+        moved_bytes=0,
+        transfer_ug=0,
     )
     return ReceiptRecord(bytes(32), LeaseRecord(lease.id, lease.provider, lease.lease, lease.placement), receipt)
 

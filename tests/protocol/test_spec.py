@@ -76,6 +76,7 @@ MODULES = (
         "archive.lines",
         "archive.seal",
         "checkpoint",
+        "energy",
         "feed",
         "forecasts",
         "heads",

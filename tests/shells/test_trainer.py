@@ -208,7 +208,7 @@ async def test_data_that_the_job_does_not_name_is_not_even_fetched(scene: Scene)
 
 async def test_a_shard_goes_on_from_the_moments_that_it_is_given(scene: Scene) -> None:
     event = await scene.trainer.carry_out(scene.start(moments=scene.data.ticket(b"moments")))
-    assert event == ev.ShardStarted(SHARD, resumed=True)
+    assert event == ev.ShardStarted(SHARD, resumed=True, fetched_bytes=len(b"a text" + b"moments"))
     assert scene.worker.moments is not None
     assert scene.worker.moments.read_bytes() == b"moments"
 
@@ -218,7 +218,9 @@ async def test_moments_that_are_none_or_gone_begin_at_zero(scene: Scene, content
     ticket = scene.data.ticket(content)
     if content == b"gone":
         del scene.data.contents[ticket.blob.sha256]
-    assert await scene.trainer.carry_out(scene.start(moments=ticket)) == ev.ShardStarted(SHARD)
+    event = await scene.trainer.carry_out(scene.start(moments=ticket))
+    assert isinstance(event, ev.ShardStarted)
+    assert not event.resumed
     assert scene.worker.moments is None
 
 
@@ -251,6 +253,16 @@ async def test_data_that_cannot_be_had_fails_the_shard_and_leaves_nothing(scene:
     scene.data.contents.clear()
     assert await scene.trainer.carry_out(scene.start()) == ev.ShardFailed(SHARD, "gone")
     assert list(scene.work_path.iterdir()) == []
+
+
+async def test_what_is_fetched_is_told_once_and_what_is_here_is_not_fetched(scene: Scene) -> None:
+    started = await scene.trainer.carry_out(scene.start())
+    assert started == ev.ShardStarted(SHARD, fetched_bytes=len(b"a text"))
+    scene.blobs.put(b"at home")
+    for content, fetched_bytes in ((b"from afar", 9), (b"at home", 0)):
+        event = await scene.trainer.carry_out(ac.TrainRound(SHARD, 0, scene.data.ticket(content)))
+        assert isinstance(event, ev.RoundTrained)
+        assert event.fetched_bytes == fetched_bytes
 
 
 async def test_a_shard_keeps_its_last_deltas_and_nothing_else(scene: Scene) -> None:

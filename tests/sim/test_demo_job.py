@@ -88,6 +88,20 @@ def test_every_joule_is_counted_once(finished: tuple[World, bytes]) -> None:
     assert 0 < account.surplus_j < account.energy_j
 
 
+def test_every_byte_between_peers_is_counted_once(finished: tuple[World, bytes]) -> None:
+    """Parameters come as 32-bit floats, deltas go as 8-bit integers; what the lead does for itself stays at home."""
+    demo, job_id = finished
+    record = record_of(demo, LEAD, job_id)
+    training = record.job.training
+    data_bytes = sum(blob.size_bytes for blob in training.data)
+    for shard in record.placements:
+        receipts = [each.receipt for each in shard.lease.receipts] if shard.lease else []
+        rounds = sum(len(receipt.deltas) for receipt in receipts)
+        fetched_and_served = data_bytes + rounds * (4 + 1) * training.model.parameters
+        expected = 0 if shard.placement.provider == record.owner else fetched_and_served
+        assert sum(receipt.moved_bytes for receipt in receipts) == (expected if receipts else 0)
+
+
 def test_others_train_on_while_a_shard_is_without_a_peer(finished: tuple[World, bytes]) -> None:
     demo, job_id = finished
     shards = [summary.shards for summary in run_of(demo, job_id).history]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from node.carbon import grid_average_ug
 from node.matching.bids.demand import Candidate, Demand, price_of_shard
 from node.matching.bids.gang import Gang, Pricing, gang
 from node.matching.bids.plan import Plan, Verdict, assign
 from node.matching.bids.refusal import sift
 from node.matching.bids.windows import Starts
 from node.matching.problem import Integers
-from protocol.units import J_PER_KWH, UG_PER_G, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,7 @@ def grid_average(plan: Plan) -> int:
         if choice.verdict is not Verdict.REFUSED
         for grid in choice.candidate.grid_during(windows[0].first_slot, windows[0].slots)
     ]
-    emitted_ug = ceil_div(plan.energy_j * sum(intensities) * UG_PER_G, len(intensities) * J_PER_KWH)
-    return emitted_ug + sum(window.embodied_ug for window in windows)
+    return grid_average_ug(plan.energy_j, intensities, sum(window.embodied_ug for window in windows))
 
 
 def _alike(costs: Sequence[int]) -> Pricing:
