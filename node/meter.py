@@ -15,8 +15,10 @@ from node.energy.supply import EnergyConfig, Supply, reading_start_ms
 from node.energy.watched import Health
 from node.events import MeterFailed, MeterRead
 from protocol.genesis import Genesis
+from protocol.units import MS_PER_HOUR
 
-FORECAST_SLOTS = 256
+FORECAST_MS = 72 * MS_PER_HOUR
+FORECAST_SLOTS_MIN, FORECAST_SLOTS_MAX = 256, 1024  # the first: what a bid can carry
 SAMPLE_MS = 15_000  # guess, not measured: clouds pass in minutes
 
 log = logging.getLogger("heliotrope")
@@ -58,7 +60,9 @@ class Meter:
             start_ms = reading_start_ms(self._read_until_ms, now_ms, slot_ms)
             try:
                 reading = await asyncio.to_thread(self._supply.read, start_ms, now_ms)
-                forecast = await asyncio.to_thread(self._supply.forecast, now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
+                forecast = await asyncio.to_thread(
+                    self._supply.forecast, now_ms // slot_ms, forecast_slots(slot_ms), slot_ms
+                )
             except SourceError as error:
                 return MeterFailed(error.cause, await self._health(now_ms))
             except Exception as error:
@@ -84,12 +88,17 @@ class Meter:
         await asyncio.sleep(left_ms / 1000)
 
 
+def forecast_slots(slot_ms: int) -> int:
+    """Three days of slots, where so many can be handled."""
+    return max(FORECAST_SLOTS_MIN, min(FORECAST_MS // slot_ms, FORECAST_SLOTS_MAX))
+
+
 def open_meter(
     config: EnergyConfig, ledger: Ledger, owner: bytes, now_ms: Callable[[], int], hardware: Watch | None
 ) -> Meter:
     """The meter of a node, going on from what its owner attested last. Raises LocalError for a source that cannot be
     opened."""
-    attested = ledger.state.attestations_of.get(owner)
+    attested = ledger.state.attestations_of.get(owner, [])
     newest = ledger.state.newest_of_device.get((owner, comparable(config.device_id)))
-    supply = open_supply(config, ledger.genesis.clock, newest.meter_end_j if newest else 0)
+    supply = open_supply(config, ledger.genesis.clock, newest.meter_end_j if newest else 0, attested)
     return Meter(supply, ledger.genesis, now_ms, attested[-1].end_ms if attested else 0, hardware)

@@ -54,6 +54,9 @@ class EnergyForecast(Strict):
     surplus_s50_j: tuple[int, ...]
     surplus_s20_j: tuple[int, ...]
     grid_g_per_kwh: tuple[int, ...]
+    grid_s20_g_per_kwh: tuple[int, ...]  # empty: the source says no quantiles
+    grid_s80_g_per_kwh: tuple[int, ...]
+    provenance: str
 
 
 class RuleList(Strict):

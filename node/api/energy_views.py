@@ -79,4 +79,7 @@ def _forecast(forecast: Forecast) -> EnergyForecast:
         surplus_s50_j=forecast.surplus_s50_j,
         surplus_s20_j=forecast.surplus_s20_j,
         grid_g_per_kwh=forecast.grid_g_per_kwh,
+        grid_s20_g_per_kwh=forecast.grid_s20_g_per_kwh,
+        grid_s80_g_per_kwh=forecast.grid_s80_g_per_kwh,
+        provenance=forecast.provenance,
     )

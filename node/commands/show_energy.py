@@ -85,6 +85,7 @@ def forecast(answer: Mapping[str, Any]) -> None:
                 f"{sum(grid[part]) // len(grid[part])} g/kWh",
             )
         )
+    say(f"by {found['provenance']}")
     rows(("from, UTC", "surplus s50", "surplus s20", "grid"), lines)
 
 

@@ -8,18 +8,23 @@ table's stands in, and the reading, `status`, `/readyz` and the metrics name the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from node.energy.flow import Flow, Stretch
+from node.energy.outlook import Outlook
 from node.energy.profile import Profile
-from node.energy.source import Kind, Reading, SourceError
+from node.energy.source import ForecastingSource, Kind, Reading, SourceError
 from node.energy.supply import EnergyConfig, Forecast, MeterSignatures, Supply, SupplyReading
 from node.energy.watched import Health, Watched
 from protocol.errors import LocalError
 from protocol.genesis import Clock
 from protocol.messages import IntensityKind
-from protocol.units import ceil_div
+from protocol.units import MS_PER_HOUR, ceil_div
+
+if TYPE_CHECKING:
+    from node.energy.forecast.history import Interval
 
 NAME_MAX = 128  # of a Name on the wire
 FLOWS = frozenset({Kind.COUNTER, Kind.POWER})
@@ -36,15 +41,23 @@ KINDS: dict[str, frozenset[Kind]] = {
 
 class MeteredSupply:
     """A Supply. `sources`: by section; those missing are declared. `counter_j`: the device's counter as last attested,
-    from which a sum of powers goes on."""
+    from which a sum of powers goes on. `past`: what was attested before, from which forecasts learn."""
 
-    def __init__(self, config: EnergyConfig, sources: Mapping[str, Watched], counter_j: int = 0) -> None:
+    def __init__(
+        self, config: EnergyConfig, sources: Mapping[str, Watched], counter_j: int = 0, past: Iterable[Interval] = ()
+    ) -> None:
         self._config = config
         self._sources = sources
         self._profile = Profile(config)
         self._generation = Flow(counter_j)
         self._use = Flow()
         self._use_stretch: Stretch | None = None
+        self._past: list[Interval] = list(past)
+        self._outlooks = {
+            name: Outlook(watched, watched.source)
+            for name, watched in sources.items()
+            if name in ("generation", "grid") and isinstance(watched.source, ForecastingSource)
+        }
 
     @property
     def health(self) -> tuple[Health, ...]:
@@ -56,13 +69,17 @@ class MeteredSupply:
         Without a source of generation it is the profile's, from `start_ms` to `end_ms`.
         """
         if "generation" not in self._sources:
-            return self._with_grid(self._profile.read(start_ms, end_ms), end_ms)
+            return self._noted(self._with_grid(self._profile.read(start_ms, end_ms), end_ms))
         self._read_use(end_ms)
         reading = self._sources["generation"].read(end_ms)
         generated = self._generation.advance(reading)
         if generated is None or ("use" in self._sources and self._use_stretch is None):
             return None
-        return self._with_grid(self._surplus(generated, reading), end_ms)
+        return self._noted(self._with_grid(self._surplus(generated, reading), end_ms))
+
+    def _noted(self, reading: SupplyReading) -> SupplyReading:
+        self._past.append(reading)
+        return reading
 
     def sample(self, now_ms: int) -> None:
         for name, flow in (("generation", self._generation), ("use", self._use)):
@@ -72,7 +89,23 @@ class MeteredSupply:
                     flow.sample(source.read(now_ms))
 
     def forecast(self, first_slot: int, slots: int, slot_ms: int) -> Forecast:
-        return self._profile.forecast(first_slot, slots, slot_ms)
+        from node.energy.forecast.foretell import foretell
+        from node.energy.forecast.history import history_of
+
+        now_ms = first_slot * slot_ms
+        told = {name: outlook.issues(now_ms) for name, outlook in self._outlooks.items()}
+        forecast = foretell(
+            self._config,
+            self._profile,
+            history_of(self._past, now_ms // MS_PER_HOUR),
+            first_slot,
+            slots,
+            slot_ms,
+            generation_issues=told.get("generation", ()),
+            grid_issues=told.get("grid", ()),
+        )
+        missing = "".join(f"; no forecast by {o.name}: {o.fault}" for o in self._outlooks.values() if o.fault)
+        return replace(forecast, provenance=forecast.provenance + missing)
 
     def _read_use(self, now_ms: int) -> None:
         if "use" in self._sources:
@@ -175,8 +208,8 @@ def open_sources(config: EnergyConfig) -> dict[str, Watched]:
     return opened
 
 
-def open_supply(config: EnergyConfig, clock: Clock, counter_j: int = 0) -> Supply:
-    """What a configuration says of a site, as a Supply. `counter_j`: the device's counter as last attested.
+def open_supply(config: EnergyConfig, clock: Clock, counter_j: int = 0, past: Iterable[Interval] = ()) -> Supply:
+    """What a configuration says of a site, as a Supply. `counter_j` and `past`: as for MeteredSupply.
 
     Raises LocalError for a source that cannot be opened, and for one that reads the world in a network whose clock is
     not the world's: its sun would stand elsewhere.
@@ -191,4 +224,4 @@ def open_supply(config: EnergyConfig, clock: Clock, counter_j: int = 0) -> Suppl
             f"[energy] names {', '.join(worldly)}, and this network's clock is not the world's",
             "Sources of real figures need real time: leave the sections out here, or join a network of real time.",
         )
-    return MeteredSupply(config, sources, counter_j)
+    return MeteredSupply(config, sources, counter_j, past)

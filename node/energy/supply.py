@@ -80,6 +80,9 @@ class Forecast:
     surplus_s50_j: tuple[int, ...]  # median of the surplus
     surplus_s20_j: tuple[int, ...]  # its 20 % quantile: exceeded four times in five
     grid_g_per_kwh: tuple[int, ...]
+    grid_s20_g_per_kwh: tuple[int, ...] = ()  # its quantiles; empty where nobody knows them
+    grid_s80_g_per_kwh: tuple[int, ...] = ()
+    provenance: str = "declared profile"  # for people: what it was made from
 
 
 def reading_start_ms(read_until_ms: int, now_ms: int, slot_ms: int) -> int:

@@ -17,6 +17,7 @@ BENCHES = (
     "energy",
     "solar",
     "shift",
+    "forecast",
     "network",
     "training",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from protocol.errors import LocalError
 from protocol.genesis import Clock
 from tests.energy.scripted import AT_MS, Scripted, reading, watched
 
-MINUTE_MS = 60_000
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 VALENCIA: dict[str, Any] = {
     "device_id": "roof",
     "zone": "ES",
@@ -30,6 +31,25 @@ REAL = Clock(unix_ms=AT_MS, network_ms=AT_MS, speed=1)
 
 def scripted(kind: Kind, value: int) -> Scripted:
     return Scripted(reading(value, AT_MS, kind), kind=kind)
+
+
+@dataclass
+class Foreteller(Scripted):
+    """Also foretells 301, 302, … g/kWh for the hours to come, or fails."""
+
+    fault: SourceError | None = None
+    asked_ahead: int = 0
+
+    def forecast(self, now_ms: int) -> tuple[Reading, ...]:
+        self.asked_ahead += 1
+        if self.fault is not None:
+            raise self.fault
+        first_ms = now_ms - now_ms % HOUR_MS
+        hours = range(first_ms, first_ms + 72 * HOUR_MS, HOUR_MS)
+        return tuple(
+            Reading(self.kind, 301 + n, start_ms, start_ms + HOUR_MS, "grid_mix", 100, "test")
+            for n, start_ms in enumerate(hours)
+        )
 
 
 class Site:
@@ -154,6 +174,43 @@ def test_signatures_of_one_device_go_along() -> None:
     assert surplus is not None
     assert surplus.signatures is not None
     assert surplus.signatures.key == bytes(32)
+
+
+def grid_site(fault: SourceError | None = None) -> tuple[MeteredSupply, Foreteller]:
+    """A site of declared generation on a grid whose source also looks ahead."""
+    source = Foreteller(reading(210, AT_MS, Kind.AVG_LIFECYCLE), kind=Kind.AVG_LIFECYCLE, fault=fault)
+    config = EnergyConfig.model_validate(VALENCIA)
+    return MeteredSupply(config, {"grid": watched(source, "energy.grid (test)")}), source
+
+
+def test_what_a_source_foretells_is_the_forecast_of_a_site_that_has_seen_nothing() -> None:
+    supply, _ = grid_site()
+    forecast = supply.forecast(AT_MS // HOUR_MS, 3, HOUR_MS)
+    assert forecast.grid_g_per_kwh == (301, 302, 303)
+
+
+def test_a_source_is_asked_for_its_forecast_once_an_hour() -> None:
+    supply, source = grid_site()
+    for minutes in (0, 5, 59, 60, 61):
+        supply.forecast((AT_MS + minutes * MINUTE_MS) // MINUTE_MS, 3, MINUTE_MS)
+    assert source.asked_ahead == 2
+
+
+def test_a_source_without_a_forecast_is_named_and_the_site_goes_on() -> None:
+    supply, _ = grid_site(SourceError("the plan has no forecast", "pay"))
+    forecast = supply.forecast(AT_MS // HOUR_MS, 3, HOUR_MS)
+    assert len(forecast.grid_g_per_kwh) == 3
+    assert "no forecast by energy.grid (test): the plan has no forecast" in forecast.provenance
+
+
+def test_a_site_learns_from_its_readings() -> None:
+    site = Site(grid=(Kind.AVG_LIFECYCLE, 210))
+    for hour in range(48):
+        at_ms = AT_MS + hour * HOUR_MS
+        site.sources["grid"].outcome = reading(500 if hour % 24 < 12 else 100, at_ms, Kind.AVG_LIFECYCLE)
+        site.supply.read(at_ms - HOUR_MS, at_ms)
+    told = site.supply.forecast(AT_MS // HOUR_MS + 47, 24, HOUR_MS).grid_g_per_kwh
+    assert min(told[1:12]) > 2 * max(told[13:23])
 
 
 def section(**changes: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import {
   Refused, decode, encode, openEntry, openNote, openProof, peerId, proveFork, rootOf, verify, verifyConsistency,
   verifyInclusion,
 } from "./protocol.mjs";
+import { solarBound } from "./sun.mjs";
 
 const load = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), "utf8"));
 const hex = (text) => Buffer.from(text, "hex");
@@ -76,6 +77,9 @@ replayFile("encodings", () => ({
 
 const isVerified = ({ public: key, message, signature, accepted }) =>
   same(verify(hex(key), hex(message), hex(signature)), accepted);
+replayFile("sun", () => ({
+  bounds: ({ name, bound_j, is_night, ...claim }) => same(solarBound(claim), { bound_j, is_night }),
+}));
 replayFile("signatures", () => ({ speccheck: isVerified, ordinary: isVerified }));
 
 replayFile("entries", ({ networks: [{ id: network }] }) => ({

@@ -52,6 +52,8 @@ CHANGES = [
     ("forks", "cases", "frozen_from", {}),
     ("forks", "cases", "waiting", []),
     ("forks", "cases", "aside", []),
+    ("sun", "bounds", "bound_j", 1),
+    ("sun", "bounds", "is_night", False),
 ]
 
 
