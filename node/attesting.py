@@ -68,8 +68,9 @@ class Attesting:
         return bool(self.line)
 
     @property
-    def declarations_waiting(self) -> int:
-        return sum(isinstance(pending.body, Device) for pending in self.line)
+    def operators_waiting(self) -> int:
+        """How much of it our operator said: declarations, and what came out of stores."""
+        return sum(isinstance(p.body, Device) or p.body.carrier == "storage" for p in self.line)
 
     def on_reading(self, turn: Turn, reading: SupplyReading, offer: Offer) -> None:
         """Attest a reading, once its auditors have answered; one that lies before the last attested is let pass."""
@@ -96,9 +97,9 @@ class Attesting:
             meter = None
         self._ask(turn, _believable(turn, body, device).model_copy(update={"meter": meter}))
 
-    def on_declared(self, turn: Turn, device: Device) -> None:
-        """Our operator declares a device."""
-        self._ask(turn, device)
+    def on_signed(self, turn: Turn, body: Attestation | Device) -> None:
+        """Our operator declares a device, or says what came out of a store."""
+        self._ask(turn, body)
 
     def on_countersigned(self, turn: Turn, peer: bytes, message: Countersigned) -> None:
         """An auditor's answer. A signature that is none would void our entry: it is not believed unseen."""

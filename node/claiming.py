@@ -10,12 +10,13 @@ from protocol.certificates import Allocation, Certificate
 from protocol.devices import Charge, Claim, Device
 from protocol.envelope import NO_PREV, Entry
 from protocol.identity import peer_id
+from protocol.messages import Attestation
 
 
-def refs_of(claim: Claim | Device) -> tuple[bytes, ...]:
+def refs_of(claim: Claim | Device | Attestation) -> tuple[bytes, ...]:
     """What its entry refers to."""
     match claim:
-        case Device():
+        case Device() | Attestation():
             return ()
         case Certificate():
             return (claim.attestation,)
@@ -29,7 +30,7 @@ def refs_of(claim: Claim | Device) -> tuple[bytes, ...]:
             return () if claim.lot is None else (claim.lot.entry,)
 
 
-def refusal(state: State, identity: Identity, now_ms: int, claim: Claim | Device) -> str:
+def refusal(state: State, identity: Identity, now_ms: int, claim: Claim | Device | Attestation) -> str:
     """Why such an entry of this node's would count for nothing; "" if it would count."""
     kind = KINDS[type(claim)]
     body = claim.model_dump()

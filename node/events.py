@@ -23,7 +23,7 @@ from node.energy.watched import Health
 from node.matching.bids.plan import Plan
 from protocol.devices import Claim, Device
 from protocol.envelope import Entry
-from protocol.messages import Blob, Job
+from protocol.messages import Attestation, Blob, Job
 
 
 class TimerKind(enum.Enum):
@@ -170,6 +170,13 @@ class DeviceDeclared:
     """Our operator declares a device; an auditor is asked to countersign it first."""
 
     device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class StoreDischarged:
+    """Our operator has read a battery's counter: this came out of it. An auditor is asked to countersign it first."""
+
+    attestation: Attestation
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +331,7 @@ Event = (
     | MeterFailed
     | RulesChanged
     | DeviceDeclared
+    | StoreDischarged
     | ClaimMade
     | ApprovalsRead
     | JobSubmitted

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from node.api.resources import Hex, Peer
 from node.documents import Strict
-from protocol.messages import Count, Name, Positive, Text
+from protocol.messages import Count, Name, Permille, Positive, Text
 
 EntryName = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 ClaimKind = Literal["certificate", "split", "transfer", "cancellation", "allocation", "charge"]
@@ -135,8 +135,8 @@ class DeviceOf(Strict):
 
 
 class DeviceList(Strict):
-    """`waiting`: declarations that auditors have not answered yet. `unaudited`: why the newest attestation has no
-    countersignature; empty if it has one, or would gain nothing by it."""
+    """`waiting`: declarations and discharges that auditors have not answered yet. `unaudited`: why the newest
+    attestation has no countersignature; empty if it has one, or would gain nothing by it."""
 
     devices: tuple[DeviceOf, ...]
     waiting: int
@@ -157,3 +157,14 @@ class DeclareDevice(Act):
     storage_j: Count = 0
     efficiency_permille: Annotated[int, Field(ge=1, le=1000)] = 1000
     key: Hex | None = None
+
+
+class DischargeStore(Act):
+    """What came out of a store in the last `seconds`, or since the last discharge that is attested: its counter rose to
+    `counter_j`. `energy_j` absent: all that it rose by."""
+
+    device_id: Name
+    counter_j: Count
+    seconds: Annotated[int, Field(ge=1, le=3600)] | None = None
+    energy_j: Count | None = None
+    uncertainty_permille: Permille = 20

@@ -18,6 +18,7 @@ from node.api.certificate_resources import (
     ChargeStore,
     DeclareDevice,
     DeviceList,
+    DischargeStore,
     Issue,
     SplitLot,
     TransferLot,
@@ -26,9 +27,10 @@ from node.api.openapi import Route
 from node.api.problems import Conflict
 from node.api.signing import require_signing
 from node.claiming import refusal
-from node.events import ClaimMade, DeviceDeclared
+from node.events import ClaimMade, DeviceDeclared, StoreDischarged
 from node.turn import KINDS
 from protocol.devices import Claim, Device
+from protocol.messages import Attestation
 
 if TYPE_CHECKING:
     from node.runtime import Runtime
@@ -51,6 +53,15 @@ async def declare_device(runtime: Runtime, request: web.Request, asked: DeclareD
     return views.devices(runtime.node)
 
 
+async def discharge_store(runtime: Runtime, request: web.Request, asked: DischargeStore) -> DeviceList:
+    """Attest what came out of a store, once the auditors who are there have answered."""
+    body = views.discharge_of(asked, runtime.node, runtime.now_ms())
+    _require_valid(runtime, body, asked)
+    if not asked.dry_run:
+        await runtime.submit(StoreDischarged(body))
+    return views.devices(runtime.node)
+
+
 async def _act(runtime: Runtime, request: web.Request, asked: Act) -> Acted:
     claim = views.claim_of(asked, runtime.node)
     _require_valid(runtime, claim, asked)
@@ -61,7 +72,7 @@ async def _act(runtime: Runtime, request: web.Request, asked: Act) -> Acted:
     return views.acted(runtime.node, claim, entry)
 
 
-def _require_valid(runtime: Runtime, body: Claim | Device, asked: Act) -> None:
+def _require_valid(runtime: Runtime, body: Claim | Device | Attestation, asked: Act) -> None:
     """Raises Refused where the node signs nothing now, and Conflict where the entry would count for nothing."""
     node = runtime.node
     if not asked.dry_run:
@@ -99,6 +110,15 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/v1/devices", devices, "What this node has declared, and who countersigned it", DeviceList),
     Route("POST", "/v1/devices", declare_device, "Declare a device", DeviceList, takes=DeclareDevice, status=201),
+    Route(
+        "POST",
+        "/v1/stores/discharge",
+        discharge_store,
+        "Attest what came out of a store",
+        DeviceList,
+        takes=DischargeStore,
+        status=201,
+    ),
     Route(
         "POST", "/v1/stores/charge", _handler("charge_store"), "Charge a store", Acted, takes=ChargeStore, status=201
     ),

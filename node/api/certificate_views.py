@@ -11,6 +11,7 @@ from functools import singledispatch
 
 from pydantic import ValidationError
 
+from ledger.assurance import comparable
 from ledger.certificates import drawn_beyond_surplus_j
 from ledger.state import LotRecord, LotStatus, State
 from node.api.certificate_resources import (
@@ -24,6 +25,7 @@ from node.api.certificate_resources import (
     DeclareDevice,
     DeviceList,
     DeviceOf,
+    DischargeStore,
     Issue,
     LotOf,
     OnLot,
@@ -38,7 +40,8 @@ from node.keys import key_of
 from protocol.certificates import Allocation, Cancellation, Certificate, Lot, Split, Transfer
 from protocol.devices import Charge, Claim, Device
 from protocol.envelope import Entry
-from protocol.messages import ARRAY_MAX
+from protocol.messages import ARRAY_MAX, Attestation
+from protocol.units import ceil_div
 
 KIND_OF: dict[type, ClaimKind] = {
     Certificate: "certificate",
@@ -132,6 +135,43 @@ def device_of(asked: DeclareDevice) -> Device:
         return Device.model_validate(fields | {"place": place, "key": key, "countersignatures": ()})
     except ValidationError as error:
         raise invalid("the device", list(faults_of(error, Device).values())) from None
+
+
+def discharge_of(asked: DischargeStore, node: Node, now_ms: int) -> Attestation:
+    """What came out of a store of this node's, as dirty as what is in it. Raises NotFound and Conflict."""
+    state, key = node.ledger.state, (node.identity.key, comparable(asked.device_id))
+    store, newest, reading = state.stores.get(key), state.newest_of_device.get(key), node.sourcing.newest
+    if store is None:
+        cause = f"{asked.device_id!r} is no battery that this node has declared"
+        raise NotFound("HEL-DEVICE-003", cause, "Declare it with: heliotrope device declare --store ID")
+    if reading is None:
+        cause = "what the grid emits is not known yet: the energy source has not answered"
+        raise Conflict("HEL-DEVICE-004", cause, "Wait for the next reading; see: heliotrope energy sources")
+    if asked.seconds is None and newest is None:
+        cause = f"nothing of {asked.device_id!r} is attested yet: since when its counter rose is not known"
+        raise Conflict("HEL-DEVICE-005", cause, "Say in how many seconds it rose, an hour at most.")
+    device, start_j = state.devices[key].device, newest.meter_end_j if newest else 0
+    since_ms = now_ms - asked.seconds * 1000 if asked.seconds is not None else newest.end_ms if newest else 0
+    return Attestation(
+        device_id=device.device_id,
+        carrier=device.carrier,
+        method="metered",
+        start_ms=since_ms,
+        end_ms=now_ms,
+        energy_j=max(0, asked.counter_j - start_j) if asked.energy_j is None else asked.energy_j,
+        meter_start_j=start_j,
+        meter_end_j=asked.counter_j,
+        capacity_w=device.capacity_w,
+        place=device.place,
+        own_g_per_kwh=ceil_div(store.held_g_j_per_kwh, store.held_j) if store.held_j else 0,
+        grid_g_per_kwh=reading.grid_g_per_kwh,
+        intensity_kind=reading.intensity_kind,
+        intensity_source=reading.intensity_source,
+        uncertainty_permille=asked.uncertainty_permille,
+        source="the operator's reading of its counter",
+        marginal_g_per_kwh=reading.marginal_g_per_kwh,
+        carbon_free_permille=reading.carbon_free_permille,
+    )
 
 
 def _lot(asked: OnLot, state: State) -> Lot:
@@ -244,4 +284,4 @@ def devices(node: Node) -> DeviceList:
             )
         )
     attesting = node.attesting
-    return DeviceList(devices=tuple(found), waiting=attesting.declarations_waiting, unaudited=attesting.unaudited)
+    return DeviceList(devices=tuple(found), waiting=attesting.operators_waiting, unaudited=attesting.unaudited)

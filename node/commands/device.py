@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -42,7 +44,6 @@ def declare(
 ) -> None:
     """Declare the device that config.toml describes: capacity, place, orientation, and the meter's key. The auditors
     who are there are asked to countersign it. With --store a battery at the same place."""
-    from node.commands import show_certificates
     from node.config import load_config
     from node.energy.device import device_of
 
@@ -66,16 +67,7 @@ def declare(
     else:
         asked |= {"tilt_degrees": device.tilt_degrees, "azimuth_degrees": device.azimuth_degrees}
         asked["key"] = None if device.key is None else device.key.hex()
-    client = client_of(home)
-    answer = client.act("/v1/devices", {name: value for name, value in asked.items() if value is not None})
-    gives_up_at_s = time.monotonic() + AUDITORS_ANSWER_S
-    while answer["waiting"] and time.monotonic() < gives_up_at_s:
-        time.sleep(POLL_S)
-        answer = client.devices()
-    if as_json:
-        print_json(answer)
-    else:
-        show_certificates.devices(answer)
+    _sign("/v1/devices", asked, home, as_json)
 
 
 @app.command
@@ -110,3 +102,36 @@ def charge(
         print_json(answer)
     else:
         show_certificates.acted(answer)
+
+
+@app.command
+def discharge(
+    store: Annotated[str, Parameter(help="Id of a battery that this node has declared.")],
+    counter_j: Annotated[int, Parameter(help="Where its counter of what came out stands now, in joules.")],
+    /,
+    *,
+    seconds: Annotated[int | None, Parameter(help="In how long it rose so far; else since the last time.")] = None,
+    energy_j: Annotated[int | None, Parameter(help="How much of it was free for training; else all.")] = None,
+    dry_run: DryRunOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Attest what came out of a battery: no more than was charged, and as dirty as that. Once an hour at least."""
+    asked = {"device_id": store, "counter_j": counter_j, "seconds": seconds, "energy_j": energy_j, "dry_run": dry_run}
+    _sign("/v1/stores/discharge", asked, home, as_json)
+
+
+def _sign(path: str, asked: Mapping[str, Any], home: Path | None, as_json: bool) -> None:
+    """Ask the node to sign something of a device; wait until its auditors have answered."""
+    from node.commands import show_certificates
+
+    client = client_of(home)
+    answer = client.act(path, {name: value for name, value in asked.items() if value is not None})
+    gives_up_at_s = time.monotonic() + AUDITORS_ANSWER_S
+    while answer["waiting"] and time.monotonic() < gives_up_at_s:
+        time.sleep(POLL_S)
+        answer = client.devices()
+    if as_json:
+        print_json(answer)
+    else:
+        show_certificates.devices(answer)

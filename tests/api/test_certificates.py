@@ -12,12 +12,14 @@ import pytest
 from node.api.problems import Conflict, NotFound
 from node.client import Client
 from node.documents import Invalid
-from node.events import MessageReceived, PeerConnected
+from node.energy.profile import Profile
+from node.events import ClaimMade, MessageReceived, PeerConnected
+from protocol.devices import Charge
 from protocol.direct import Countersigned, encode_direct
 from protocol.errors import LocalError, Refused
 from protocol.identity import peer_id
-from tests.api.host import TOKEN, Host, served
-from tests.builders import SLOT_MS, History, keypair
+from tests.api.host import SITE, TOKEN, Host, served
+from tests.builders import NOW_MS, SLOT_MS, History, keypair
 from tests.devices import battery
 from tests.signatures import AUDITED, AUDITOR
 
@@ -167,7 +169,7 @@ async def test_a_declaration_waits_for_the_auditor(tmp_path: Path) -> None:
     assert (answer["waiting"], [d["device_id"] for d in answer["devices"]]) == (1, ["battery"])
     refused = Countersigned(body_sha256=bytes(32), signature=None, check=2, reason="not asked")
     seller.host.turn(MessageReceived(AUDITOR.public, encode_direct(refused)))
-    assert seller.host.node.attesting.declarations_waiting == 1, "an answer to another question"
+    assert seller.host.node.attesting.operators_waiting == 1, "an answer to another question"
 
 
 @pytest.mark.parametrize(
@@ -184,3 +186,51 @@ async def test_an_impossible_device_is_refused(
 ) -> None:
     with pytest.raises(error, match=complaint):
         await seller.ask(declare(**changes))
+
+
+# --- what comes out of a battery --------------------------------------------------------------------------------------
+
+
+def discharge(**asked: Any) -> Callable[[Client], Any]:
+    return lambda client: client.act("/v1/stores/discharge", {"device_id": "battery"} | asked)
+
+
+def charged(seller: Seller) -> Seller:
+    """The battery holds 10,800 J, and what the grid emits is known."""
+    seller.host.node.sourcing.newest = Profile(SITE).read(NOW_MS, NOW_MS + SLOT_MS)
+    energy = bytes.fromhex(seller.energy)
+    seller.host.turn(ClaimMade(Charge(device_id="battery", attestation=energy, lot=None, energy_j=12_000)))
+    seller.host.clock_ms += 2 * SLOT_MS
+    return seller
+
+
+async def test_what_came_out_of_a_battery_is_attested_as_dirty_as_what_went_in(seller: Seller) -> None:
+    charged(seller)
+    (shown,) = await seller.ask(discharge(counter_j=10_000, seconds=60))
+    assert shown["devices"][0]["held_j"] == 800
+    newest = seller.host.node.ledger.state.newest_of_device[US.public, "battery"]
+    assert (newest.energy_j, newest.own_g_per_kwh, newest.method) == (10_000, 40, "metered")
+    seller.host.clock_ms += SLOT_MS
+    (shown,) = await seller.ask(discharge(counter_j=10_800))
+    assert shown["devices"][0]["held_j"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "complaint"),
+    [
+        ({"counter_j": 10_801, "seconds": 60}, Conflict, "check 9: energy_j 10801 exceeds the 10800 J"),
+        ({"counter_j": 1}, Conflict, "since when its counter rose is not known"),
+        ({"counter_j": 1, "device_id": "inverter"}, NotFound, "is no battery that this node has declared"),
+        ({"counter_j": 1, "seconds": 3601}, Invalid, "seconds"),
+    ],
+)
+async def test_what_did_not_go_in_does_not_come_out(
+    seller: Seller, asked: dict[str, Any], error: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(error, match=complaint):
+        await charged(seller).ask(discharge(**asked))
+
+
+async def test_a_battery_waits_until_the_grid_is_known(seller: Seller) -> None:
+    with pytest.raises(Conflict, match="what the grid emits is not known yet"):
+        await seller.ask(discharge(counter_j=1, seconds=60))

@@ -9,9 +9,11 @@ import pytest
 
 from node.approvals import read_approvals
 from node.config import Home, load_genesis
+from node.energy.profile import Profile
 from protocol.identity import KeyPair, peer_id
+from tests.api.host import SITE
 from tests.api.test_certificates import BUYER, Seller
-from tests.builders import keypair
+from tests.builders import NOW_MS, SLOT_MS, keypair
 from tests.signatures import METER
 
 from .conftest import Heliotrope, Running, running
@@ -84,6 +86,11 @@ def test_a_battery_is_declared_and_charged(heliotrope: Heliotrope, seller: Selle
     charged = heliotrope("device", "charge", "battery", "--attestation", seller.energy, "--energy-j", "1000")
     assert charged.code == 0, charged.err
     assert "900 of 20000 J" in heliotrope("device", "show").out
+    unknown = heliotrope("device", "discharge", "battery", "900", "--seconds", "60")
+    assert (unknown.code, "what the grid emits is not known yet" in unknown.err) == (2, True)
+    up.do(setattr, seller.host.node.sourcing, "newest", Profile(SITE).read(NOW_MS, NOW_MS + SLOT_MS))
+    up.do(setattr, seller.host, "clock_ms", seller.host.clock_ms + 2 * SLOT_MS)
+    assert "0 of 20000 J" in heliotrope("device", "discharge", "battery", "900", "--seconds", "60").out
     assert heliotrope("device", "declare", "--store", "cellar").code == 2
     assert heliotrope("device", "charge", "battery").code == 2
 
