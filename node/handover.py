@@ -24,12 +24,14 @@ class Handover:
     leaving: dict[ShardId, tuple[str, direct.Handover | None]] = field(default_factory=dict)
 
     def leave(self, turn: Turn, shard: ShardId, reason: str) -> None:
-        """Begin; a shard whose worker has not started has nothing to take along."""
+        """Begin; a shard that has trained no round here has nothing to take along."""
         work = self.provider.works.get(shard)
         if work is None or shard in self.provider.finishing or shard in self.leaving:
             return
         self.leaving[shard] = (reason, None)
-        if not work.ready:
+        if not work.started:
+            work.data = ()  # or its worker would start once the deal is final
+        if not work.ready or work.asked_round < 0:
             self._tell(turn, shard, None)
         elif work.asked_round <= (-1 if work.told is None else work.told.round):
             turn.do(SaveShard(shard))

@@ -49,11 +49,13 @@ def _on_cosignature(node: Node, turn: Turn, peer: bytes, message: Cosignature) -
 
 def _on_assignment(node: Node, turn: Turn, peer: bytes, message: Assignment) -> None:
     """Work that would begin in a pause is given back before it begins."""
-    standing = node.pausing.standing
+    shard, standing = ShardId(message.award, message.shard), node.pausing.standing
+    if node.handover.is_leaving(shard):
+        return
     if standing.works:
         node.provider.on_assignment(turn, peer, message)
-    else:
-        node.handover.leave(turn, ShardId(message.award, message.shard), f"paused by {standing.paused_by}")
+    elif shard in node.provider.works and node.provider.works[shard].owner == peer:
+        node.handover.leave(turn, shard, f"paused by {standing.paused_by}")
 
 
 def _on_round_start(node: Node, turn: Turn, peer: bytes, message: RoundStart) -> None:

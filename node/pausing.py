@@ -58,8 +58,9 @@ class Pausing:
             turn.notify("paused", rule=self.standing.paused_by)
             self.provider.advertise_soon(turn)
             self.provider.bid_for_all(turn)
-            for shard in list(self.provider.works):
-                self.handover.leave(turn, shard, f"paused by {self.standing.paused_by}")
+            for shard, work in list(self.provider.works.items()):
+                if work.lease.lease.first_slot <= turn.slot:  # a later one is judged when its time comes
+                    self.handover.leave(turn, shard, f"paused by {self.standing.paused_by}")
         elif self.standing.works and not before.works:
             turn.notify("resumed", rule=before.paused_by)
             self.provider.advertise_soon(turn)

@@ -185,17 +185,21 @@ class Requester:
             member.parted = True
         if member.id.shard not in run.deltas:
             rounds.drop(turn, run, member.id.shard)
+        if run.phase is Phase.TRAINING:
+            rounds.begin_round(turn, run, self.tickets)
         self._let_part(turn, run)
 
     def on_moments(self, turn: Turn, event: MomentsKept) -> None:
+        """They count even where the shard was lost while they were fetched."""
         run = self._running(event.job)
-        member = run.find(event.shard) if run is not None else None
-        if run is None or member is None:
+        if run is None:
             return
         if event.moments is not None:
             run.moments[event.shard.shard] = event.moments
-        member.parted = True
-        self._let_part(turn, run)
+        member = run.find(event.shard)
+        if member is not None:
+            member.parted = True
+            self._let_part(turn, run)
 
     def _let_part(self, turn: Turn, run: Run) -> None:
         """Withdraw the placements of those who have handed over all they had, and look for others: the matching sees

@@ -104,6 +104,23 @@ def test_a_node_whose_rules_are_taken_back_works_again() -> None:
     assert demo.node(WIND).identity.key in record_of(demo, LEAD, job_id).bids
 
 
+def test_a_pause_gives_no_shard_back_whose_time_has_not_come() -> None:
+    demo = world()
+    first_slot = demo.slot + 6
+    job_id = demo.submit(LEAD, job(demo, **ONE_SHARD | {"first_slot": first_slot, "deadline_slot": first_slot + 12}))
+    demo.run_until(lambda: bool(placements(demo, job_id)), within_ms=20_000)
+    (site,) = placements(demo, job_id)
+    demo.run(1_000)
+    set_rules(demo, site, "grid > 0 => pause")
+    demo.run(2 * SLOT_MS)
+    assert demo.slot < first_slot
+    set_rules(demo, site)
+    demo.run_until(is_closed(demo, job_id), within_ms=300_000)
+    assert placements(demo, job_id).keys() == {site}
+    assert told(demo, LEAD, "shard handed over") == []
+    assert_settled(demo, job_id)
+
+
 @dataclass
 class Sky:
     """A source that yields nothing in some slots, which nobody foresees before they are set."""
