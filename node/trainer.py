@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -47,6 +45,7 @@ from node.events import (
 )
 from node.training.blobs import BlobStore
 from node.training.errors import FaultyDelta, WorkerLost
+from node.training.seat import Seat
 from node.training.supervisor import Worker
 from node.training.wire import Outer, Role
 from protocol.direct import Ticket
@@ -57,28 +56,9 @@ SAMPLE_BYTES = 400
 SAMPLE_TEMPERATURE_PERMILLE = 600
 SAMPLE_PROMPT = "\n"
 SAMPLE_SEED = 0
-KEPT_BLOBS = 4  # parameters, or deltas, of the last rounds that somebody may still fetch
 HEADER_BYTES_MAX = 2**20  # of a safetensors file
 
 Key = ShardId | bytes  # a shard, or a job that this node leads
-
-
-@dataclass(slots=True)
-class Seat:
-    """A worker and its files: `blobs` are those it made, for others to fetch, and those fetched for it."""
-
-    worker: Worker
-    directory: Path
-    blobs: BlobStore
-    inner_steps: int
-    state: Path | None = None  # the lead's outer checkpoint
-    made: deque[bytes] = field(default_factory=deque)  # oldest first
-    fetched: set[bytes] = field(default_factory=set)  # of this round
-    fetched_bytes: int = 0  # not told of yet
-
-    def tell_fetched_bytes(self) -> int:
-        told, self.fetched_bytes = self.fetched_bytes, 0
-        return told
 
 
 class Trainer:
@@ -143,7 +123,7 @@ class Trainer:
             return None
         try:
             saved = await seat.worker.save()
-            return ShardSaved(action.shard, await self._keep(seat, saved.path))
+            return ShardSaved(action.shard, await seat.keep(saved.path))
         except WorkerLost:
             return None
         except (LocalError, OSError):
@@ -158,12 +138,12 @@ class Trainer:
             result = await seat.worker.round(action.round, parameters)
             end_ms = self._now_ms()
             measured = await self._power.take(shard) if self._power else None
-            delta = await self._keep(seat, result.path)
+            delta = await seat.keep(result.path)
         except WorkerLost:
             return None  # `on_lost` has told it, or we stopped it
         except (LocalError, OSError) as error:
             return ShardFailed(shard, cause_of(error))
-        self._drop_fetched(seat)
+        seat.drop_fetched()
         return RoundTrained(
             shard,
             action.round,
@@ -217,7 +197,7 @@ class Trainer:
             return None
         except (LocalError, OSError) as error:
             return LeadFailed(job, cause_of(error))
-        self._drop_fetched(seat)
+        seat.drop_fetched()
         return OuterStepped(job, action.round, parameters)
 
     async def _take_outer(self, seat: Seat, outer: Outer) -> Blob:
@@ -225,17 +205,23 @@ class Trainer:
         if seat.state is not None:
             seat.state.unlink(missing_ok=True)
         seat.state = outer.checkpoint.path
-        return await self._keep(seat, outer.parameters.path)
+        return await seat.keep(outer.parameters.path)
 
     async def keep_moments(self, action: KeepMoments) -> Event | None:
-        """They stay until the job is over, or newer ones of the shard come."""
-        seat = self._seats.get(action.job)
+        """They stay until the job is over, or newer ones of the shard come. Where this node trained the shard itself
+        they are copied: its worker's files go with it."""
+        seat, blob = self._seats.get(action.job), action.moments.blob
         if seat is None:
-            return None  # the job was closed meanwhile
-        blob = action.moments.blob
+            return MomentsKept(action.job, action.shard, None)  # its model is not made yet
         try:
-            if self.find(blob.sha256) is None:
-                await self._data.fetch(action.moments, seat.blobs)
+            brought = blob.sha256 not in seat.blobs
+            if brought:
+                path = self.find(blob.sha256)
+                if path is None:
+                    await self._data.fetch(action.moments, seat.blobs)
+                else:
+                    await asyncio.to_thread(seat.blobs.put, path)
+            seat.hold_moments(action.shard.shard, blob.sha256, brought=brought)
         except (LocalError, OSError):
             return MomentsKept(action.job, action.shard, None)
         return MomentsKept(action.job, action.shard, blob)
@@ -311,6 +297,10 @@ class Trainer:
             if self._power:
                 await self._power.sit(key, worker.pid)
             return self._seats.get(key)
+        except (LocalError, OSError):
+            if key not in self._starting:
+                return None  # nobody waits for it any more, nor for another attempt
+            raise
         finally:
             self._starting.discard(key)
             if key not in self._seats:
@@ -342,23 +332,6 @@ class Trainer:
             seat.fetched.add(ticket.blob.sha256)
             seat.fetched_bytes += ticket.blob.size_bytes
         return path
-
-    def _drop_fetched(self, seat: Seat) -> None:
-        """The round is over: its worker has read them."""
-        for sha256 in seat.fetched:
-            seat.blobs.remove(sha256)
-        seat.fetched.clear()
-
-    async def _keep(self, seat: Seat, path: Path) -> Blob:
-        """Take a worker's file among its blobs, and let the oldest go."""
-        blob = await asyncio.to_thread(seat.blobs.put, path)
-        await asyncio.to_thread(path.unlink)
-        if blob.sha256 in seat.made:
-            seat.made.remove(blob.sha256)
-        seat.made.append(blob.sha256)
-        while len(seat.made) > KEPT_BLOBS:
-            seat.blobs.remove(seat.made.popleft())
-        return blob
 
     _carry_out: ClassVar[Mapping[type, Callable[[Trainer, Any], Coroutine[Any, Any, Event | None]]]] = {
         StartShard: start_shard,

@@ -2,6 +2,7 @@
 
     supervisor  starts a worker, speaks to it, ends it; all that the daemon imports
     blobs       files named by their content
+    seat        a worker and its files on this node
     wire        what supervisor and worker say to each other
     worker      the subprocess: isolation, then roles, one answer to every command
     roles       what a shard's and the lead's worker do: inner (AdamW), outer (Nesterov), delta, evaluation

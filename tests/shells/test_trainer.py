@@ -3,164 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import itertools
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Self
 
 import pytest
 
 from node import actions as ac
 from node import events as ev
 from node.energy.power import Measured
-from node.trainer import KEPT_BLOBS, Trainer
-from node.training.blobs import BlobStore
+from node.trainer import Trainer
 from node.training.errors import WorkerLost
-from node.training.supervisor import make_private
-from protocol.direct import Ticket
-from protocol.errors import LocalError
-from protocol.messages import Blob
-from protocol.tickets import issue
-from tests.builders import digest, keypair, training
-
-SHARD = ev.ShardId(digest("award"), 0)
-JOB = digest("job")
-GARBAGE = b"garbage"
-
-
-class FakeWorker:
-    """Writes a new small file for whatever it is asked."""
-
-    all: list[FakeWorker]
-    is_starting: asyncio.Event
-    may_start: asyncio.Event
-    numbers = itertools.count()
-
-    pid = 1
-
-    def __init__(self, directory: Path, on_lost: Callable[[str], None]) -> None:
-        self.directory, self.on_lost = directory, on_lost
-        self.moments: Path | None = None
-        self.stopped = 0
-        self.fails: Exception | None = None
-
-    @classmethod
-    async def start(
-        cls, *, directory: Path, on_lost: Callable[[str], None], moments: Path | None = None, **_: Any
-    ) -> Self:
-        if moments is not None and GARBAGE in moments.read_bytes():  # noqa: ASYNC240, a small file
-            raise LocalError("HEL-TRAIN-008", "moments of no model", "")
-        make_private(directory)
-        worker = cls(directory, on_lost)
-        worker.moments = moments
-        cls.all.append(worker)
-        cls.is_starting.set()
-        await cls.may_start.wait()
-        return worker
-
-    async def stop(self, grace_s: float = 0) -> None:
-        self.stopped += 1
-
-    def write(self) -> SimpleNamespace:
-        if self.fails is not None:
-            raise self.fails
-        number = next(self.numbers)
-        path = self.directory / f"file-{number}"
-        path.write_bytes(b"%d" % number)
-        return SimpleNamespace(path=path, loss_millinats=1, tokens=1, duration_ms=1, cpu_ms=1)
-
-    async def round(self, number: int, params: Path) -> SimpleNamespace:
-        assert are_files(params)
-        return self.write()
-
-    async def save(self) -> SimpleNamespace:
-        return self.write()
-
-    async def init(self) -> SimpleNamespace:
-        return SimpleNamespace(checkpoint=self.write(), parameters=self.write())
-
-    async def outer_step(self, number: int, state: Path, deltas: list[Path]) -> SimpleNamespace:
-        assert are_files(state, *deltas)
-        return await self.init()
-
-    async def evaluate(self, params: Path) -> int:
-        assert are_files(params)
-        return 1
-
-    async def sample(self, *_: Any) -> str:
-        return "Once upon a time"
-
-
-class FakeData:
-    """Brings every blob that was made with `ticket`."""
-
-    def __init__(self) -> None:
-        self.contents: dict[bytes, bytes] = {}
-
-    def ticket(self, content: bytes) -> Ticket:
-        blob = blob_of(content)
-        self.contents[blob.sha256] = content
-        return issue(
-            keypair(1),
-            blob=blob,
-            url="https://127.0.0.1:1",
-            certificate_sha256=bytes(32),
-            holder=keypair(0).public,
-            expires_at_ms=1,
-        )
-
-    async def fetch(self, ticket: Ticket, blobs: BlobStore) -> Path:
-        await asyncio.sleep(0)
-        if ticket.blob.sha256 not in self.contents:
-            raise LocalError("HEL-DATA-002", "gone", "")
-        return blobs.path(blobs.put(self.contents[ticket.blob.sha256]).sha256)
-
-
-def are_files(*paths: Path) -> bool:
-    return all(path.is_file() for path in paths)
-
-
-def blob_of(content: bytes) -> Blob:
-    return Blob(sha256=hashlib.sha256(content).digest(), size_bytes=len(content))
-
-
-class Scene:
-    def __init__(self, directory: Path) -> None:
-        self.work_path = directory / "work"
-        self.data = FakeData()
-        self.blobs = BlobStore(directory / "blobs", 2**20)
-        self.told: list[ev.Event] = []
-        self.trainer = Trainer(self.work_path, self.blobs, self.data, lambda: 0, self.told.append)  # type: ignore[arg-type]
-        self.text = self.data.ticket(b"a text")
-        self.spec = training(data=(self.text.blob,))
-
-    @property
-    def worker(self) -> FakeWorker:
-        return FakeWorker.all[-1]
-
-    def start(self, **changes: Any) -> ac.StartShard:
-        fields: dict[str, Any] = {"shard": SHARD, "job": JOB, "shards": 1, "spec": self.spec, "data": (self.text,)}
-        return ac.StartShard(**fields | changes)
-
-    async def lead(self) -> Blob:
-        self.blobs.put(b"a text")
-        event = await self.trainer.carry_out(ac.PrepareModel(JOB, self.spec))
-        assert isinstance(event, ev.ModelReady)
-        return event.parameters
-
-    def left(self) -> list[Path]:
-        return [path for path in self.work_path.rglob("*") if path.is_file()]
+from node.training.seat import KEPT_BLOBS
+from tests.builders import digest
+from tests.shells.trainer_scene import JOB, SHARD, FakeWorker, Scene, made
 
 
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    monkeypatch.setattr("node.trainer.Worker", FakeWorker)
-    FakeWorker.all = []
-    FakeWorker.is_starting, FakeWorker.may_start = asyncio.Event(), asyncio.Event()
-    FakeWorker.may_start.set()
-    return Scene(tmp_path)
+    return made(tmp_path, monkeypatch)
 
 
 async def started(scene: Scene) -> asyncio.Task[ev.Event | None]:
@@ -204,49 +63,6 @@ async def test_data_that_the_job_does_not_name_is_not_even_fetched(scene: Scene)
     event = await scene.trainer.carry_out(scene.start(data=(scene.data.ticket(b"other"),)))
     assert event == ev.ShardFailed(SHARD, "the lead's data is not what the job names")
     assert not scene.work_path.exists()
-
-
-async def test_a_shard_goes_on_from_the_moments_that_it_is_given(scene: Scene) -> None:
-    event = await scene.trainer.carry_out(scene.start(moments=scene.data.ticket(b"moments")))
-    assert event == ev.ShardStarted(SHARD, resumed=True, fetched_bytes=len(b"a text" + b"moments"))
-    assert scene.worker.moments is not None
-    assert scene.worker.moments.read_bytes() == b"moments"
-
-
-@pytest.mark.parametrize("content", [GARBAGE, b"gone"])
-async def test_moments_that_are_none_or_gone_begin_at_zero(scene: Scene, content: bytes) -> None:
-    ticket = scene.data.ticket(content)
-    if content == b"gone":
-        del scene.data.contents[ticket.blob.sha256]
-    event = await scene.trainer.carry_out(scene.start(moments=ticket))
-    assert isinstance(event, ev.ShardStarted)
-    assert not event.resumed
-    assert scene.worker.moments is None
-
-
-async def test_a_shard_that_leaves_writes_its_moments_for_the_lead_who_keeps_them(scene: Scene) -> None:
-    await scene.lead()
-    await scene.trainer.carry_out(scene.start())
-    event = await scene.trainer.carry_out(ac.SaveShard(SHARD))
-    assert isinstance(event, ev.ShardSaved)
-    assert event.moments is not None
-    path = scene.trainer.find(event.moments.sha256)
-    assert path is not None
-    ticket = scene.data.ticket(path.read_bytes())
-    await scene.trainer.carry_out(ac.StopShard(SHARD))
-    assert scene.trainer.find(event.moments.sha256) is None
-    kept = await scene.trainer.carry_out(ac.KeepMoments(JOB, SHARD, ticket))
-    assert kept == ev.MomentsKept(JOB, SHARD, event.moments)
-    await scene.trainer.carry_out(ac.StepOuter(JOB, 0, ((SHARD, scene.data.ticket(b"delta")),)))
-    assert scene.trainer.find(event.moments.sha256) is not None
-
-
-async def test_moments_that_cannot_be_had_are_said_to_be_none(scene: Scene) -> None:
-    await scene.lead()
-    ticket = scene.data.ticket(b"moments")
-    scene.data.contents.clear()
-    event = await scene.trainer.carry_out(ac.KeepMoments(JOB, SHARD, ticket))
-    assert event == ev.MomentsKept(JOB, SHARD, None)
 
 
 async def test_data_that_cannot_be_had_fails_the_shard_and_leaves_nothing(scene: Scene) -> None:
