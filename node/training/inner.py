@@ -21,6 +21,12 @@ BETA1, BETA2 = 0.9, 0.95  # Llama's (arXiv:2302.13971)
 EPSILON = 1e-8  # Adam's default (arXiv:1412.6980)
 GRADIENT_NORM_MAX = 1.0  # Llama's
 FINAL_RATE_SHARE = 0.1  # Llama's cosine ends at a tenth of the peak
+# What moments can be at all. By Cauchy and Schwarz no mean of gradients exceeds so many roots of their mean square, and
+# no gradient the norm it is clipped to; beyond it a stranger's moments would make the next worker's first step as large
+# as he likes. With room for rounding, and for squares too small for a float.
+MEAN_BY_ROOT_MAX = 1.01 * (1 - BETA1) / math.sqrt((1 - BETA2) * (1 - BETA1**2 / BETA2))
+MEAN_MIN = 1e-18
+SQUARE_MAX = 1.01 * GRADIENT_NORM_MAX**2
 MEAN, SQUARE, STEPS = ".mean", ".square", "steps"  # of a file of moments; parameters have other names
 
 
@@ -83,8 +89,12 @@ class Inner:
         steps = moments[STEPS].item()
         if not 0 <= steps <= steps_max or steps != int(steps):
             raise Reject(f"moments after {steps} steps, the job has {steps_max}")
-        if any(bool((moments[name + SQUARE] < 0).any()) for name in names):
-            raise Reject("moments whose squares are negative")
+        for name in names:
+            mean, square = moments[name + MEAN], moments[name + SQUARE]
+            if bool((square < 0).any()) or bool((square > SQUARE_MAX).any()):
+                raise Reject(f"moments whose squares are not within 0 to {SQUARE_MAX:g}")
+            if bool((mean.abs() > MEAN_BY_ROOT_MAX * square.sqrt() + MEAN_MIN).any()):
+                raise Reject(f"moments whose means exceed {MEAN_BY_ROOT_MAX:.3f} roots of their squares")
         self._mean = [moments[name + MEAN] for name in names]
         self._square = [moments[name + SQUARE] for name in names]
         self._steps = [moments[STEPS].clone() for _ in names]

@@ -101,7 +101,10 @@ def test_a_shard_that_moves_goes_on_bit_for_bit_as_if_it_had_stayed(tmp_path: Pa
     assert not equal(fresh.delta, expected.delta)
 
 
-@pytest.mark.parametrize(("name", "value"), [(STEPS, -1.0), (STEPS, 1e6), (STEPS, 0.5), (".square", -1e-9)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(STEPS, -1.0), (STEPS, 1e6), (STEPS, 0.5), (".square", -1e-9), (".square", 1.1), (".mean", 1e30), (".mean", -0.5)],
+)
 def test_reject_moments_that_no_training_leaves_behind(tmp_path: Path, name: str, value: float) -> None:
     shard = inner(tmp_path)
     shard.train(0, first_parameters(shard.spec), ignore)
@@ -110,6 +113,20 @@ def test_reject_moments_that_no_training_leaves_behind(tmp_path: Path, name: str
     moments[first].view(-1)[0] = value
     with pytest.raises(Reject):
         inner(tmp_path).go_on_from(moments)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_moments_of_any_gradients_are_taken(tmp_path: Path, scale: float) -> None:
+    """At this rate of growth the mean is the largest that there can be beside its square."""
+    shard = inner(tmp_path)
+    mean, square = torch.zeros(()), torch.zeros(())
+    for step in range(200):
+        gradient = torch.tensor(min(1.0, scale * (BETA2 / BETA1) ** (step - 199)))
+        mean, square = BETA1 * mean + (1 - BETA1) * gradient, BETA2 * square + (1 - BETA2) * gradient**2
+    moments = {name: torch.zeros_like(tensor) for name, tensor in shard.moments().items()}
+    for name, tensor in moments.items():
+        tensor.view(-1)[0] = mean if name.endswith(".mean") else square if name.endswith(".square") else 7
+    shard.go_on_from(moments)
 
 
 def test_start_is_left_as_it_was(tmp_path: Path) -> None:
