@@ -154,8 +154,11 @@ class MeterRead:
 
 @dataclass(frozen=True, slots=True)
 class MeterFailed:
+    """No reading of the time since the last one. `forecast`: what is expected all the same; None if nobody knows."""
+
     reason: str
     sources: tuple[Health, ...] = ()
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True, slots=True)

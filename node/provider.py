@@ -109,6 +109,9 @@ class Provider:
     def on_meter_failed(self, turn: Turn, event: MeterFailed) -> None:
         """Go on at grid mix: nothing is attested, and no surplus is promised that nobody watches."""
         turn.notify("energy source failed", reason=event.reason)
+        if self.forecast is None:
+            self.advertise_soon(turn)
+        self.forecast = event.forecast or self.forecast
         if self.forecast is not None:
             nothing = (0,) * len(self.forecast.grid_g_per_kwh)
             self.forecast = replace(self.forecast, surplus_s50_j=nothing, surplus_s20_j=nothing)

@@ -263,14 +263,14 @@ class Host:
     def _read_meter(self) -> None:
         """As `node.meter` does: consecutive readings, none overlapping."""
         now_ms, slot_ms = self.world.now_ms, self.world.genesis.slot_ms
+        forecast = self.source.forecast(now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
         if self.is_meter_broken:
-            self.handle(ev.MeterFailed("the inverter does not answer"))
+            self.handle(ev.MeterFailed("the inverter does not answer", forecast=forecast))
         elif now_ms <= self._read_until_ms:
             self.world.later(self, 1, self._read_meter)
         else:
             start_ms = reading_start_ms(self._read_until_ms, now_ms, slot_ms)
             self._read_until_ms = now_ms
-            forecast = self.source.forecast(now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
             self.handle(ev.MeterRead(self.source.read(start_ms, now_ms), forecast))
 
     def _fetch(self, ticket: Ticket) -> str:

@@ -172,6 +172,18 @@ def test_without_a_meter_the_final_receipt_comes_all_the_same(scene: Scene) -> N
     assert [entry.kind for entry in first.entries][:1] == ["receipt"]
 
 
+def test_a_node_whose_source_never_answered_goes_on_at_grid_mix(scene: Scene) -> None:
+    expected = scene.node.provider.forecast
+    assert expected is not None
+    assert any(expected.surplus_s50_j)
+    scene.node.provider.forecast = None
+    scene.handle(MeterFailed("no answer", forecast=expected))
+    found = scene.node.provider.forecast
+    assert found is not None
+    assert found.grid_g_per_kwh == expected.grid_g_per_kwh
+    assert not any(found.surplus_s50_j + found.surplus_s20_j)
+
+
 # --- leasing ------------------------------------------------------------------------------------------------------
 
 

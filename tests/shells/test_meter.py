@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from node.events import (
     MeterFailed,
     MeterRead,
 )
-from node.meter import Meter
+from node.meter import Meter, forecast_slots
 from protocol.genesis import Clock
 from tests.builders import NOW_MS, SLOT_MS, genesis
 from tests.energy.hardware.powercap import Powercap
@@ -111,7 +113,10 @@ async def test_what_is_attested_is_not_read_again_after_a_restart() -> None:
 async def test_a_failing_source_is_reported_and_recovers(failure: Exception, reason: str) -> None:
     clock = HandClock()
     meter = meter_of(clock, Faulty(failure))
-    assert await meter.read() == MeterFailed(reason)
+    answer = await meter.read()
+    assert isinstance(answer, MeterFailed)
+    assert answer.reason == reason
+    assert answer.forecast == Profile(SITE).forecast(NOW_MS // SLOT_MS, forecast_slots(SLOT_MS), SLOT_MS)
     clock.now_ms += 5
     assert (await reading(meter)).end_ms == NOW_MS + 5
 
@@ -136,6 +141,59 @@ async def test_the_next_slot_is_waited_for_in_the_worlds_time() -> None:
     """A slot of a minute lasts 0.6 ms under this clock."""
     async with asyncio.timeout(5):
         await meter_of(HandClock(), Profile(SITE)).until_next_slot()
+
+
+class Hanging(Profile):
+    """Does not answer before it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(SITE)
+        self.may_answer = threading.Event()
+
+    def read(self, start_ms: int, end_ms: int) -> SupplyReading:
+        self.may_answer.wait(30)
+        return super().read(start_ms, end_ms)
+
+
+async def test_a_source_that_hangs_holds_nobody_and_is_asked_nothing_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.meter.READ_MAX_S", 0.05)
+    clock, source = HandClock(), Hanging()
+    meter = meter_of(clock, source)
+    try:
+        for expected in ("within 0.05 s", "the last question yet"):
+            answer = await meter.read()
+            assert isinstance(answer, MeterFailed)
+            assert expected in answer.reason
+    finally:
+        source.may_answer.set()
+    monkeypatch.setattr("node.meter.READ_MAX_S", 30)
+    assert meter._under_way is not None
+    await meter._under_way
+    assert (await reading(meter)).end_ms == NOW_MS
+
+
+class Slow(Profile):
+    """Looks for long, and stumbles."""
+
+    def __init__(self) -> None:
+        super().__init__(SITE)
+        self.looks = 0
+
+    def sample(self, now_ms: int) -> None:
+        self.looks += 1
+        time.sleep(0.05)
+        raise ValueError("12 V")
+
+
+async def test_looks_that_last_and_fail_neither_delay_the_next_slot_nor_end_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("node.meter.SAMPLE_S", 0.02)
+    source = Slow()
+    clock = Clock(unix_ms=0, network_ms=0, speed=SLOT_MS // 300)  # a slot lasts 0.3 s
+    meter = Meter(source, genesis(clock=clock), HandClock(NOW_MS - NOW_MS % SLOT_MS), NOW_MS)
+    await meter.until_next_slot()
+    assert 1 <= source.looks <= 5
 
 
 async def test_how_the_hardwares_meter_stands_is_told_with_the_sources(tmp_path: Path) -> None:
