@@ -227,7 +227,7 @@ class Node:
             self.provider.on_meter(turn, event)
         else:
             self.provider.on_meter_failed(turn, event)
-        self.pausing.on_reading(turn, event.reading if isinstance(event, MeterRead) else None)
+        self.pausing.on_meter(turn, event)
 
     def _on_timer(self, turn: Turn, event: TimerFired) -> None:
         if self.may_sign or event.timer.kind not in MARKET_TIMERS:

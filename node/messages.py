@@ -48,13 +48,14 @@ def _on_cosignature(node: Node, turn: Turn, peer: bytes, message: Cosignature) -
 
 
 def _on_assignment(node: Node, turn: Turn, peer: bytes, message: Assignment) -> None:
-    """Work that would begin in a pause is given back before it begins."""
-    shard, standing = ShardId(message.award, message.shard), node.pausing.standing
+    """Work that would begin in a pause is given back before it begins; unless the pause is expected to end by the
+    reading that is due: the lead asks again."""
+    shard, standing, closed = ShardId(message.award, message.shard), node.pausing.standing, node.provider.closed_slots
     if node.handover.is_leaving(shard):
         return
     if standing.works:
         node.provider.on_assignment(turn, peer, message)
-    elif shard in node.provider.works and node.provider.works[shard].owner == peer:
+    elif shard in node.provider.works and node.provider.works[shard].owner == peer and turn.slot in closed:
         node.handover.leave(turn, shard, f"paused by {standing.paused_by}")
 
 

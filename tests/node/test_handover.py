@@ -93,6 +93,16 @@ def test_a_shard_that_leaves_does_not_start_once_its_deal_is_final(
     assert turn.actions() == []
 
 
+def test_work_that_begins_when_the_pause_is_expected_to_end_waits_for_the_reading(provider: Provider) -> None:
+    shard = provider.node.provider.works.pop(provider.shard)
+    pause(provider)
+    provider.node.provider.works[provider.shard] = shard
+    provider.node.provider.closed_slots = frozenset()
+    assert provider.say(provider.assignment()) == []
+    resume(provider)
+    assert [type(action) for action in provider.say(provider.assignment())] == [StartShard]
+
+
 def test_a_strangers_assignment_makes_no_shard_leave(provider: Provider) -> None:
     """The shard's time has not come when the node pauses, and it is there when somebody names it."""
     shard = provider.node.provider.works.pop(provider.shard)

@@ -167,5 +167,6 @@ def test_a_job_with_slack_waits_for_the_sun_and_one_without_moves(slack_slots: i
     assert (successor == SOLAR) is waits
     begins = record_of(demo, LEAD, job_id).live()[0].placement.first_slot
     assert (begins >= sky.dark.stop) is waits
+    assert len(told(demo, LEAD, "shard handed over")) == 1, "nobody takes a shard back only to give it away again"
     assert_all_is_well(demo)
     assert_settled(demo, job_id)
