@@ -33,7 +33,7 @@ def read_secret(path: Path, remedy: str) -> str:
             raise Refused(
                 "HEL-KEY-001",
                 f"{path} can be read by others (mode {mode:04o}, 0600 is needed)",
-                f"Run: chmod 600 {path}. If strangers use this machine, consider the key known and make a new node.",
+                f"Run: chmod 600 {path}. If strangers use this machine, consider it known, and have another made.",
             )
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:  # what is not text may be a secret all the same: it is not quoted

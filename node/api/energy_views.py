@@ -59,7 +59,7 @@ def _interval(reading: SupplyReading) -> IntervalOf:
         start_ms=reading.start_ms,
         end_ms=reading.end_ms,
         surplus_j=reading.energy_j,
-        surplus_w=reading.energy_j * 1000 // (reading.end_ms - reading.start_ms),
+        surplus_w=reading.surplus_w,
         method=reading.method,
         source=reading.source,
         uncertainty_permille=reading.uncertainty_permille,

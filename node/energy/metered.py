@@ -16,7 +16,7 @@ from node.energy.flow import Flow, Stretch
 from node.energy.outlook import Outlook
 from node.energy.profile import Profile
 from node.energy.source import ForecastingSource, Kind, Reading, SourceError
-from node.energy.supply import EnergyConfig, Forecast, MeterSignatures, Supply, SupplyReading
+from node.energy.supply import READING_MAX_MS, EnergyConfig, Forecast, MeterSignatures, Supply, SupplyReading
 from node.energy.watched import Health, Watched
 from protocol.errors import LocalError
 from protocol.genesis import Clock
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from node.energy.forecast.history import Interval
 
 NAME_MAX = 128  # of a Name on the wire
+PAST_MAX = 100_000  # readings that forecasts learn from: 60 days in slots of a minute
 FLOWS = frozenset({Kind.COUNTER, Kind.POWER})
 AVERAGES: dict[Kind, IntensityKind] = {Kind.AVG_LIFECYCLE: "avg_lifecycle", Kind.AVG_DIRECT: "avg_direct"}
 # Which kinds a section below [energy] may be of.
@@ -72,13 +73,15 @@ class MeteredSupply:
             return self._noted(self._with_grid(self._profile.read(start_ms, end_ms), end_ms))
         self._read_use(end_ms)
         reading = self._sources["generation"].read(end_ms)
-        generated = self._generation.advance(reading)
-        if generated is None or ("use" in self._sources and self._use_stretch is None):
+        generated, use = self._generation.advance(reading), self._use_stretch
+        if generated is None or ("use" in self._sources and not (use and _is_about(use, generated))):
             return None
-        return self._noted(self._with_grid(self._surplus(generated, reading), end_ms))
+        return self._noted(self._with_grid(self._surplus(generated, use, reading), end_ms))
 
     def _noted(self, reading: SupplyReading) -> SupplyReading:
         self._past.append(reading)
+        if len(self._past) > 2 * PAST_MAX:
+            del self._past[:PAST_MAX]
         return reading
 
     def sample(self, now_ms: int) -> None:
@@ -111,16 +114,16 @@ class MeteredSupply:
         if "use" in self._sources:
             self._use_stretch = self._use.advance(self._sources["use"].read(now_ms)) or self._use_stretch
 
-    def _surplus(self, generated: Stretch, reading: Reading) -> SupplyReading:
+    def _surplus(self, generated: Stretch, use: Stretch | None, reading: Reading) -> SupplyReading:
         """What the site itself used comes first. Its meter may report at other moments: then its mean power counts."""
-        duration_ms, use = generated.end_ms - generated.start_ms, self._use_stretch
+        duration_ms = generated.end_ms - generated.start_ms
         if use is None:
             used_j, use_error_permille = ceil_div(self._config.base_load_w * duration_ms, 1000), 0
         else:
             used_j = ceil_div(use.energy_j * duration_ms, use.end_ms - use.start_ms)
             use_error_permille = use.uncertainty_permille
         surplus_j = max(0, generated.energy_j - used_j)
-        error_j = (generated.energy_j * generated.uncertainty_permille + used_j * use_error_permille) // 1000
+        error_mj = generated.energy_j * generated.uncertainty_permille + used_j * use_error_permille
         config = self._config
         return SupplyReading(
             device_id=config.device_id,
@@ -136,7 +139,7 @@ class MeteredSupply:
             grid_g_per_kwh=0,  # see _with_grid
             intensity_kind="avg_lifecycle",
             intensity_source="",
-            uncertainty_permille=min(1000, error_j * 1000 // surplus_j)
+            uncertainty_permille=min(1000, ceil_div(error_mj, surplus_j))
             if surplus_j
             else generated.uncertainty_permille,
             read_at_ms=generated.end_ms,
@@ -177,6 +180,11 @@ class MeteredSupply:
             return self._sources[section].read(now_ms)
         except SourceError:
             return None
+
+
+def _is_about(use: Stretch, generated: Stretch) -> bool:
+    """Whether both are of one time, or nearly: what a site used in the night says nothing of its morning."""
+    return abs(generated.end_ms - use.end_ms) <= READING_MAX_MS
 
 
 def _signatures(stretch: Stretch) -> MeterSignatures | None:

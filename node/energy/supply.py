@@ -70,6 +70,11 @@ class SupplyReading:
         if not 0 <= self.energy_j <= rise_j:
             raise ValueError(f"energy_j {self.energy_j}, but the counter rose from {self.meter_start_j} by {rise_j} J")
 
+    @property
+    def surplus_w(self) -> int:
+        """Its mean."""
+        return self.energy_j * 1000 // (self.end_ms - self.start_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
@@ -159,6 +164,15 @@ class EnergyConfig(BaseModel):
         """Every peer would hold this site's attestations void."""
         if far_from_zone(self.place):
             raise ValueError(describe_far(self.place))
+        return self
+
+    @model_validator(mode="after")
+    def _use_is_taken_off_something(self) -> EnergyConfig:
+        if self.use is not None and self.generation is None:
+            raise ValueError(
+                "use without generation: what a declared plant yields beyond a metered use is nobody's reading"
+                " (add [energy.generation], or leave use out and declare base_load_w)"
+            )
         return self
 
     @model_validator(mode="after")

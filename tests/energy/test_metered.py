@@ -104,6 +104,36 @@ def test_a_meter_of_the_sites_use_is_taken_off() -> None:
     assert surplus.uncertainty_permille == (600 + 840) * 1000 // 18_000
 
 
+def test_the_uncertainty_of_a_few_joules_is_not_rounded_away() -> None:
+    site = Site(generation=(Kind.COUNTER, 0))
+    site.read()
+    surplus = site.after_a_minute(generation=33)
+    assert surplus is not None
+    assert surplus.uncertainty_permille == 20
+
+
+def test_what_a_site_used_before_its_meter_fell_silent_says_nothing_of_hours_later() -> None:
+    site = Site(generation=(Kind.COUNTER, 0), use=(Kind.POWER, 200))
+    site.read()
+    assert site.after_a_minute(generation=30_000) is not None
+    with pytest.raises(SourceError, match="it sleeps"):
+        site.after_a_minute(use=SourceError("it sleeps", "wake it"))
+    site.now_ms += 120 * MINUTE_MS
+    site.set(use=5, generation=40_000)
+    assert site.read() is None, "both meters begin anew"
+    site.now_ms += MINUTE_MS
+    site.set(generation=70_000)
+    assert site.read() is None, "the meter of its use has not reported again"
+    surplus = site.after_a_minute(generation=100_000)
+    assert surplus is not None
+    assert surplus.energy_j == 30_000 - 300
+
+
+def test_refuse_a_use_that_is_taken_off_nothing() -> None:
+    with pytest.raises(ValueError, match="use without generation"):
+        EnergyConfig.model_validate(VALENCIA | {"use": section()})
+
+
 def test_a_site_that_uses_more_than_its_plant_yields_has_no_surplus() -> None:
     site = Site(base_load_w=1000, generation=(Kind.COUNTER, 0))
     site.read()
@@ -221,10 +251,11 @@ def section(**changes: Any) -> dict[str, Any]:
 def test_a_section_is_of_a_kind_that_fits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HA_TOKEN", "token")
     wrong = Kind.POWER if Kind.POWER not in KINDS[name] else Kind.MARGINAL
+    others = {"generation": section()} if name == "use" else {}
     with pytest.raises(LocalError, match=rf"\[energy.{name}\] gives {wrong.value}; .* is needed there"):
-        open_sources(EnergyConfig.model_validate(VALENCIA | {name: section(kind=wrong)}))
+        open_sources(EnergyConfig.model_validate(VALENCIA | others | {name: section(kind=wrong)}))
     for kind in KINDS[name]:
-        opened = open_sources(EnergyConfig.model_validate(VALENCIA | {name: section(kind=kind)}))
+        opened = open_sources(EnergyConfig.model_validate(VALENCIA | others | {name: section(kind=kind)}))
         assert opened[name].name == f"energy.{name} (homeassistant)"
 
 
