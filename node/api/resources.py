@@ -39,14 +39,15 @@ class Readiness(Strict):
 
 
 class Power(Strict):
-    """This node's power now: what its source expects for this slot, and what was attested last."""
+    """This node's power now: its newest reading, or without one what is expected for this slot; and what was attested
+    last."""
 
     carrier: Carrier
     zone: str
-    surplus_w: int | None  # None: no forecast
+    surplus_w: int | None  # None: neither reading nor forecast
     grid_g_per_kwh: int | None
     attested_until_ms: int | None
-    method: Method | None
+    method: Method | None  # None while no reading comes: then nothing is attested
     assurance: int | None  # level A0 to A3 of the last attestation
     unaudited: str  # why no auditor countersigned it; "" if one did, or it would gain nothing
     paused_by: str  # the operator's rule that holds now; "" while the node works

@@ -164,10 +164,13 @@ def newest_attestation(node: Node) -> AttestationRecord | None:
 
 
 def _power(node: Node, now_ms: int) -> Power:
-    newest = newest_attestation(node)
+    newest, sourcing = newest_attestation(node), node.sourcing
     surplus_w = grid_g_per_kwh = None
     forecast, offer = node.provider.forecast, node.provider.offer
-    if forecast is not None:
+    counted = newest if not sourcing.fault else None
+    if sourcing.newest is not None and not sourcing.fault:
+        surplus_w, grid_g_per_kwh = sourcing.newest.surplus_w, sourcing.newest.grid_g_per_kwh
+    elif forecast is not None:
         index = slot_of(now_ms, forecast.slot_ms) - forecast.first_slot
         if 0 <= index < len(forecast.grid_g_per_kwh):
             surplus_w = forecast.surplus_s50_j[index] * 1000 // forecast.slot_ms
@@ -178,8 +181,8 @@ def _power(node: Node, now_ms: int) -> Power:
         surplus_w=surplus_w,
         grid_g_per_kwh=grid_g_per_kwh,
         attested_until_ms=newest.end_ms if newest else None,
-        method=newest.method if newest else None,
-        assurance=newest.assurance if newest else None,
+        method=counted.method if counted else None,
+        assurance=counted.assurance if counted else None,
         unaudited=node.attesting.unaudited,
         paused_by=node.pausing.standing.paused_by,
     )

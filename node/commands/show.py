@@ -83,7 +83,8 @@ def status(node: Mapping[str, Any], faults: str) -> None:
         say(f"NOT AUDITED: {power['unaudited']}")
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
     grid = "" if power["grid_g_per_kwh"] is None else f", grid {power['grid_g_per_kwh']} g/kWh"
-    attested = "nothing attested yet" if power["method"] is None else f"{power['method']}, A{power['assurance']}"
+    nothing = "nothing attested yet" if power["attested_until_ms"] is None else "not read, nothing attested"
+    attested = nothing if power["method"] is None else f"{power['method']}, A{power['assurance']}"
     known, connected = node["peers_known"], node["peers_connected"]
     rows(
         ("", ""),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from node.api import views
 from node.api.metrics import exposition
 from node.client import Client
 from node.energy.profile import Profile
@@ -72,6 +73,15 @@ async def test_a_silent_source_is_told_and_the_node_is_not_ready(host: Host) -> 
     hear(host, well(host), SILENT)
     assert len(told) == 1
     assert [record for record in host.log.since(0) if record.kind == "energy source is silent"] == told
+
+
+async def test_the_status_tells_what_was_read_and_not_what_was_expected(host: Host) -> None:
+    hear(host, well(host), energy_j=1, grid_g_per_kwh=7)
+    power = views.this_node(host.node, host.clock_ms, version="", started_at_unix_ms=0).power
+    assert (power.surplus_w, power.grid_g_per_kwh, power.assurance) == (0, 7, 0)
+    host.turn(MeterFailed("no answer"))
+    power = views.this_node(host.node, host.clock_ms, version="", started_at_unix_ms=0).power
+    assert (power.surplus_w, power.method, power.assurance) == (0, None, None)
 
 
 async def test_without_a_reading_surplus_has_no_assurance(host: Host) -> None:
