@@ -28,7 +28,7 @@ REBID_MS = 1_500  # guess, not measured: gossip reaches a small network in a ten
 RETRY_MS = 5_000  # until the next matching, when nobody could take a shard
 LEASES_DUE_MS = 5_000
 CLOCKS_DIFFER_MS = 1_000  # whose lease ends by its own clock is not blamed; guess, not measured
-REFUSALS_MAX = 3  # awards that a provider may leave without a lease; guess, not measured
+REFUSALS_MAX = 3  # awards that a provider may leave without a lease or a round; guess, not measured
 AWARD_PLACEMENTS_MAX = 15  # an award refers to its job and its bids: 16 refs
 
 
@@ -91,9 +91,9 @@ def award(turn: Turn, run: Run, plan: Plan, instance: Blob) -> bool:
 
 def exclude(turn: Turn, run: Run, member: Member, reason: str) -> None:
     """Ask its provider no more, if it is to blame. A lease that has run out is nobody's failure; neither is it to have
-    sold to somebody faster, unless it happens again and again."""
+    sold to somebody faster, or to hand a shard over untouched, unless it happens again and again."""
     genesis = turn.identity.genesis
-    if member.leased:
+    if member.leased and not member.parted:
         is_failure = turn.now_ms + CLOCKS_DIFFER_MS * genesis.clock.speed < member.end_slot * genesis.slot_ms
     else:
         run.refusals[member.provider] += 1

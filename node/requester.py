@@ -208,7 +208,10 @@ class Requester:
         if not parting or run.phase in (Phase.CLOSING, Phase.OVER):
             return
         for member in parting:
-            placing.revoke(turn, run, member, f"handed over: {member.leaving}"[:1024])
+            reason = f"handed over: {member.leaving}"[:1024]
+            placing.revoke(turn, run, member, reason)
+            if not member.deltas:
+                placing.exclude(turn, run, member, reason)
             label = self.peers.label(member.provider)
             turn.notify(
                 "shard handed over",

@@ -64,7 +64,7 @@ class Run:
     members: dict[int, Member] = field(default_factory=dict)  # by shard index
     former: dict[ShardId, Member] = field(default_factory=dict)  # lost or failed
     excluded: dict[bytes, str] = field(default_factory=dict)  # providers that failed us, and how
-    refusals: Counter[bytes] = field(default_factory=Counter)  # awards that a provider left without a lease
+    refusals: Counter[bytes] = field(default_factory=Counter)  # awards that a provider left without lease or round
     matching: bool = False
     rematch: int = 0  # number of the last matching asked for; a timer of an earlier one is let pass
     parameters: Blob | None = None

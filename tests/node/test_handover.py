@@ -7,6 +7,7 @@ import pytest
 from node.actions import Action, KeepMoments, SaveShard, StartShard
 from node.energy.rules import parse_rules
 from node.events import MomentsKept, RulesChanged, ShardSaved
+from node.placing import REFUSALS_MAX
 from node.turn import Turn
 from protocol.direct import Handover, RoundStart, Ticket
 from protocol.messages import Blob
@@ -135,6 +136,16 @@ def test_a_handover_twice_is_heard_once(lead: Lead) -> None:
 def test_a_handover_of_anothers_shard_is_not_heard(lead: Lead) -> None:
     assert lead.say(1, handover(lead, 0)) == []
     assert not lead.member(0).leaving
+
+
+def test_who_hands_shards_over_untouched_again_and_again_is_asked_no_more(lead: Lead) -> None:
+    for index, returned in ((0, REFUSALS_MAX - 2), (1, REFUSALS_MAX - 1), (2, REFUSALS_MAX - 1)):
+        member = lead.member(index)
+        lead.run.refusals[member.provider] = returned
+        if index != 2:
+            member.deltas.clear()
+        lead.say(index, handover(lead, index, moments=False))
+        assert (member.provider in lead.run.excluded) is (index == 1)
 
 
 def test_a_shard_is_let_go_once_its_moments_are_here(lead: Lead) -> None:
