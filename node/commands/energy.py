@@ -111,12 +111,15 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Add a rule; a running node follows it at once."""
+    from node.commands.show import say
     from node.energy.rules import parse_rule
 
     place = home_of(home)
-    added = str(parse_rule(text))
-    known = _rules(place)
+    parsed = parse_rule(text)
+    added, known = str(parsed), _rules(place)
     _set(place, known if added in known else (*known, added), as_json)
+    for name in _unknown(place, {condition.name for condition in parsed.conditions}):
+        say(f"no source gives {name} here: this holds only once config.toml has [energy.{name}]", stderr=True)
 
 
 @rule.command
@@ -139,6 +142,14 @@ def remove(
             "HEL-RULE-004", f"there is no rule {text[:64]!r} among {len(known)}", "See: heliotrope energy rule list"
         )
     _set(place, tuple(each for each in known if each != removed), as_json)
+
+
+def _unknown(home: Home, names: set[str]) -> list[str]:
+    """Those of a rule's figures of which the configuration names no source."""
+    from node.config import load_config
+
+    energy = load_config(home).energy
+    return [name for name in ("carbon_free", "marginal") if name in names and getattr(energy, name) is None]
 
 
 def _rules(home: Home) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class Watched:
 
     def read(self, now_ms: int) -> Reading:
         """The source's newest figure. Raises SourceError if it has none, or one older than `stale_after_ms` or from the
-        future, and without asking it while it is left alone."""
+        future, or if its program fails, and without asking it while it is left alone."""
         if now_ms < self._health.retry_at_ms:
             raise SourceError(
                 f"{self._health.fault} (asked again in {(self._health.retry_at_ms - now_ms + 999) // 1000} s)",
@@ -67,6 +67,10 @@ class Watched:
         except SourceError as error:
             self._note_failure(error, now_ms)
             raise
+        except Exception as fault:  # one source's, which must not cost what the others say
+            named = SourceError(f"a fault of its program: {type(fault).__name__}", "Report it, with the version.")
+            self._note_failure(named, now_ms)
+            raise named from fault
         self._health = Health(self.name, self.kind, reading, 0, "", "", 0)
         self._answered_ms = now_ms
         return reading

@@ -90,6 +90,12 @@ def test_rules_of_a_stopped_node_are_kept_for_its_start(heliotrope: Heliotrope, 
     assert heliotrope("energy", "rule", "remove", "surplus_w > 400 => resume", "--json").json == []
 
 
+def test_a_rule_about_what_no_source_tells_says_so(heliotrope: Heliotrope, service: StandIn) -> None:
+    said = heliotrope("energy", "rule", "add", "grid > 250 and carbon_free < 60 => pause")
+    assert said.code == 0
+    assert "no source gives carbon_free here" in said.err
+
+
 def test_a_running_node_follows_a_rule_at_once(heliotrope: Heliotrope, node: Running) -> None:
     said = heliotrope("energy", "rule", "add", "grid > 0 => pause", "--json")
     assert said.json == ["grid > 0 => pause"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from node.energy.source import Kind, Reading, SourceError
+from node.energy.source import Kind, Reading
 from node.energy.watched import Watched
 
 AT_MS = 1_782_043_200_000  # 2026-06-21 12:00 UTC
@@ -19,13 +19,13 @@ def reading(value: int = 100, at_ms: int = AT_MS, kind: Kind = Kind.POWER) -> Re
 class Scripted:
     """Answers or raises `outcome`, which may be replaced at any time, and counts."""
 
-    outcome: Reading | SourceError = field(default_factory=reading)
+    outcome: Reading | Exception = field(default_factory=reading)
     asked: int = 0
     kind: Kind = Kind.POWER
 
     def read(self, now_ms: int) -> Reading:
         self.asked += 1
-        if isinstance(self.outcome, SourceError):
+        if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
 

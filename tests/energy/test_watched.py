@@ -86,6 +86,16 @@ def test_a_failure_is_never_covered_by_the_figure_before_it() -> None:
             under_watch.read(AT_MS + later_ms)
 
 
+def test_a_fault_of_a_sources_program_is_a_silent_source() -> None:
+    source = Scripted(KeyError("secret"))
+    under_watch = watched(source)
+    for later_ms in (0, 1):
+        with pytest.raises(SourceError, match="a fault of its program: KeyError"):
+            under_watch.read(AT_MS + later_ms)
+    assert source.asked == 1
+    assert not under_watch.health.is_well
+
+
 def test_refuse_a_stale_figure() -> None:
     assert watched(Scripted()).read(AT_MS + STALE_MS) == reading()
     with pytest.raises(SourceError, match="newest figure is 601 s old, 600 s are allowed"):

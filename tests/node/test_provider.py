@@ -173,10 +173,11 @@ def test_without_a_meter_the_final_receipt_comes_all_the_same(scene: Scene) -> N
 
 
 def test_a_node_whose_source_never_answered_goes_on_at_grid_mix(scene: Scene) -> None:
-    expected = scene.node.provider.forecast
+    provider = scene.node.provider
+    expected = provider.forecast
     assert expected is not None
     assert any(expected.surplus_s50_j)
-    scene.node.provider.forecast = None
+    provider.forecast = None
     scene.handle(MeterFailed("no answer", forecast=expected))
     found = scene.node.provider.forecast
     assert found is not None
