@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import random
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +15,12 @@ from node.energy.rules import parse_rules
 from node.energy.supply import Forecast, Supply, SupplyReading
 from node.energy.watched import Health
 from node.events import RulesChanged
+from node.sim.network import Faults
 from node.sim.world import World
 from tests.sim.worlds import (
     HYDRO,
     LEAD,
+    NIGHT,
     SLOT_MS,
     SOLAR,
     WIND,
@@ -29,6 +32,7 @@ from tests.sim.worlds import (
     reaches_round,
     record_of,
     run_of,
+    witnessed,
     world,
 )
 
@@ -170,3 +174,27 @@ def test_a_job_with_slack_waits_for_the_sun_and_one_without_moves(slack_slots: i
     assert len(told(demo, LEAD, "shard handed over")) == 1, "nobody takes a shard back only to give it away again"
     assert_all_is_well(demo)
     assert_settled(demo, job_id)
+
+
+@pytest.mark.parametrize(("seed", "is_rough", "has_witnesses"), [(1, True, False), (5, True, False), (6, False, True)])
+def test_whoever_pauses_whenever_every_shard_is_settled(seed: int, is_rough: bool, has_witnesses: bool) -> None:
+    chance = random.Random(seed)
+    demo = (witnessed if has_witnesses else world)(seed=seed)
+    if is_rough:
+        demo.network.faults = Faults(loss_permille=100, duplication_permille=200, delay_max_ms=1_000)
+    closes_at_ms, deadline_slot = demo.now_ms + 5_000, demo.slot + 60
+    job_id = demo.submit(LEAD, job(demo, slots=8, deadline_slot=deadline_slot, bids_close_at_ms=closes_at_ms))
+    for _ in range(60):
+        demo.run(chance.randrange(200, 4_000))
+        site = chance.choice(DEMO_SITES).name
+        set_rules(demo, site, *["grid > 0 => pause"] * chance.choice([0, 1]))
+        demo.hosts[site].is_meter_broken = chance.random() < 0.2
+    demo.network.faults = Faults()
+    for name in (LEAD, SOLAR, WIND, HYDRO, NIGHT):
+        demo.hosts[name].is_meter_broken = False
+        set_rules(demo, name)
+    demo.run_until(is_closed(demo, job_id), within_ms=800_000)
+    demo.run(60_000)
+    assert told(demo, LEAD, "shard handed over") != []
+    assert_all_is_well(demo)
+    assert_settled(demo, job_id, may_lose_deltas=True)
