@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ledger.state import PlacementRecord
+from node import offering
 from node.actions import (
     Action,
     Persist,
@@ -170,6 +171,13 @@ def test_without_a_meter_the_final_receipt_comes_all_the_same(scene: Scene) -> N
     first, *_ = scene.handle(MeterFailed("no answer"), 1_000)
     assert isinstance(first, Persist)
     assert [entry.kind for entry in first.entries][:1] == ["receipt"]
+
+
+def test_nobody_bids_before_the_first_word_of_its_supply(scene: Scene) -> None:
+    node = scene.node
+    turn = Turn(node.identity, node.ledger, scene.world.now_ms)
+    offer = turn.state.offer_of[node.identity.key]
+    assert offering.bid(turn, scene.record.job, offer, None) == "our energy source has not answered yet"
 
 
 def test_a_node_whose_source_never_answered_goes_on_at_grid_mix(scene: Scene) -> None:

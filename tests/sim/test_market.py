@@ -261,7 +261,7 @@ def test_a_node_whose_energy_source_has_failed_promises_no_surplus() -> None:
     assert set(placements(demo, job_id)) == {SOLAR, WIND, HYDRO}
 
 
-def test_a_node_whose_energy_source_never_answered_does_not_bid() -> None:
+def test_a_node_whose_energy_source_never_answered_goes_on_at_grid_mix() -> None:
     demo = world()
     demo.crash(WIND)
     demo.hosts[WIND].is_meter_broken = True
@@ -269,8 +269,9 @@ def test_a_node_whose_energy_source_never_answered_does_not_bid() -> None:
     demo.run(5_000)
     job_id = demo.submit(LEAD, job(demo))
     demo.run_until(is_closed(demo, job_id), within_ms=100_000)
-    assert demo.hosts[WIND].key not in record_of(demo, LEAD, job_id).bids
-    assert [n.data["reason"] for n in demo.hosts[WIND].told("no bid")] == ["our energy source has not answered yet"]
+    bid = record_of(demo, LEAD, job_id).bids[demo.hosts[WIND].key].bid
+    assert set(bid.surplus_s50_j) == set(bid.surplus_s20_j) == {0}
+    assert min(bid.grid_g_per_kwh) > 0
 
 
 def test_a_node_that_only_buys_sells_nothing_and_leads_all_the_same() -> None:
