@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from node.energy.flow import Flow, Stretch
 from node.energy.outlook import Outlook
 from node.energy.profile import Profile
-from node.energy.source import ForecastingSource, Kind, Reading, SourceError
+from node.energy.source import NAME_MAX, ForecastingSource, Kind, Reading, SourceError
 from node.energy.supply import READING_MAX_MS, EnergyConfig, Forecast, MeterSignatures, Supply, SupplyReading
 from node.energy.watched import Health, Watched
 from protocol.errors import LocalError
@@ -26,7 +26,6 @@ from protocol.units import MS_PER_HOUR, ceil_div
 if TYPE_CHECKING:
     from node.energy.forecast.history import Interval
 
-NAME_MAX = 128  # of a Name on the wire
 PAST_MAX = 100_000  # readings that forecasts learn from: 60 days in slots of a minute
 FLOWS = frozenset({Kind.COUNTER, Kind.POWER})
 AVERAGES: dict[Kind, IntensityKind] = {Kind.AVG_LIFECYCLE: "avg_lifecycle", Kind.AVG_DIRECT: "avg_direct"}

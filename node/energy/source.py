@@ -26,6 +26,7 @@ from protocol.errors import LocalError
 from protocol.messages import Method, Permille
 from protocol.units import MS_PER_HOUR
 
+NAME_MAX = 128  # of a Name on the wire
 UnitName = Literal["J", "W", "g/kWh", "permille"]
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from node.energy.power import METHOD, SOURCE, UNCERTAINTY_PERMILLE, Measured
+from node.energy.source import NAME_MAX
 from protocol.messages import Method
 from protocol.units import ceil_div
-
-NAME_MAX = 128  # of a Name on the wire
 
 
 @dataclass(slots=True)
