@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ledger.doubts import Watch
 from ledger.ledger import Ledger
 from node.actions import (
     Action,
@@ -18,7 +19,7 @@ from node.actions import (
 from node.attesting import Attesting
 from node.checkpoints import Checkpoints
 from node.claiming import on_claim
-from node.countersigning import Countersigning
+from node.countersigning import Countersigning, both
 from node.credit import Credit, Terms
 from node.energy.rules import Rule
 from node.events import (
@@ -71,6 +72,7 @@ from node.reconcile import RECONCILE_EVERY_MS, reconcile
 from node.records import Records
 from node.refold import Refolding
 from node.requester import Requester
+from node.round_trips import RoundTrips
 from node.sourcing import Sourcing
 from node.tickets import TicketOffice
 from node.turn import Identity, Turn
@@ -78,7 +80,7 @@ from protocol.direct import decode_direct
 from protocol.envelope import Entry
 from protocol.errors import Reject
 from protocol.identity import peer_id
-from protocol.messages import Offer, Revocation
+from protocol.messages import Offer, Place, Revocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +110,11 @@ class Node:
         kept: Kept = NOTHING_KEPT,
         may_sign: bool = True,
         rules: tuple[Rule, ...] = (),
+        place: Place | None = None,
     ) -> None:
         """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `terms`: of settlement.
         `may_sign`: the key is fresh, or the operator vouches for this ledger; else peers are asked first
-        (`own_feed`). `rules`: the operator's, when to pause."""
+        (`own_feed`). `rules`: the operator's, when to pause. `place`: where the node stands."""
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
@@ -124,7 +127,8 @@ class Node:
         self.finality: Finality = Finality(self.peers, self.checkpoints)
         self.credit = Credit(terms)
         self.attesting: Attesting = Attesting(self.peers)
-        self.countersigning: Countersigning = Countersigning()
+        self.round_trips: RoundTrips = RoundTrips(place)
+        self.countersigning: Countersigning = Countersigning(both(Watch().findings, self.round_trips.findings))
         self.provider: Provider = Provider(offer, self.tickets, self.credit, self.attesting)
         self.requester: Requester = Requester(self.peers, self.tickets)
         self.sourcing = Sourcing()
@@ -166,6 +170,7 @@ class Node:
         self.tickets.url, self.tickets.certificate_sha256 = event.data_url, event.certificate_sha256
         self.exchange.on_started(turn)
         self.peers.on_started(turn)
+        self.round_trips.on_started(turn)
         if self.may_sign:
             self._open_market(turn)
 
@@ -180,6 +185,7 @@ class Node:
         self.own_feed.on_connected(turn, event.peer)
         self.exchange.on_connected(turn, event.peer)
         self.finality.on_connected(turn, event.peer)
+        self.round_trips.on_connected(turn, event.peer)
         if self.may_sign:
             self.provider.advertise_soon(turn)
 
@@ -327,6 +333,7 @@ class Node:
         TimerKind.RECONCILE: lambda self, turn, timer: self._on_reconcile(turn),
         TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
         TimerKind.COUNTERSIGNATURES_DUE: lambda self, turn, timer: self.provider.on_countersignatures_due(turn, timer),
+        TimerKind.PING: lambda self, turn, timer: self.round_trips.on_timer(turn, self.peers.connected),
         TimerKind.CHECKPOINT: lambda self, turn, timer: self.finality.on_tick(turn),
     }
 
@@ -355,4 +362,4 @@ MARKET_EVENTS = frozenset(
     }
 )
 
-MARKET_TIMERS = frozenset(TimerKind) - {TimerKind.SYNC, TimerKind.REDIAL, TimerKind.REFOLD}
+MARKET_TIMERS = frozenset(TimerKind) - {TimerKind.SYNC, TimerKind.REDIAL, TimerKind.REFOLD, TimerKind.PING}

@@ -49,6 +49,11 @@ Findings = Callable[[State, AttestationRecord], Sequence[str]]
 Judged = TypeVar("Judged")
 
 
+def both(one: Findings, other: Findings) -> Findings:
+    """What either of them finds."""
+    return lambda state, record: (*one(state, record), *other(state, record))
+
+
 @dataclass(slots=True)
 class Countersigning:
     """`promised`: claims that were signed here lately, for their owners may publish them later than others do."""

@@ -41,6 +41,7 @@ class TimerKind(enum.Enum):
     RECONCILE = "reconcile"
     REFOLD = "refold"
     CHECKPOINT = "checkpoint"
+    PING = "ping"
     COUNTERSIGNATURES_DUE = "countersignatures due"
 
 

@@ -51,6 +51,7 @@ from node.link import PeerDisconnected as LinkDisconnected
 from node.meter import open_meter
 from node.question import answer
 from node.records import keep_record
+from node.round_trips import own_place
 from node.serving import read_event
 from node.tasks import Lossy, Tasks
 from node.trainer import Trainer, failure_of
@@ -106,7 +107,10 @@ class Runtime:
         kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
         may_sign = self.trusts_ledger or (home.fresh_path.exists() and self.keypair.public not in ledger.heads)
         offer, terms, rules = self.config.offer(), self.config.terms(), load_rules(home)
-        self.node = Node(identity, ledger, offer, bootstrap, terms=terms, kept=kept, may_sign=may_sign, rules=rules)
+        place = own_place(self.config.energy, self.genesis)
+        self.node = Node(
+            identity, ledger, offer, bootstrap, terms=terms, kept=kept, may_sign=may_sign, rules=rules, place=place
+        )
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()

@@ -130,6 +130,18 @@ class Cosignature(Body):
     body: Annotated[bytes, Field(max_length=1024)]
 
 
+class Ping(Body):
+    """Answer at once, with the same number."""
+
+    nonce: Count
+
+
+class Pong(Body):
+    """The answer to a `Ping`."""
+
+    nonce: Count
+
+
 class WantHead(Body):
     """Which is the newest entry of mine that you hold? The answer is `HeadIs`."""
 
@@ -263,6 +275,8 @@ DIRECT: dict[str, type[Body]] = {
     "want_checkpoint": WantCheckpoint,
     "add_checkpoint": AddCheckpoint,
     "cosignature": Cosignature,
+    "ping": Ping,
+    "pong": Pong,
     "want_head": WantHead,
     "head_is": HeadIs,
     "want_countersignature": WantCountersignature,

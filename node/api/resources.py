@@ -132,6 +132,8 @@ class KnownPeer(Strict):
     carrier: Carrier | None
     device: str | None
     addresses: tuple[str, ...]
+    round_trip_ms: int | None  # None: not measured yet, or this node does not say where it stands
+    doubt: str  # why it cannot be where it says; "" if it can
 
 
 class FailedAddress(Strict):

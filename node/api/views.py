@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median_low
 
+from ledger.doubts import said
 from ledger.forecasts import reliability_permille
 from ledger.state import AttestationRecord
 from node import offering
@@ -202,6 +203,7 @@ def _others_jobs(node: Node) -> OthersJobs:
 def _known_peer(node: Node, key: bytes, now_ms: int) -> KnownPeer:
     signed = node.peers.adverts.get(key)
     advert = signed.advert if signed else None
+    finding = node.round_trips.finding(key, advert.offer.place) if advert else None
     return KnownPeer(
         identity=peer(node, key),
         connected=key in node.peers.connected,
@@ -211,6 +213,8 @@ def _known_peer(node: Node, key: bytes, now_ms: int) -> KnownPeer:
         carrier=advert.offer.carrier if advert else None,
         device=advert.offer.device if advert else None,
         addresses=advert.addresses if advert else (),
+        round_trip_ms=node.round_trips.round_trip_ms(key),
+        doubt="" if finding is None else said(finding),
     )
 
 

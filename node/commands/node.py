@@ -22,7 +22,6 @@ LABEL_MAX_CHARACTERS = 32
 NEW_NETWORK_SLOT_MS = 300_000  # five minutes, the step of most grid data
 
 # A node that does not say where it stands counts as standing on the world's average grid, and has nothing of its own.
-UNKNOWN_ZONE = "ZZ"  # a code that ISO 3166 leaves to its users
 WORLD_G_PER_KWH = 436  # of the year 2022: Ember, Global Electricity Review 2023
 
 
@@ -136,7 +135,7 @@ def _site(
 
     from node.documents import Fault, faults_of, invalid
     from node.energy.fuels import own_g_per_kwh
-    from node.energy.supply import EnergyConfig
+    from node.energy.supply import UNKNOWN_ZONE, EnergyConfig
     from node.energy.zones import GRIDS
 
     placed = [value is not None for value in (zone, latitude, longitude)]

@@ -104,7 +104,7 @@ def status(node: Mapping[str, Any], faults: str) -> None:
 def peers(answer: Mapping[str, Any]) -> None:
     """Peers, and the addresses that do not answer."""
     rows(
-        ("peer", "id", "connected", "zone", "carrier", "device", "advert"),
+        ("peer", "id", "connected", "zone", "carrier", "device", "advert", "round trip"),
         (
             (
                 p["identity"]["label"],
@@ -114,10 +114,14 @@ def peers(answer: Mapping[str, Any]) -> None:
                 p["carrier"],
                 p["device"],
                 None if p["advert_age_ms"] is None else f"{p['advert_age_ms'] / 1000:.0f} s ago",
+                None if p["round_trip_ms"] is None else f"{p['round_trip_ms']} ms",
             )
             for p in answer["peers"]
         ),
     )
+    for p in answer["peers"]:
+        if p["doubt"]:
+            say(f"DOUBT: {p['identity']['label']} {p['doubt']}")
     for failed in answer["unreachable"]:
         say(f"no answer from {failed['address']} ({failed['failures']} times): {failed['reason']}")
 

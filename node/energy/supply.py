@@ -22,6 +22,7 @@ from protocol.units import MS_PER_HOUR
 
 READING_MAX_MS = MS_PER_HOUR  # an attestation spans no more, and neither does one figure for the grid
 # A counter since 1970 at 2 MW stays below 2^53 J, what a signed body can carry, until the year 2112.
+UNKNOWN_ZONE = "ZZ"  # of a site that does not say where it stands; a code that ISO 3166 leaves to its users
 CAPACITY_MAX_W = 2_000_000
 
 

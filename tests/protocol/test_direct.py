@@ -30,6 +30,8 @@ from protocol.direct import (
     Heads,
     Matching,
     News,
+    Ping,
+    Pong,
     Ready,
     RoundDelta,
     RoundStart,
@@ -87,6 +89,8 @@ MESSAGES: tuple[Body, ...] = (
     RoundDelta(award=AWARD, shard=0, round=3, delta=TICKET, **DELTA),
     Finish(award=AWARD, shard=0),
     Failure(award=AWARD, shard=0, reason="out of memory"),
+    Ping(nonce=7),
+    Pong(nonce=7),
     Handover(award=AWARD, shard=0, reason="paused by carbon > 300 => pause", moments=None),
 )
 
