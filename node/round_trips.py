@@ -1,7 +1,8 @@
 """How soon peers answer, and so how far away they can be at most. Pure.
 
-Nothing outruns light in fibre: who answers within two milliseconds is no continent away. So a peer that declares a place
-far from where it stands can be caught by whoever stands near. A slow answer says nothing: it may have waited anywhere.
+Nothing outruns light in fibre: who answers within two milliseconds is no continent away. So a peer that declares a
+place far from where it stands can be caught by whoever stands near. A slow answer says nothing: it may have waited
+anywhere.
 """
 
 from __future__ import annotations
