@@ -162,9 +162,9 @@ class Screen:
         kwh = account["energy_j"] / 3_600_000
         uncertainty = f"±{account['uncertainty_permille'] / 10:.3g} %"
         self.say(f"{kwh:.6f} kWh, {account['carbon_ug'] / 1e6:.4f} gCO2e ({self._basis}, {uncertainty})")
-        for name in ("cheapest", "grid_average"):
-            other = outcome.carbon["counterfactuals"][name]
-            saved = f"{other['saving_permille'] / 10:.0f} % saved ({self._basis})"
+        for name, other in outcome.carbon["counterfactuals"].items():
+            saving = other["saving_permille"]
+            saved = f"{saving / 10:.0f} % saved ({self._basis})" if saving >= 0 else "less; it loses no shard"
             self.say(f"  {NAMES[name]} would have emitted {other['carbon_ug'] / 1e6:.4f} gCO2e: {saved}")
         self.say("the same in five ways, side by side:")
         self._figures(outcome.carbon)
