@@ -146,6 +146,8 @@ def _energy_faults(node: Node, now_ms: int) -> list[NotReady]:
     found = [NotReady("energy", f"{health.name}: {health.fault}") for health in node.sourcing.unwell()]
     if node.sourcing.fault and not found:
         found = [NotReady("energy", f"{node.sourcing.fault}: power counts as grid")]
+    if node.attesting.refused and not found:
+        found = [NotReady("energy", f"not attested, power counts as grid: {node.attesting.refused}")]
     if found:
         return found
     if node.provider.forecast is None:

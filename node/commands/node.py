@@ -67,7 +67,7 @@ def init(
     print(f"{name} is {peer_id(load_keypair(place, network).public)}, in {place.path}")
     print(f"network  {network.name} {network.network_id().hex()[:16]}" + ("" if genesis else " (new)"))
     if witness or auditor:
-        print(f"Each of them needs this network's {place.genesis_path} in its own home before its first start.")
+        print(f"         its witnesses and auditors start with {place.genesis_path} in place of their own")
     print(f"power    {carrier} of {capacity_w} W in zone {config.energy.zone}")
     print(f"machine  {config.machine.device} of {config.machine.idle_w} to {config.machine.peak_w} W, as declared")
     if carrier != "grid" and not capacity_w:

@@ -79,9 +79,7 @@ def status(node: Mapping[str, Any], faults: str) -> None:
         say(f"PAUSED by {power['paused_by']}")
     for reason in jobs["declined"]:
         say(f"NO BID: {reason}")
-    if power["unattested"]:
-        say(f"NOT ATTESTED, power counts as grid: {power['unattested']}")
-    elif power["unaudited"]:
+    if power["unaudited"] and not power["unattested"]:
         say(f"NOT AUDITED: {power['unaudited']}")
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
     grid = "" if power["grid_g_per_kwh"] is None else f", grid {power['grid_g_per_kwh']} g/kWh"

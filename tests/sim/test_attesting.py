@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node.api import energy_views
+from node.api import energy_views, views
 from node.energy.supply import SupplyReading
 from node.events import MessageReceived
 from node.sim.world import World, keypair_of
@@ -189,6 +189,8 @@ def test_a_counter_that_begins_anew_fills_no_feed_with_what_counts_for_nothing()
     assert not host.told("own entry void")
     assert "is below the device's last" in demo.node(WIND).attesting.refused
     assert energy_views.assurance(demo.node(WIND)) == 0, "nothing counts, so nothing says that it does"
+    (reason,) = [found for found in views.not_ready(demo.node(WIND), demo.now_ms) if found.concern == "energy"]
+    assert reason.text.startswith("not attested, power counts as grid: check 5: meter_start_j 0 is below")
     host.source = supply
     demo.run(25_000)
     assert len(levels(demo, WIND)) > before
