@@ -168,8 +168,10 @@ class Screen:
         )
         for name, other in outcome.carbon["counterfactuals"].items():
             saving = other["saving_permille"]
-            saved = f"{saving / 10:.0f} % saved ({self._basis})" if saving >= 0 else "less: a baseline loses no shard"
-            self.say(f"  {NAMES[name]} would have emitted {other['carbon_ug'] / 1e6:.4f} gCO2e: {saved}")
+            saved = f"{saving / 10:.0f} % saved" if saving >= 0 else "less, for a baseline loses no shard"
+            self.say(
+                f"  {NAMES[name]} would have emitted {other['carbon_ug'] / 1e6:.4f} gCO2e: {saved} ({self._basis})"
+            )
         self.say("the same in five ways, side by side:")
         self._figures(outcome.carbon)
         for name, verified in outcome.verified.items():
