@@ -20,7 +20,7 @@ from ledger.rules import Void
 from ledger.state import DeviceRecord
 from ledger.storage import require_agreement
 from node.actions import Send, SetTimeout
-from node.claiming import refusal
+from node.claims.claiming import refusal
 from node.energy.supply import SupplyReading
 from node.events import Timer, TimerKind
 from node.peers import Peers
