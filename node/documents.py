@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -90,7 +91,7 @@ def faults_of(error: ValidationError, model: type[BaseModel]) -> dict[tuple[str 
     """Every fault that pydantic found, by its place, in words: what was expected and what was there."""
     return {
         fault["loc"]: Fault(".".join(map(str, fault["loc"])), _complaint(fault, model))
-        for fault in error.errors(include_url=False, include_context=False)
+        for fault in error.errors(include_url=False)
     }
 
 
@@ -104,12 +105,19 @@ def _complaint(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
     match fault["type"]:
         case "extra_forbidden":
             return f"unknown key; {_nearest('.'.join(map(str, fault['loc'])), list(_keys(model)))}"
+        case "union_tag_invalid":
+            context = fault["ctx"]
+            name = context["discriminator"].strip("'")
+            return f"{name}: expected one of {context['expected_tags']}, not {quoted(context['tag'])}"
+        case "union_tag_not_found":
+            return f"{fault['ctx']['discriminator']} is required and missing"
         case "missing":
             return "is required and missing"
         case "value_error":
             return str(fault["msg"]).removeprefix("Value error, ")
         case _:
             expected = str(fault["msg"]).removeprefix("Input should be ")
+            expected = expected.replace("String should match pattern", "text that matches", 1)
             return f"expected {expected}, not {quoted(fault['input'])}"
 
 
@@ -124,10 +132,24 @@ def _nearest(key: str, known: list[str]) -> str:
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key by its path, as pydantic tells paths: what a tag chooses among stands below that tag."""
     for name, field in model.model_fields.items():
         yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _keys(field.annotation, f"{prefix}{name}.")
+        for tag, chosen in _models(field.annotation, field.discriminator):
+            yield from _keys(chosen, f"{prefix}{name}.{tag}")
+
+
+def _models(annotation: Any, discriminator: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The models that a field may hold, each with what stands before its keys: its tag in a tagged union, and a dot."""
+    if get_origin(annotation) is Annotated:
+        annotation, *notes = get_args(annotation)
+        discriminator = next((d for note in notes if (d := getattr(note, "discriminator", None))), discriminator)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        tag = get_args(annotation.model_fields[discriminator].annotation)[0] + "." if discriminator else ""
+        yield tag, annotation
+    elif get_origin(annotation) in (Union, UnionType):
+        for one in get_args(annotation):
+            yield from _models(one, discriminator)
 
 
 def _no_constant(text: str) -> float:

@@ -53,7 +53,7 @@ def read(file: BinaryIO) -> Iterator[Part]:
         if len(data) < length:
             raise failed(
                 offset,
-                f"the file is cut off: {len(data)} of {length} bytes of part {number}, a {kind.label}, are there",
+                f"the file is cut off: {len(data)} of {length} bytes of part {number} ({kind.label}) are there",
             )
         yield Part(kind, data, offset)
         offset += HEADER_BYTES + length

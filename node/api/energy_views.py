@@ -29,9 +29,10 @@ def energy(node: Node, now_ms: int) -> EnergyNow:
 
 
 def assurance(node: Node) -> int:
-    """The level at which surplus counts now: that of the newest attestation, and nothing while no reading comes."""
+    """The level at which surplus counts now: that of the newest attestation, and nothing while no reading comes, or
+    comes and is not attested."""
     newest = newest_attestation(node)
-    return 0 if node.sourcing.fault or newest is None else newest.assurance
+    return 0 if node.sourcing.fault or node.attesting.refused or newest is None else newest.assurance
 
 
 def source_of(health: Health, now_ms: int) -> SourceOf:

@@ -49,6 +49,7 @@ class Power(Strict):
     attested_until_ms: int | None
     method: Method | None  # None while no reading comes: then nothing is attested
     assurance: int | None  # level A0 to A3 of the last attestation
+    unattested: str  # why the newest reading was not attested; "" if it was
     unaudited: str  # why no auditor countersigned it; "" if one did, or it would gain nothing
     paused_by: str  # the operator's rule that holds now; "" while the node works
 

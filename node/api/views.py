@@ -146,6 +146,8 @@ def _energy_faults(node: Node, now_ms: int) -> list[NotReady]:
     found = [NotReady("energy", f"{health.name}: {health.fault}") for health in node.sourcing.unwell()]
     if node.sourcing.fault and not found:
         found = [NotReady("energy", f"{node.sourcing.fault}: power counts as grid")]
+    if node.attesting.refused and not found:
+        found = [NotReady("energy", f"not attested, power counts as grid: {node.attesting.refused}")]
     if found:
         return found
     if node.provider.forecast is None:
@@ -168,7 +170,7 @@ def _power(node: Node, now_ms: int) -> Power:
     newest, sourcing = newest_attestation(node), node.sourcing
     surplus_w = grid_g_per_kwh = None
     forecast, offer = node.provider.forecast, node.provider.offer
-    counted = newest if not sourcing.fault else None
+    counted = newest if not (sourcing.fault or node.attesting.refused) else None
     if sourcing.newest is not None and not sourcing.fault:
         surplus_w, grid_g_per_kwh = sourcing.newest.surplus_w, sourcing.newest.grid_g_per_kwh
     elif forecast is not None:
@@ -184,6 +186,7 @@ def _power(node: Node, now_ms: int) -> Power:
         attested_until_ms=newest.end_ms if newest else None,
         method=counted.method if counted else None,
         assurance=counted.assurance if counted else None,
+        unattested=node.attesting.refused,
         unaudited=node.attesting.unaudited,
         paused_by=node.pausing.standing.paused_by,
     )

@@ -20,6 +20,7 @@ from ledger.rules import Void
 from ledger.state import DeviceRecord
 from ledger.storage import require_agreement
 from node.actions import Send, SetTimeout
+from node.claims.claiming import refusal
 from node.energy.supply import SupplyReading
 from node.events import Timer, TimerKind
 from node.peers import Peers
@@ -55,12 +56,14 @@ class Pending:
 
 @dataclass(slots=True)
 class Attesting:
-    """`unaudited`: why the newest attestation has no countersignature; "" if it has one, or would gain nothing."""
+    """`unaudited`: why the newest attestation has no countersignature; "" if it has one, or would gain nothing.
+    `refused`: why the newest reading was not attested, as the ledger would void it; "" if it was."""
 
     peers: Peers
     line: deque[Pending] = field(default_factory=deque)
     asked: int = 0
     unaudited: str = ""
+    refused: str = ""
 
     @property
     def is_waiting(self) -> bool:
@@ -89,7 +92,7 @@ class Attesting:
         try:
             require_agreement(device, body, 6)
         except Void as void:
-            turn.notify("reading not attested", reason=f"{void}; declare the device anew: heliotrope device declare")
+            self._refuse(turn, f"{void}; declare the device anew: heliotrope device declare")
             return
         meter = _seal(turn, body, reading)
         if meter is not None and (device is None or device.device.key != meter.key):
@@ -159,12 +162,20 @@ class Attesting:
         while self.line and self.line[0].is_decided:
             pending = self.line.popleft()
             body = pending.signed()
+            if isinstance(body, Attestation) and (why := refusal(turn.state, turn.identity, turn.now_ms, body)):
+                self._refuse(turn, why)
+                continue
             entry = turn.record(body, ())
             reason = "" if pending.signatures else "; ".join(pending.refusals)
             if isinstance(body, Attestation):
-                self.unaudited = reason
+                self.unaudited, self.refused = reason, ""
             elif entry is not None:
                 turn.notify("device declared", device_id=body.device_id, countersigned=len(pending.signatures))
+
+    def _refuse(self, turn: Turn, reason: str) -> None:
+        """Sign nothing that would count for nothing: a counter that begins anew would fill the feed with it."""
+        self.refused = reason
+        turn.notify("reading not attested", reason=reason)
 
 
 def can_gain(body: Attestation | Device) -> bool:

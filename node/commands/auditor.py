@@ -63,6 +63,7 @@ def approve(
     at once; the last approval of a device counts."""
     from pydantic import ValidationError
 
+    from ledger.places import describe_far, far_from_zone
     from node.claims.approval import APPROVALS_MAX, Approval, Approvals
     from node.documents import faults_of, invalid
     from node.home.approvals import read_approvals, write_approvals
@@ -93,6 +94,8 @@ def approve(
         approval = Approval(owner=key_of(owner), device=Device.model_validate(fields))
     except ValidationError as error:
         raise invalid("the device", list(faults_of(error, Device).values())) from None
+    if far_from_zone(approval.device.place):  # every peer would hold its readings void
+        raise LocalError("HEL-AUDITOR-004", describe_far(approval.device.place), "Correct the place or the zone.")
     kept = tuple(each for each in read_approvals(path).approvals if each.name != approval.name)
     if len(kept) >= APPROVALS_MAX:
         raise LocalError(

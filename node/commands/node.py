@@ -66,8 +66,12 @@ def init(
     create_home(place, config, network)
     print(f"{name} is {peer_id(load_keypair(place, network).public)}, in {place.path}")
     print(f"network  {network.name} {network.network_id().hex()[:16]}" + ("" if genesis else " (new)"))
+    if witness or auditor:
+        print(f"         its witnesses and auditors start with {place.genesis_path} in place of their own")
     print(f"power    {carrier} of {capacity_w} W in zone {config.energy.zone}")
     print(f"machine  {config.machine.device} of {config.machine.idle_w} to {config.machine.peak_w} W, as declared")
+    if carrier != "grid" and not capacity_w:
+        print("A source of 0 W never yields: set capacity_w below [energy] in config.toml.", file=sys.stderr)
     if zone is None:
         print("Without --zone it counts as the world's average grid; set [energy] in config.toml.", file=sys.stderr)
     print(f"Edit {place.config_path}, then start it with: heliotrope up" + (f" --home {home}" if home else ""))

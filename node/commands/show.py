@@ -79,11 +79,11 @@ def status(node: Mapping[str, Any], faults: str) -> None:
         say(f"PAUSED by {power['paused_by']}")
     for reason in jobs["declined"]:
         say(f"NO BID: {reason}")
-    if power["unaudited"]:
+    if power["unaudited"] and not power["unattested"]:
         say(f"NOT AUDITED: {power['unaudited']}")
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
     grid = "" if power["grid_g_per_kwh"] is None else f", grid {power['grid_g_per_kwh']} g/kWh"
-    nothing = "nothing attested yet" if power["attested_until_ms"] is None else "not read, nothing attested"
+    nothing = "nothing attested yet" if power["attested_until_ms"] is None else "nothing attested now"
     attested = nothing if power["method"] is None else f"{power['method']}, A{power['assurance']}"
     known, connected = node["peers_known"], node["peers_connected"]
     rows(

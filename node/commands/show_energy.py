@@ -49,7 +49,7 @@ def tested(found: Iterable[Mapping[str, Any]]) -> None:
             (
                 s["name"],
                 s["kind"],
-                None if s["value"] is None else f"{s['value']} {s['unit']}",
+                f"{s['value']} {s['unit']}" if s["value"] is not None else "not asked yet" if s["well"] else None,
                 None if s["age_ms"] is None else f"{s['age_ms'] / 1000:.0f} s",
                 s["method"],
                 None if s["uncertainty_permille"] is None else f"{s['uncertainty_permille'] / 10:g} %",

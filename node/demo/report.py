@@ -136,6 +136,7 @@ def _plot(path: Path, outcome: Outcome) -> None:
         ) from None
     mpl.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import MaxNLocator
 
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
     rounds = range(1, len(outcome.losses) + 1)
@@ -143,6 +144,7 @@ def _plot(path: Path, outcome: Outcome) -> None:
     ends = [outcome.detail["loss_first_millinats"] / 1000, outcome.detail["loss_last_millinats"] / 1000]
     axes.plot([0, len(outcome.losses)], ends, "s", color="#d17b0f", label="held-out text, first and last")
     axes.axvline(len(outcome.losses) // 2 + 0.5, color="#999999", linestyle=":", label=f"{outcome.killed} is killed")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round")
     axes.set_ylabel("loss, nats per byte")
     axes.set_title(outcome.detail["name"])

@@ -162,10 +162,16 @@ class Screen:
         kwh = account["energy_j"] / 3_600_000
         uncertainty = f"±{account['uncertainty_permille'] / 10:.3g} %"
         self.say(f"{kwh:.6f} kWh, {account['carbon_ug'] / 1e6:.4f} gCO2e ({self._basis}, {uncertainty})")
-        for name in ("cheapest", "grid_average"):
-            other = outcome.carbon["counterfactuals"][name]
-            saved = f"{other['saving_permille'] / 10:.0f} % saved ({self._basis})"
-            self.say(f"  {NAMES[name]} would have emitted {other['carbon_ug'] / 1e6:.4f} gCO2e: {saved}")
+        moved, transfer = f"{account['moved_bytes'] / 1e6:,.4g} MB", format_carbon(account["transfer_ug"])
+        self.say(
+            f"  of it {transfer} to move {moved}, {format_carbon(account['embodied_ug'])} of the hardware's making"
+        )
+        for name, other in outcome.carbon["counterfactuals"].items():
+            saving = other["saving_permille"]
+            saved = f"{saving / 10:.0f} % saved" if saving >= 0 else "less, for a baseline loses no shard"
+            self.say(
+                f"  {NAMES[name]} would have emitted {other['carbon_ug'] / 1e6:.4f} gCO2e: {saved} ({self._basis})"
+            )
         self.say("the same in five ways, side by side:")
         self._figures(outcome.carbon)
         for name, verified in outcome.verified.items():

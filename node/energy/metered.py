@@ -202,7 +202,10 @@ def open_sources(config: EnergyConfig) -> dict[str, Watched]:
         section = getattr(config, name)
         if section is None:
             continue
-        source = section.open(config.place)
+        try:
+            source = section.open(config.place)
+        except SourceError as error:
+            raise SourceError(f"[energy.{name}]: {error.cause}", error.remedy) from None
         if source.kind not in kinds:
             raise LocalError(
                 "HEL-ENERGY-003",

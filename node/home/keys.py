@@ -11,5 +11,5 @@ def key_of(named: str) -> bytes:
     try:
         return bytes.fromhex(named) if len(named) == 64 else public_key(named)
     except ValueError:
-        cause = f"author: expected 64 hexadecimal digits or a peer id, not {named[:64]!r}"
-        raise LocalError("HEL-LEDGER-012", cause, "See the authors with: heliotrope ledger show --json") from None
+        cause = f"a peer is named by 64 hexadecimal digits or a peer id, not {named[:64]!r}"
+        raise LocalError("HEL-LEDGER-012", cause, "See the ids with: heliotrope peers, heliotrope status") from None

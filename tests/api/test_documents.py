@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
@@ -112,6 +112,38 @@ def test_a_key_in_the_wrong_table_names_the_right_one() -> None:
 
 def test_a_key_like_no_other_names_them_all() -> None:
     assert faults(training('"rounds":1,"zzz":1'))["training.zzz"] == "unknown key; known here are rounds, rate"
+
+
+class Cat(Strict):
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(Strict):
+    kind: Literal["dog"]
+    tricks: int = 0
+
+
+class Home(Strict):
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")] | None = None
+
+
+def pet_faults(pet: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        read_json(json.dumps({"pet": pet}).encode(), Home)
+    return {fault.field: fault.message for fault in caught.value.faults}
+
+
+def test_an_unknown_tag_names_those_that_are_known() -> None:
+    assert pet_faults({"kind": "cart"}) == {"pet": "kind: expected one of 'cat', 'dog', not \"cart\""}
+    assert pet_faults({"lives": 1}) == {"pet": "'kind' is required and missing"}
+
+
+def test_an_unknown_key_beside_a_tag_names_the_nearest_of_that_tag() -> None:
+    assert pet_faults({"kind": "cat", "live": 1}) == {"pet.cat.live": "unknown key; the nearest known is lives"}
+    assert pet_faults({"kind": "dog", "lives": 1}) == {
+        "pet.dog.lives": "unknown key; the nearest known is pet.cat.lives"
+    }
 
 
 def test_every_fault_is_told_at_once() -> None:

@@ -71,6 +71,7 @@ async def test_the_node_says_who_and_where_it_is(host: Host, client: Client) -> 
         "attested_until_ms": NOW_MS,
         "method": "modelled",
         "assurance": 0,
+        "unattested": "",
         "unaudited": "",
         "paused_by": "",
     }

@@ -122,6 +122,7 @@ def test_an_auditor_approves_and_withdraws(heliotrope: Heliotrope, tmp_path: Pat
         ((OWNER, "x", *ROOF, "--tilt-degrees", "30"), "go together"),
         (("nobody", "x", *ROOF), "64 hexadecimal digits or a peer id"),
         ((OWNER, "x", *ROOF[:-1], "--longitude=200"), "longitude"),
+        ((OWNER, "x", *ROOF[:4], "--latitude=-0.4", "--longitude=39.5"), "are latitude and longitude swapped?"),
     ],
 )
 def test_an_impossible_approval_is_refused(heliotrope: Heliotrope, arguments: tuple[str, ...], complaint: str) -> None:

@@ -34,6 +34,18 @@ def test_init_without_a_place_counts_as_the_worlds_grid_and_says_so(heliotrope: 
     assert load_config(Home(tmp_path / "home")).energy.grid_g_per_kwh == 436
 
 
+def test_init_of_a_source_without_watts_says_so(heliotrope: Heliotrope) -> None:
+    said = heliotrope("init", *SITE[:-2])
+    assert said.code == 0
+    assert "A source of 0 W never yields" in said.err
+
+
+def test_init_tells_a_networks_auditors_where_its_genesis_is(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    said = heliotrope("init", "--auditor", peer_id(bytes(32)))
+    assert said.code == 0, said.err
+    assert f"its witnesses and auditors start with {tmp_path / 'home/genesis.json'}" in said.out
+
+
 def test_init_knows_the_watts_of_a_common_device(heliotrope: Heliotrope, tmp_path: Path) -> None:
     said = heliotrope("init", "--device", "NVIDIA L4")
     assert said.code == 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from node.api import energy_views, views
 from node.energy.supply import SupplyReading
 from node.events import MessageReceived
 from node.sim.world import World, keypair_of
@@ -166,6 +167,35 @@ def test_a_reading_that_contradicts_the_declared_device_is_not_attested() -> Non
     (notice, *_) = demo.hosts[WIND].told("reading not attested")
     assert "exceeds the device's 1" in notice.data["reason"]
     assert_all_is_well(demo)
+
+
+class BegunAnew(Metered):
+    """A counter that stands at nothing again, as a replaced device's."""
+
+    def read(self, start_ms: int, end_ms: int) -> SupplyReading:
+        reading = super().read(start_ms, end_ms)
+        return replace(reading, meter_start_j=0, meter_end_j=reading.energy_j)
+
+
+def test_a_counter_that_begins_anew_fills_no_feed_with_what_counts_for_nothing() -> None:
+    demo = prepared()
+    demo.run(25_000)
+    before, host = len(levels(demo, WIND)), demo.hosts[WIND]
+    assert energy_views.assurance(demo.node(WIND)) == 2
+    supply = host.source
+    host.source = BegunAnew(supply, demo.genesis.network_id(), host.key, None)
+    demo.run(25_000)
+    assert len(levels(demo, WIND)) == before
+    assert not host.told("own entry void")
+    assert "is below the device's last" in demo.node(WIND).attesting.refused
+    assert energy_views.assurance(demo.node(WIND)) == 0, "nothing counts, so nothing says that it does"
+    (reason,) = [found for found in views.not_ready(demo.node(WIND), demo.now_ms) if found.concern == "energy"]
+    assert reason.text.startswith("not attested, power counts as grid: check 5: meter_start_j 0 is below")
+    host.source = supply
+    demo.run(25_000)
+    assert len(levels(demo, WIND)) > before
+    assert demo.node(WIND).attesting.refused == ""
+    assert energy_views.assurance(demo.node(WIND)) == 2
 
 
 class Stepping(Metered):
