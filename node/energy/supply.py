@@ -8,7 +8,7 @@ caller decides what follows.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -89,6 +89,11 @@ class Forecast:
     grid_s20_g_per_kwh: tuple[int, ...] = ()  # its quantiles; empty where nobody knows them
     grid_s80_g_per_kwh: tuple[int, ...] = ()
     provenance: str = "declared profile"  # for people: what it was made from
+
+    def without_surplus(self) -> Forecast:
+        """The same at grid mix."""
+        nothing = (0,) * len(self.grid_g_per_kwh)
+        return replace(self, surplus_s50_j=nothing, surplus_s20_j=nothing)
 
 
 def reading_start_ms(read_until_ms: int, now_ms: int, slot_ms: int) -> int:

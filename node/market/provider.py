@@ -7,7 +7,7 @@ and answered again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ledger.energy import carbon_ug
 from ledger.receipts import price_of
@@ -90,6 +90,8 @@ class Provider:
             return
         if event.reading is not None:
             self.attesting.on_reading(turn, event.reading, self.offer)
+        if self.attesting.refused:  # nobody will be able to claim what is not attested
+            self.forecast = self.forecast.without_surplus()
         self._go_on(turn)
 
     def on_countersigned(self, turn: Turn, peer: bytes, message: Countersigned) -> None:
@@ -111,10 +113,8 @@ class Provider:
         turn.notify("energy source failed", reason=event.reason)
         if self.forecast is None:
             self.advertise_soon(turn)
-        self.forecast = event.forecast or self.forecast
-        if self.forecast is not None:
-            nothing = (0,) * len(self.forecast.grid_g_per_kwh)
-            self.forecast = replace(self.forecast, surplus_s50_j=nothing, surplus_s20_j=nothing)
+        expected = event.forecast or self.forecast
+        self.forecast = None if expected is None else expected.without_surplus()
         self._go_on(turn)
 
     def on_advertise(self, turn: Turn, timer: Timer) -> None:

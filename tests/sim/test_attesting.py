@@ -188,6 +188,9 @@ def test_a_counter_that_begins_anew_fills_no_feed_with_what_counts_for_nothing()
     assert len(levels(demo, WIND)) == before
     assert not host.told("own entry void")
     assert "is below the device's last" in demo.node(WIND).attesting.refused
+    promised = demo.node(WIND).provider.forecast
+    assert promised is not None
+    assert set(promised.surplus_s50_j) == {0}
     assert energy_views.assurance(demo.node(WIND)) == 0, "nothing counts, so nothing says that it does"
     (reason,) = [found for found in views.not_ready(demo.node(WIND), demo.now_ms) if found.concern == "energy"]
     assert reason.text.startswith("not attested, power counts as grid: check 5: meter_start_j 0 is below")
