@@ -46,7 +46,7 @@ def sources(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 @app.command
 def forecast(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """What is expected: surplus (s50: the median; s20: reached four times in five) and the grid, in steps of an hour at most."""
+    """What is expected, by the hour or finer: surplus (s50: the median; s20: reached four times in five) and grid."""
     from node.commands import show_energy
 
     answer = client_of(home).energy()
