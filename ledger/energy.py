@@ -18,7 +18,7 @@ from protocol.units import BYTES_PER_GB, J_PER_KWH, MS_PER_HOUR, UG_PER_G, ceil_
 # Fixed-line core and access networks: 0.06 kWh/GB in 2015, halved about every two years since 2000 (Aslan, Mayers,
 # Koomey and France, "Electricity Intensity of Internet Data Transmission", Journal of Industrial Ecology 2018). Taken
 # three halvings on, 0.0075 kWh/GB; further ones nobody has measured. It is an average by volume, not what one more byte
-# costs, and the literature is far apart: `node/carbon.py` shows between what bounds.
+# costs, and the literature is far apart: `node/accounts/carbon.py` shows between what bounds.
 TRANSFER_J_PER_GB = 27_000
 
 

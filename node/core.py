@@ -16,11 +16,10 @@ from node.actions import (
     Action,
     SetTimeout,
 )
-from node.attesting import Attesting
-from node.checkpoints import Checkpoints
-from node.claiming import on_claim
-from node.countersigning import Countersigning, both
-from node.credit import Credit, Terms
+from node.claims.attesting import Attesting
+from node.claims.claiming import on_claim
+from node.claims.countersigning import Countersigning, both
+from node.claims.sourcing import Sourcing
 from node.energy.rules import Rule
 from node.events import (
     ApprovalsRead,
@@ -60,21 +59,22 @@ from node.events import (
     TimerKind,
     TreeRead,
 )
-from node.exchange import Exchange, decode_cursors
-from node.finality import Finality
-from node.handover import Handover
+from node.feeds.checkpoints import Checkpoints
+from node.feeds.exchange import Exchange, decode_cursors
+from node.feeds.finality import Finality
+from node.feeds.own_feed import OwnFeed, Signing
+from node.feeds.records import Records
+from node.feeds.refold import Refolding
+from node.market.credit import Credit, Terms
+from node.market.handover import Handover
+from node.market.pausing import Pausing
+from node.market.provider import Provider
+from node.market.requester import Requester
+from node.market.tickets import TicketOffice
 from node.messages import EXCHANGE, MARKET
-from node.own_feed import OwnFeed, Signing
-from node.pausing import Pausing
 from node.peers import Peers
-from node.provider import Provider
 from node.reconcile import RECONCILE_EVERY_MS, reconcile
-from node.records import Records
-from node.refold import Refolding
-from node.requester import Requester
 from node.round_trips import RoundTrips
-from node.sourcing import Sourcing
-from node.tickets import TicketOffice
 from node.turn import Identity, Turn
 from protocol.direct import decode_direct
 from protocol.envelope import Entry

@@ -14,7 +14,7 @@ import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from node.config import Config, Home
+from node.home.config import Config, Home
 from node.training.isolation import end_with_parent
 from protocol.errors import LocalError
 
@@ -27,7 +27,7 @@ def run(home: Home, *, config: Config | None = None, quiet: bool = False, trusts
     """Run the node in `home` until SIGINT or SIGTERM; `config` stands in for its file's, `trusts_ledger` as in
     `Runtime`. Raises LocalError if it cannot start, or had to stop."""
     from node.api.server import serve
-    from node.runtime import Runtime
+    from node.running.runtime import Runtime
 
     # Before a log is begun in what may be no home, or another node's.
     runtime = Runtime(home, config, trusts_ledger=trusts_ledger)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ledger.feed import ForkProof
 from ledger.ledger import Ledger
-from node.approval import Approval
+from node.claims.approval import Approval
 from node.energy.power import Measured
 from node.energy.rules import Rule
 from node.energy.supply import Forecast, SupplyReading

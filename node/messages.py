@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from node.events import ShardId
-from node.finality import on_add_checkpoint
+from node.feeds.finality import on_add_checkpoint
 from node.turn import Turn
 from protocol.direct import (
     AddCheckpoint,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from ledger.state import PlacementRecord, PlacementStatus
 from node.actions import SetTimeout
-from node.credit import Credit
 from node.events import (
     Timer,
     TimerKind,
 )
-from node.provider import Provider
-from node.requester import Requester
+from node.market.credit import Credit
+from node.market.provider import Provider
+from node.market.requester import Requester
 from node.turn import Turn
 
 RECONCILE_EVERY_MS = 5_000  # guess, not measured: the delay that a lost message may cost

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
+from node.market.question import answer, candidate_of_bid, demand_of_job
 from node.matching.bids.record import MATCHER
-from node.question import answer, candidate_of_bid, demand_of_job
 from protocol.envelope import Entry
 from protocol.identity import KeyPair
 from protocol.messages import Award, Placement

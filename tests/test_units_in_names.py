@@ -55,7 +55,7 @@ UNITS = (
 RECKONING = (
     *("protocol/messages.py", "protocol/certificates.py", "protocol/devices.py", "protocol/adverts.py"),
     *("ledger/energy.py", "ledger/storage.py", "ledger/receipts.py", "ledger/plausibility.py"),
-    *("node/carbon.py", "node/figures.py", "node/receipts.py", "node/api/resources.py"),
+    *("node/accounts/carbon.py", "node/accounts/figures.py", "node/market/receipts.py", "node/api/resources.py"),
     "node/energy/*.py",
 )
 OTHERS_WORDS = ("node/energy/web.py", "node/energy/rules.py")

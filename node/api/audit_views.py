@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ledger.state import PlacementRecord, ReceiptRecord
+from node.accounts.auditing import AwardAudit, JobAudit
+from node.accounts.carbon import job_account, receipt_ug
 from node.api.ledger_resources import AwardAuditOf, ChainOf, DeliveryOf, Exclusion, JobAuditOf, Totals
 from node.api.ledger_views import Names
-from node.auditing import AwardAudit, JobAudit
-from node.carbon import job_account, receipt_ug
 
 
 def audit_of(found: JobAudit, names: Names) -> JobAuditOf:

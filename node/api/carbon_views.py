@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from ledger.state import JobRecord, ReceiptRecord, State
+from node.accounts.carbon import counterfactuals, job_account, receipts_of
+from node.accounts.figures import report
 from node.api.resources import CarbonAccount, Counterfactual, JobCarbon
-from node.carbon import counterfactuals, job_account, receipts_of
-from node.figures import report
-from node.run import Run
+from node.market.run import Run
 
 
 def carbon_of(state: State, job: JobRecord, run: Run | None, summary: Mapping[str, Any] | None) -> JobCarbon:

@@ -26,14 +26,14 @@ from node.api.certificate_resources import (
 from node.api.openapi import Route
 from node.api.problems import Conflict
 from node.api.signing import require_signing
-from node.claiming import refusal
+from node.claims.claiming import refusal
 from node.events import ClaimMade, DeviceDeclared, StoreDischarged
 from node.turn import KINDS
 from protocol.devices import Claim, Device
 from protocol.messages import Attestation
 
 if TYPE_CHECKING:
-    from node.runtime import Runtime
+    from node.running.runtime import Runtime
 
 
 async def certificates(runtime: Runtime, request: web.Request, _: None) -> CertificateList:

@@ -36,7 +36,7 @@ from node.api.problems import Conflict, NotFound
 from node.api.views import peer
 from node.core import Node
 from node.documents import faults_of, invalid
-from node.keys import key_of
+from node.home.keys import key_of
 from protocol.certificates import Allocation, Cancellation, Certificate, Lot, Split, Transfer
 from protocol.devices import Charge, Claim, Device
 from protocol.envelope import Entry

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ledger.state import JobRecord, PlacementRecord, PlacementStatus, ReceiptRecord
+from node.accounts.carbon import receipt_ug, receipts_of
 from node.api.carbon_views import account_of, assurance_of
 from node.api.resources import (
     BlobOf,
@@ -18,14 +19,13 @@ from node.api.resources import (
     Round,
 )
 from node.api.views import market, peer
-from node.carbon import receipt_ug, receipts_of
 from node.core import Node
+from node.market.question import candidate_of_advert, demand_of_job
+from node.market.receipts import is_confirmed
+from node.market.run import Run
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.explain import table
 from node.matching.bids.plan import Plan
-from node.question import candidate_of_advert, demand_of_job
-from node.receipts import is_confirmed
-from node.run import Run
 from protocol.messages import Blob, Job
 
 DRY_RUN_ID = bytes(32)  # a plan asks before there is a job

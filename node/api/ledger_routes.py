@@ -14,12 +14,12 @@ from ledger.archive import MATCHING_MAX_BYTES
 from ledger.archive.check import Check
 from ledger.audit import violations
 from ledger.state import JobRecord
+from node.accounts.auditing import JobAudit, audit_awards, audit_energy, recorded_matchings
 from node.api import ledger_views, streams, views
 from node.api.audit_views import audit_of
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
 from node.api.openapi import TEXT_TYPE
 from node.api.problems import NotFound
-from node.auditing import JobAudit, audit_awards, audit_energy, recorded_matchings
 from node.documents import Fault, Strict, invalid
 from node.events import MatchingsWanted
 from protocol.envelope import parse
@@ -27,7 +27,7 @@ from protocol.errors import LocalError
 from protocol.messages import Count
 
 if TYPE_CHECKING:
-    from node.runtime import Runtime
+    from node.running.runtime import Runtime
 
 PARTS_AT_ONCE = 500  # checked on a worker thread, about a tenth of a second, then the next
 MATCHINGS_WAIT_S = 5.0  # for a peer that was asked for what it recorded; guess, not measured

@@ -22,7 +22,7 @@ from ledger.store import Store
 from node.api.ledger_resources import EntryOf, ForkList, ForkOf, HeadList, HeadOf, Verification
 from node.api.problems import Conflict, NotFound
 from node.api.resources import Peer
-from node.keys import key_of
+from node.home.keys import key_of
 from protocol.envelope import Entry, parse
 from protocol.errors import VerificationFailed
 from protocol.identity import KeyPair, peer_id

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from node.accounts.figures import Carbon, Rate, Score, Share
 from node.documents import Strict
-from node.figures import Carbon, Rate, Score, Share
 from protocol.messages import Carrier, Count, Method, Mode, Offer, Positive
 
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

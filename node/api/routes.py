@@ -11,6 +11,7 @@ from aiohttp import web
 
 from ledger.archive import MATCHING_MAX_BYTES
 from ledger.state import JobRecord
+from node.accounts.auditing import recorded_matchings
 from node.actions import Persist
 from node.api import certificate_routes, credit_views, energy_views, job_views, ledger_routes, streams, views
 from node.api.carbon_views import carbon_of
@@ -37,7 +38,6 @@ from node.api.resources import (
     ThisNode,
 )
 from node.api.signing import require_signing
-from node.auditing import recorded_matchings
 from node.documents import Fault, invalid
 from node.energy.rules import parse_rules
 from node.events import (
@@ -46,15 +46,15 @@ from node.events import (
     JobSubmitted,
     RulesChanged,
 )
-from node.jobfile import JobRequest
-from node.keys import key_of
-from node.question import answer, summary_of_record
+from node.home.jobfile import JobRequest
+from node.home.keys import key_of
+from node.market.question import answer, summary_of_record
 from node.version import version
 from protocol.errors import LocalError, Refused
 from protocol.messages import Job
 
 if TYPE_CHECKING:
-    from node.runtime import Runtime
+    from node.running.runtime import Runtime
 
 # --- the node and its neighbours ----------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from node.documents import Fault, Strict, faults_of, invalid, read_json
 from protocol.errors import LocalError
 
 if TYPE_CHECKING:
-    from node.runtime import Runtime
+    from node.running.runtime import Runtime
 
 JSON_MAX_BYTES = 64 * 1024
 SHUTDOWN_TIMEOUT_S = 0.5  # open event streams never end by themselves

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.core import Node
-from node.own_feed import REMEDIES
+from node.feeds.own_feed import REMEDIES
 from protocol.errors import Refused
 
 

@@ -18,13 +18,13 @@ from node.api.openapi import BINARY_TYPE, EVENTS_TYPE
 from node.api.problems import NotFound, TooLarge
 from node.api.resources import BlobOf
 from node.documents import Fault, Strict, invalid
-from node.eventlog import EventLog, LoggedEvent
-from node.jobfile import UPLOAD_MAX_BYTES
+from node.home.jobfile import UPLOAD_MAX_BYTES
+from node.running.eventlog import EventLog, LoggedEvent
 from protocol.errors import Reject, VerificationFailed
 from protocol.messages import Blob, Count
 
 if TYPE_CHECKING:
-    from node.runtime import Runtime
+    from node.running.runtime import Runtime
 
 KEEP_ALIVE_S = 15.0  # a stream that is silent longer is cut by some middleboxes, and a dead reader is never noticed
 GREETING = b": this stream is alive\n\n"  # a comment; the headers leave with the first bytes, and not before

@@ -12,7 +12,6 @@ from statistics import median_low
 from ledger.doubts import said
 from ledger.forecasts import reliability_permille
 from ledger.state import AttestationRecord
-from node import offering
 from node.api.resources import (
     ActiveShard,
     FailedAddress,
@@ -26,7 +25,8 @@ from node.api.resources import (
     ThisNode,
 )
 from node.core import Node
-from node.own_feed import REMEDIES
+from node.feeds.own_feed import REMEDIES
+from node.market import offering
 from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.identity import peer_id

@@ -11,7 +11,7 @@ from node.commands.options import HomeOption, JsonOption, home_of, print_json
 from protocol.errors import LocalError
 
 if TYPE_CHECKING:
-    from node.approval import Approval
+    from node.claims.approval import Approval
 
 app = App(name="auditor", help="Vouch for other peers' meters: run as an auditor, approve devices.")
 
@@ -22,8 +22,8 @@ DeviceArgument = Annotated[str, Parameter(help="The device's id, as it is declar
 @app.default
 def run(*, home: HomeOption = None) -> None:
     """Run the node as an auditor, and nothing else, until Ctrl-C or SIGTERM."""
-    from node.config import as_keeper, load_config, load_genesis, load_keypair
     from node.daemon import run
+    from node.home.config import as_keeper, load_config, load_genesis, load_keypair
     from protocol.identity import peer_id
 
     place = home_of(home)
@@ -63,11 +63,11 @@ def approve(
     at once; the last approval of a device counts."""
     from pydantic import ValidationError
 
-    from node.approval import APPROVALS_MAX, Approval, Approvals
-    from node.approvals import read_approvals, write_approvals
-    from node.config import load_config
+    from node.claims.approval import APPROVALS_MAX, Approval, Approvals
     from node.documents import faults_of, invalid
-    from node.keys import key_of
+    from node.home.approvals import read_approvals, write_approvals
+    from node.home.config import load_config
+    from node.home.keys import key_of
     from protocol.devices import Device
 
     load_config(home_of(home))  # a home that is none is named before anything is written into it
@@ -106,9 +106,9 @@ def approve(
 def withdraw(owner: OwnerArgument, device_id: DeviceArgument, /, *, home: HomeOption = None) -> None:
     """Countersign a device no more. What was signed stands."""
     from ledger.assurance import comparable
-    from node.approval import Approvals
-    from node.approvals import read_approvals, write_approvals
-    from node.keys import key_of
+    from node.claims.approval import Approvals
+    from node.home.approvals import read_approvals, write_approvals
+    from node.home.keys import key_of
 
     path, name = home_of(home).approvals_path, (key_of(owner), comparable(device_id))
     approved = read_approvals(path).approvals
@@ -124,7 +124,7 @@ def withdraw(owner: OwnerArgument, device_id: DeviceArgument, /, *, home: HomeOp
 @app.command(name="list")
 def list_approvals(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Every device that is approved."""
-    from node.approvals import read_approvals
+    from node.home.approvals import read_approvals
 
     approvals = read_approvals(home_of(home).approvals_path)
     if as_json:

@@ -44,8 +44,8 @@ def declare(
 ) -> None:
     """Declare the device that config.toml describes: capacity, place, orientation, and the meter's key. The auditors
     who are there are asked to countersign it. With --store a battery at the same place."""
-    from node.config import load_config
     from node.energy.device import device_of
+    from node.home.config import load_config
 
     config = load_config(home_of(home)).energy
     device = device_of(config)

@@ -12,8 +12,8 @@ from node.commands.options import HomeOption, JsonOption, client_of, home_of, pr
 from protocol.errors import LocalError, Unreachable
 
 if TYPE_CHECKING:
-    from node.config import Home
     from node.energy.watched import Watched
+    from node.home.config import Home
 
 app = App(name="energy", help="Power of this node: sources, readings, forecast, rules.")
 rule = App(name="rule", help="When the node pauses, as in: 'carbon > 300 => pause', 'surplus_w > 400 => resume'.")
@@ -66,8 +66,8 @@ def ask(
 ) -> None:
     """Ask the configured sources once, without a running node. Exit code 3 if one has no good figure."""
     from node.commands import show_energy
-    from node.config import load_config
     from node.energy.metered import open_sources
+    from node.home.config import load_config
 
     opened = open_sources(load_config(home_of(home)).energy)
     if not opened:
@@ -146,7 +146,7 @@ def remove(
 
 def _unknown(home: Home, names: set[str]) -> list[str]:
     """Those of a rule's figures of which the configuration names no source."""
-    from node.config import load_config
+    from node.home.config import load_config
 
     energy = load_config(home).energy
     return [name for name in ("carbon_free", "marginal") if name in names and getattr(energy, name) is None]
@@ -154,7 +154,7 @@ def _unknown(home: Home, names: set[str]) -> list[str]:
 
 def _rules(home: Home) -> tuple[str, ...]:
     """Of the running node, or those that it will start with."""
-    from node.config import load_config, load_rules
+    from node.home.config import load_config, load_rules
 
     if home.runtime_path.exists():
         return tuple(client_of(home.path).energy()["rules"])
@@ -163,8 +163,8 @@ def _rules(home: Home) -> tuple[str, ...]:
 
 
 def _set(home: Home, rules: Sequence[str], as_json: bool) -> None:
-    from node.config import keep_rules
     from node.energy.rules import parse_rules
+    from node.home.config import keep_rules
 
     parse_rules(rules)
     if home.runtime_path.exists():

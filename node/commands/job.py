@@ -37,7 +37,7 @@ def validate(file: FileArgument, /, *, as_json: JsonOption = False) -> None:
     from node.client import blob_of
     from node.commands.job_texts import read_job
     from node.documents import Fault, invalid
-    from node.jobfile import duration_ms
+    from node.home.jobfile import duration_ms
 
     job, texts = read_job(file)
     tokens = job.request([blob_of(text) for text in texts]).spec().tokens_per_shard

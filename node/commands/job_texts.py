@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from node.documents import Fault, Invalid
-from node.jobfile import UPLOAD_MAX_BYTES, JobFile
-from node.toml_file import load
+from node.home.jobfile import UPLOAD_MAX_BYTES, JobFile
+from node.home.toml_file import load
 from protocol.errors import Refused
 
 

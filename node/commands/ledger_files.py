@@ -14,7 +14,7 @@ from node.commands.options import HomeOption, JsonOption, print_json
 from node.commands.progress import progress
 
 if TYPE_CHECKING:
-    from node.offline import Offline
+    from node.home.offline import Offline
 
 
 def export(
@@ -28,9 +28,9 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the ledger to a file that anyone can check, and check it. A node need not run."""
-    from node.archives import rewrite
     from node.client import Client
-    from node.offline import Offline
+    from node.home.archives import rewrite
+    from node.home.offline import Offline
 
     path = file or Path(f"ledger.{form}")
     with source_of(home, quiet=as_json) as source, progress("writing", None, quiet=as_json) as tell:
@@ -59,7 +59,7 @@ def import_(
     """Check an exported ledger, and take what continues the own one into a home whose node is stopped."""
     from node.commands.show import say
     from node.commands.show_ledger import forks
-    from node.offline import open_home
+    from node.home.offline import open_home
 
     place = stopped_home(home, "an import")
     with open_home(place) as own, progress("checking", size_of(file), quiet=as_json) as tell:
@@ -81,7 +81,7 @@ def import_(
 def compact(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Make a stopped node's ledger small and its next start quick: write the snapshot, drop recorded matchings that no
     award names, give free pages back."""
-    from node.offline import open_home
+    from node.home.offline import open_home
 
     place = stopped_home(home, "compacting")
     with progress("compacting", None, quiet=as_json), open_home(place) as own:

@@ -45,7 +45,7 @@ def verify(
 
 def file_facts(file: Path, quiet: bool) -> dict[str, Any]:
     """What a checked file holds. Raises VerificationFailed, naming the byte, and LocalError if it cannot be read."""
-    from node.archives import verify_file
+    from node.home.archives import verify_file
 
     with progress("checking", size_of(file), quiet=quiet) as tell:
         return _facts(verify_file(file, tell))
@@ -60,7 +60,7 @@ def _facts(verified: Verified) -> dict[str, Any]:
 
 
 def _verify_own(home: Path | None, quiet: bool) -> dict[str, Any]:
-    from node.offline import Offline
+    from node.home.offline import Offline
 
     with source_of(home, quiet=quiet) as source:
         if not isinstance(source, Offline):
@@ -184,9 +184,9 @@ def verify_proof(
     """Check a proof file, with no node and no network, and say what it proves. Exit code 5 if it proves nothing."""
     from ledger.proof import PROOF_MAX_BYTES
     from ledger.proof import verify as check
-    from node.archives import open_file
     from node.commands.show_ledger import proven as shown
-    from node.config import load_genesis
+    from node.home.archives import open_file
+    from node.home.config import load_genesis
 
     network = load_genesis(genesis or home_of(home).genesis_path)
     with open_file(file) as opened:

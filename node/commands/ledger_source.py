@@ -14,7 +14,7 @@ from node.commands.progress import progress
 from protocol.errors import LocalError, Unreachable
 
 if TYPE_CHECKING:
-    from node.config import Home
+    from node.home.config import Home
 
 FileOption = Annotated[
     Path | None,
@@ -48,7 +48,7 @@ class Source(Protocol):
 @contextmanager
 def source_of(home: Path | None, file: Path | None = None, *, quiet: bool) -> Iterator[Source]:
     """Raises LocalError: no node and no ledger is there, or the file does not verify."""
-    from node.offline import open_archive, open_home
+    from node.home.offline import open_archive, open_home
 
     if file is not None:
         with progress("checking", size_of(file), quiet=quiet) as tell, open_archive(file, tell) as offline:

@@ -38,11 +38,11 @@ def run(
     genesis: Annotated[Path, Parameter(help="The genesis file of the owner's network.")],
 ) -> None:
     """Read the device and answer by HTTP until Ctrl-C or SIGTERM."""
-    from node.config import load_genesis
     from node.energy.meter_server import MeterConfig, load_key, run
     from node.energy.signing import Signer
-    from node.keys import key_of
-    from node.toml_file import load
+    from node.home.config import load_genesis
+    from node.home.keys import key_of
+    from node.home.toml_file import load
 
     wanted, network, keypair = load(config, MeterConfig), load_genesis(genesis), load_key(key)
     owner = key_of(wanted.owner)

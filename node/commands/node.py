@@ -14,8 +14,8 @@ from node.commands.options import HomeOption, JsonOption, client_of, home_of, pr
 from protocol.errors import LocalError, Unreachable
 
 if TYPE_CHECKING:
-    from node.config import MachineConfig
     from node.energy.supply import EnergyConfig
+    from node.home.config import MachineConfig
     from protocol.genesis import Genesis
 
 LABEL_MAX_CHARACTERS = 32
@@ -46,7 +46,7 @@ def init(
     ] = None,
 ) -> None:
     """Make a node: its key, its token and its configuration."""
-    from node.config import Config, create_home, load_genesis, load_keypair
+    from node.home.config import Config, create_home, load_genesis, load_keypair
     from protocol.identity import peer_id
 
     place = home_of(home)
@@ -81,8 +81,8 @@ def up(
     ] = False,
 ) -> None:
     """Run the node until Ctrl-C or SIGTERM."""
-    from node.config import load_config
     from node.daemon import run
+    from node.home.config import load_config
 
     place = home_of(home)
     load_config(place)  # a home that is none is named before a log is begun in it
@@ -91,8 +91,8 @@ def up(
 
 def witness(*, home: HomeOption = None) -> None:
     """Run the node as a witness of its network, and nothing else, until Ctrl-C or SIGTERM."""
-    from node.config import as_witness, load_config, load_genesis, load_keypair
     from node.daemon import run
+    from node.home.config import as_witness, load_config, load_genesis, load_keypair
 
     place = home_of(home)
     config, genesis = load_config(place), load_genesis(place.genesis_path)
@@ -168,8 +168,8 @@ def _machine(device: str | None) -> MachineConfig:
     """What is on offer: at the maker's watts where they are embedded, else at those of a CPU core."""
     from difflib import get_close_matches
 
-    from node.config import MachineConfig
     from node.energy.machines import TDP_W, idle_w
+    from node.home.config import MachineConfig
 
     if device is None:
         return MachineConfig()

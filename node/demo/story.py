@@ -15,8 +15,8 @@ from node.client import Client
 from node.demo.report import Outcome, word_share, write
 from node.demo.screen import Screen
 from node.devnet.network import Member, Processes, make
-from node.jobfile import JobFile
-from node.toml_file import load
+from node.home.jobfile import JobFile
+from node.home.toml_file import load
 from protocol.errors import LocalError, VerificationFailed
 
 PEERS = 5

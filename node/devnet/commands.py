@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.config import Home, load_genesis
 from node.devnet.network import POLL_S, STOP_TIMEOUT_S, Processes, make
+from node.home.config import Home, load_genesis
 from protocol.errors import LocalError, Refused
 
 NODE_WORDS = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from node.energy.source import OptionalKeySection
-from node.secret import read_secret
+from node.home.secret import read_secret
 from protocol.errors import LocalError
 
 

@@ -24,7 +24,7 @@ from node.energy.profile import Profile
 from node.energy.signing import PATH, Signer
 from node.energy.source import Kind, Reading, Source, SourceError
 from node.energy.supply import EnergyConfig
-from node.secret import read_secret, write_secret
+from node.home.secret import read_secret, write_secret
 from protocol.errors import LocalError
 from protocol.genesis import Clock
 from protocol.identity import KeyPair

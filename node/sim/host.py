@@ -16,17 +16,17 @@ from ledger.audit import violations
 from ledger.store import Store
 from node import actions as ac
 from node import events as ev
-from node.approval import Approval
-from node.checkpoints import restore
+from node.claims.approval import Approval
 from node.core import Kept, Node
-from node.credit import Terms
 from node.devnet.sites import Site
 from node.energy.supply import Supply, reading_start_ms
-from node.finality import cosign
-from node.question import answer
-from node.serving import open_entries, read_answer, read_event
+from node.feeds.checkpoints import restore
+from node.feeds.finality import cosign
+from node.market.credit import Terms
+from node.market.question import answer
+from node.running.serving import open_entries, read_answer, read_event
+from node.running.trees import Trees
 from node.sim.training import Trainer
-from node.trees import Trees
 from node.turn import Identity
 from protocol import tickets
 from protocol.direct import Ticket, encode_direct

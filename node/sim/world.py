@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ledger.store.sqlite import SqliteStore
 from node.core import Node
-from node.credit import Terms
 from node.devnet.sites import Site
 from node.energy.profile import Profile
 from node.events import (
@@ -27,6 +26,7 @@ from node.events import (
     PeerConnected,
     PeerDisconnected,
 )
+from node.market.credit import Terms
 from node.sim.host import Broken, Host
 from node.sim.network import CALM, Faults, Network
 from node.turn import Chance

@@ -26,11 +26,9 @@ from node.actions import (
     SetTimer,
 )
 from node.api.server import serve
-from node.config import ApiConfig, MarketConfig
 from node.core import Node
 from node.energy.profile import Profile
 from node.energy.supply import EnergyConfig
-from node.eventlog import EventLog
 from node.events import (
     Event,
     Matched,
@@ -41,7 +39,9 @@ from node.events import (
     TimerFired,
     TimerKind,
 )
-from node.question import answer
+from node.home.config import ApiConfig, MarketConfig
+from node.market.question import answer
+from node.running.eventlog import EventLog
 from node.sim.training import Trainer
 from node.training.blobs import BlobStore
 from node.turn import Identity

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from node.documents import Invalid, Strict, exact_number, read_json
-from node.toml_file import line_of, load
+from node.home.toml_file import line_of, load
 from protocol.errors import LocalError
 
 

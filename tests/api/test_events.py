@@ -13,7 +13,7 @@ import pytest
 
 from node.api.streams import news
 from node.client import Client
-from node.eventlog import EVENTS_MAX, EventLog
+from node.running.eventlog import EVENTS_MAX, EventLog
 from tests.api.host import TOKEN, Host, served
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import node
 from node.documents import Invalid, read_json
-from node.jobfile import JobFile, JobRequest, duration_ms
-from node.toml_file import load
+from node.home.jobfile import JobFile, JobRequest, duration_ms
+from node.home.toml_file import load
 from protocol.genesis import Clock
 from protocol.identity import peer_id
 from protocol.messages import Blob, Job

@@ -11,8 +11,8 @@ import pytest
 
 from node.api.problems import Conflict, NotFound
 from node.client import Client
-from node.config import MarketConfig
 from node.documents import Invalid
+from node.home.config import MarketConfig
 from protocol.errors import LocalError, Refused, VerificationFailed
 from protocol.identity import peer_id
 from protocol.units import ceil_div

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from node.api.server import serve
 from node.link import MessageArrived
-from node.runtime import Runtime
+from node.running.runtime import Runtime
 from protocol.direct import Entries, encode_direct
 from protocol.envelope import Entry, signed_bytes
 from tests.bench import histories

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node.config import ApiConfig, Config, Home, LinkConfig, create_home
 from node.energy.supply import EnergyConfig
+from node.home.config import ApiConfig, Config, Home, LinkConfig, create_home
 from protocol.genesis import Genesis
 
 ENERGY = EnergyConfig(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ledger.feed import ForkProof
 from ledger.store import open_store
-from node.config import Config, Home, render
 from node.energy.supply import EnergyConfig
+from node.home.config import Config, Home, render
 from node.training.blobs import BlobStore
 from protocol.envelope import Entry
 from protocol.genesis import Genesis

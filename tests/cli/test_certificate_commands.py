@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from node.approvals import read_approvals
-from node.config import Home, load_genesis
 from node.energy.profile import Profile
+from node.home.approvals import read_approvals
+from node.home.config import Home, load_genesis
 from protocol.identity import KeyPair, peer_id
 from tests.api.host import SITE
 from tests.api.test_certificates import BUYER, Seller

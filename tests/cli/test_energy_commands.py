@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from node.secret import write_private
+from node.home.secret import write_private
 from tests.energy.standin import Answer, StandIn, stand_in
 
 from .conftest import Heliotrope, Running

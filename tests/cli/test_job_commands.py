@@ -12,8 +12,8 @@ import pytest
 from node.client import Client
 from node.commands.follow import follow
 from node.commands.options import Unsuccessful
-from node.jobfile import JobFile
-from node.toml_file import load
+from node.home.jobfile import JobFile
+from node.home.toml_file import load
 from tests.api.host import Host
 from tests.api.test_node import hear_advert
 from tests.builders import History, keypair, whole_history

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ledger.state import JobRecord
-from node.carbon import Account, job_account
-from node.figures import Report, report
+from node.accounts.carbon import Account, job_account
+from node.accounts.figures import Report, report
 from protocol.envelope import Entry
 from protocol.messages import Revocation, SlotEnergy
 from tests.builders import SLOT_MS, History, keypair, slot_energy

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from node.carbon import Account, counterfactuals, grid_average_ug
+from node.accounts.carbon import Account, counterfactuals, grid_average_ug
 from protocol.messages import SlotEnergy
 from tests.builders import slot_energy
 from tests.energy.accounts import Accounted, own_row

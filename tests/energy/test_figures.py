@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from node.figures import Carbon, Rate, Score, Share
+from node.accounts.figures import Carbon, Rate, Score, Share
 from tests.builders import slot_energy
 from tests.energy.accounts import Accounted, own_row
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from node.attesting import attestation
+from node.claims.attesting import attestation
 from node.energy.profile import Profile
 from node.energy.supply import CAPACITY_MAX_W, EnergyConfig, SupplyReading
 from node.energy.zones import GRIDS, grid_g_per_kwh

@@ -11,9 +11,9 @@ import pytest
 
 from ledger import energy
 from ledger.energy import embodied_ug, emitted_ug, shard_energy_j, transfer_energy_j
-from node import figures
-from node.carbon import counterfactuals, job_account
-from node.figures import Carbon, Report, report
+from node.accounts import figures
+from node.accounts.carbon import counterfactuals, job_account
+from node.accounts.figures import Carbon, Report, report
 from protocol.messages import Revocation
 from tests.builders import FIRST_SLOT, SLOT_MS, History, keypair, slot_energy
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from node import cli
-from node.approval import Approvals
-from node.approvals import write_approvals
+from node.claims.approval import Approvals
 from node.client import Client
+from node.home.approvals import write_approvals
 from tests.live.nodes import devnet, eventually
 
 

@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 
 from node import cli
-from node.approval import Approval, Approvals
-from node.approvals import write_approvals
+from node.claims.approval import Approval, Approvals
 from node.client import Client
-from node.config import Home, load_config, load_genesis, render
 from node.devnet.network import Member, Processes, make
 from node.energy.device import device_of
 from node.energy.meter_server import make_key
 from node.energy.sources.meter import SigningMeter
-from node.secret import write_private
+from node.home.approvals import write_approvals
+from node.home.config import Home, load_config, load_genesis, render
+from node.home.secret import write_private
 from protocol.genesis import Clock
 from tests.energy.standin import Answer, stand_in
 from tests.live.nodes import SEED, eventually, has_peers

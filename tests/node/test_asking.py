@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from ledger.heads import HeadLike
-from node import asking
-from node.asking import ASK_TICKS_MAX, IDLE_TICKS, Asks
+from node.feeds import asking
+from node.feeds.asking import ASK_TICKS_MAX, IDLE_TICKS, Asks
 from protocol.envelope import Head
 from tests.builders import digest
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from ledger.state import AttestationRecord, State
-from node.auditing import AwardAudit, JobAudit, audit, recorded_matchings
+from node.accounts.auditing import AwardAudit, JobAudit, audit, recorded_matchings
+from node.market.question import rival_of_job
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.match import match
 from node.matching.bids.record import read, record
 from node.matching.bids.turns import yielded
-from node.question import rival_of_job
 from tests.builders import FIRST_SLOT, SLOT_MS, digest, keypair
 from tests.matched import OWNER, PROVIDERS, Matched, bidding, matched
 
@@ -293,7 +293,7 @@ def test_a_bid_for_another_job_is_refused() -> None:
 
 def test_broken_promises_of_the_ledger_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """No signed history breaks one; this is for the day when a rule has a hole."""
-    monkeypatch.setattr("node.auditing.violations", lambda state: ["slot 7 was oversold"])
+    monkeypatch.setattr("node.accounts.auditing.violations", lambda state: ["slot 7 was oversold"])
     found = audited(matched())
     assert not found.ok
     assert found.violations == ("slot 7 was oversold",)
@@ -308,7 +308,7 @@ def test_doubts_about_the_devices_behind_a_job_are_told_and_fail_no_audit(monkey
         asked.extend(records)
         return ["device 'inverter' yields too much (capacity?)"]
 
-    monkeypatch.setattr("node.auditing.doubts", doubtful)
+    monkeypatch.setattr("node.accounts.auditing.doubts", doubtful)
     found = audited(scene)
     assert found.ok
     assert "device 'inverter' yields too much (capacity?)" in found.doubts

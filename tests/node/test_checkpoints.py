@@ -10,7 +10,6 @@ from ledger.checkpoint import Note, SignatureLine, cosign, parse_note, sign
 from ledger.feed import ForkProof
 from ledger.merkle import root_of
 from node.actions import Action, Notify, PersistCheckpoint, Publish, ReadTree, Send
-from node.checkpoints import AHEAD_MAX, ASKS_MAX
 from node.events import (
     EntriesVerified,
     GossipReceived,
@@ -21,7 +20,8 @@ from node.events import (
     TimerKind,
     TreeRead,
 )
-from node.exchange import COMPARE_EVERY_TICKS
+from node.feeds.checkpoints import AHEAD_MAX, ASKS_MAX
+from node.feeds.exchange import COMPARE_EVERY_TICKS
 from node.sim.world import World, keypair_of
 from protocol.direct import Checkpoint, Want, WantCheckpoint, encode_direct
 from protocol.envelope import Entry

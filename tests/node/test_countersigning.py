@@ -11,8 +11,8 @@ import pytest
 from ledger import plausibility
 from ledger.state import AttestationRecord, State
 from node.actions import Action, Notify, ReadApprovals, Send
-from node.approval import Approval
-from node.countersigning import WAITING_MAX, WAITING_PER_PEER_MAX, Countersigning
+from node.claims.approval import Approval
+from node.claims.countersigning import WAITING_MAX, WAITING_PER_PEER_MAX, Countersigning
 from node.events import ApprovalsRead
 from node.turn import Identity, Turn
 from protocol.codec import encode

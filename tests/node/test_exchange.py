@@ -7,7 +7,6 @@ import pytest
 from ledger.heads import HeadIndex, mark_of
 from ledger.ledger import Ledger
 from ledger.sync import answer_summary, standings, summary
-from node import exchange
 from node.actions import (
     Notify,
     Persist,
@@ -19,7 +18,8 @@ from node.actions import (
     Verify,
 )
 from node.events import EntriesVerified, PeerConnected, PeerDisconnected, Timer, TimerFired, TimerKind
-from node.exchange import Cursor
+from node.feeds import exchange
+from node.feeds.exchange import Cursor
 from protocol.direct import Compare, Entries, Heads, News, Since, Summary
 from protocol.envelope import Entry, seal
 from protocol.identity import KeyPair
@@ -148,7 +148,7 @@ def test_what_the_other_has_is_wanted_and_what_it_lacks_is_sent(scene: Scene) ->
 def test_a_claim_that_cannot_be_noted_is_found_again_once_there_is_room(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.asking.CLAIMS_PER_PEER_MAX", 1)
+    monkeypatch.setattr("node.feeds.asking.CLAIMS_PER_PEER_MAX", 1)
     one, other = sorted((feed(BOB, 1), feed(DAVE, 1)), key=lambda each: each[0].author)
     (asked,) = scene.receive(CAROL, heads_of(one[0], other[0]))
     assert asked == Send(CAROL.public, want(BOB if one[0].author == BOB.public else DAVE, 0))

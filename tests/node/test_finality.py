@@ -13,8 +13,8 @@ from ledger.witness import Status, answer, parse_request
 from node.actions import Action, Cosign, Notify, PersistCheckpoint, Publish, ReadTree, Send, SetTimeout
 from node.core import Node
 from node.events import Event, MessageReceived, PeerConnected, Timer, TimerFired, TimerKind
-from node.finality import ASKS_MAX, PATIENCE_TICKS
-from node.trees import Trees
+from node.feeds.finality import ASKS_MAX, PATIENCE_TICKS
+from node.running.trees import Trees
 from node.turn import Identity, Turn
 from protocol.direct import AddCheckpoint, Cosignature, encode_direct
 from protocol.gossip import Topics

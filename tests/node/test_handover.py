@@ -7,7 +7,7 @@ import pytest
 from node.actions import Action, KeepMoments, SaveShard, StartShard
 from node.energy.rules import parse_rules
 from node.events import MomentsKept, RulesChanged, ShardSaved
-from node.placing import REFUSALS_MAX
+from node.market.placing import REFUSALS_MAX
 from node.turn import Turn
 from protocol.direct import Handover, RoundStart, Ticket
 from protocol.messages import Blob
@@ -85,10 +85,10 @@ def test_a_shard_that_leaves_is_not_started_again_by_its_lead_asking_twice(provi
 def test_a_shard_that_leaves_does_not_start_once_its_deal_is_final(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("node.provider.is_confirmed", lambda *_: False)
+    monkeypatch.setattr("node.market.provider.is_confirmed", lambda *_: False)
     provider.say(provider.assignment())
     pause(provider)
-    monkeypatch.setattr("node.provider.is_confirmed", lambda *_: True)
+    monkeypatch.setattr("node.market.provider.is_confirmed", lambda *_: True)
     turn = Turn(provider.node.identity, provider.node.ledger, provider.world.now_ms)
     provider.node.provider.on_final(turn)
     assert turn.actions() == []

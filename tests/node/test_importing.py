@@ -16,7 +16,7 @@ from ledger.feed import ForkProof
 from ledger.ledger import Ledger, replay
 from ledger.snapshot import fold
 from ledger.store.sqlite import SqliteStore
-from node.importing import Import
+from node.home.importing import Import
 from protocol.envelope import Entry
 from tests.builders import NOW_MS, History, entry, feed, keypair
 from tests.ledger.facts import facts

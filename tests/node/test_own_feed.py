@@ -12,7 +12,7 @@ from ledger.ledger import Ledger
 from ledger.merkle import root_of
 from node.actions import Notify, Persist, PersistFork, Publish, Send
 from node.events import JobCancelled, JobSubmitted, PeerConnected, Started, TreeRead
-from node.own_feed import ANSWERED_TICKS, Signing
+from node.feeds.own_feed import ANSWERED_TICKS, Signing
 from protocol.direct import Checkpoint, Entries, HeadIs, WantHead
 from protocol.envelope import Entry, seal
 from tests.builders import digest, job

@@ -19,10 +19,10 @@ from node.events import (
     TimerFired,
     TimerKind,
 )
+from node.market.placing import REFUSALS_MAX, RETRY_MS
+from node.market.question import answer, window
+from node.market.run import Member, Phase, Run
 from node.matching.bids.plan import Plan
-from node.placing import REFUSALS_MAX, RETRY_MS
-from node.question import answer, window
-from node.run import Member, Phase, Run
 from protocol.direct import Failure, encode_direct
 from protocol.messages import Blob
 from tests.sim.worlds import LEAD, SLOT_MS, job, run_of, world

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from ledger.state import PlacementRecord
-from node import offering
 from node.actions import (
     Action,
     Persist,
@@ -26,6 +25,7 @@ from node.events import (
     ShardId,
     ShardStarted,
 )
+from node.market import offering
 from node.sim.world import World
 from node.turn import Turn
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart, encode_direct

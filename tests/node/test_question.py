@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ledger.forecasts import UNPROVEN_PERMILLE
+from node.market.question import candidate_of_bid, demand_of_job
 from node.matching.bids.demand import Candidate
 from node.matching.bids.match import match
-from node.question import candidate_of_bid, demand_of_job
 from protocol.envelope import Entry
 from tests.builders import FIRST_SLOT, SLOT_MS, History
 from tests.matched import OWNER, PROVIDERS

@@ -14,8 +14,8 @@ from node.events import (
     RoundTrained,
     ShardId,
 )
-from node.receipts import ROUNDS_MAX, SLOTS_MAX, Work, write_receipt
-from node.settling import settlement
+from node.market.receipts import ROUNDS_MAX, SLOTS_MAX, Work, write_receipt
+from node.market.settling import settlement
 from node.sim.world import World
 from protocol.messages import Blob, Receipt
 from tests.sim.worlds import LEAD, SLOT_MS, WIND, job, placements, world

@@ -10,7 +10,7 @@ from ledger.ledger import replay
 from node.actions import KeepMatching, Send, SendMatching
 from node.core import Node
 from node.events import MatchingsWanted, MessageReceived, Timer, TimerFired, TimerKind
-from node.records import ASKED_MAX, Records, keep_record, read_record
+from node.feeds.records import ASKED_MAX, Records, keep_record, read_record
 from node.turn import Identity
 from protocol.direct import Matching, WantMatching, encode_direct
 from protocol.errors import Reject

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from node import rounds
 from node.actions import (
     Action,
     CloseModel,
@@ -26,8 +25,9 @@ from node.events import (
     TimerFired,
     TimerKind,
 )
-from node.rounds import MISSES_MAX
-from node.run import Member, Phase, Run
+from node.market import rounds
+from node.market.rounds import MISSES_MAX
+from node.market.run import Member, Phase, Run
 from node.sim.world import World
 from protocol.direct import Assignment, Failure, Finish, RoundDelta, RoundStart, Ticket, encode_direct
 from protocol.messages import INTEGER_MAX, Blob, Body

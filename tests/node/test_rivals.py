@@ -6,9 +6,9 @@ import pytest
 
 from node.actions import Match
 from node.events import Timer, TimerFired, TimerKind
+from node.market.question import RIVALS_WITHIN_MS
+from node.market.run import Phase
 from node.matching.bids.demand import Demand
-from node.question import RIVALS_WITHIN_MS
-from node.run import Phase
 from node.sim.world import World
 from tests.sim.worlds import LEAD, WIND, job, run_of, world
 

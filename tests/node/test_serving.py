@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ledger.store.sqlite import SqliteStore
-from node import serving
 from node.actions import FindForks, SendEntries, SendIds, SendNews, Verify
-from node.serving import find_forks, open_entries, read_answer, read_entries, read_ids, read_news
+from node.running import serving
+from node.running.serving import find_forks, open_entries, read_answer, read_entries, read_ids, read_news
 from protocol.messages import ARRAY_MAX
 from tests.builders import digest
 from tests.node.peers_scene import ALICE, BOB, CAROL, EPOCH, NETWORK, feed

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ledger.merkle import root_of, verify_consistency
 from node.actions import ReadTree
-from node.trees import Trees
+from node.running.trees import Trees
 from tests.builders import digest
 
 IDS = [digest(f"entry {n}") for n in range(40)]

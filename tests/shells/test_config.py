@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from node.config import (
+from node.energy.supply import EnergyConfig
+from node.home.config import (
     DSN_VARIABLE,
     Config,
     Home,
@@ -23,8 +24,7 @@ from node.config import (
     load_token,
     render,
 )
-from node.energy.supply import EnergyConfig
-from node.secret import write_private
+from node.home.secret import write_private
 from protocol.errors import LocalError, Refused
 from protocol.identity import peer_id
 from tests.builders import digest, genesis, keypair

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from node import data
-from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
+from node.running import data
+from node.running.data import DataClient, DataServer, data_url, make_certificate, reachable_host
 from node.training.blobs import BlobStore
 from protocol.direct import Ticket
 from protocol.errors import LocalError

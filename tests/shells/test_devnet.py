@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from node.approvals import read_approvals
-from node.config import load_config, load_genesis
 from node.devnet.commands import down
 from node.devnet.network import KEEPERS_MAX, make
+from node.home.approvals import read_approvals
+from node.home.config import load_config, load_genesis
 from protocol.errors import LocalError, Refused
 
 SEED = 7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from node.eventlog import EVENTS_MAX, EventLog
+from node.running.eventlog import EVENTS_MAX, EventLog
 
 
 def log_of(count: int) -> EventLog:

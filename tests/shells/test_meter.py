@@ -19,7 +19,7 @@ from node.events import (
     MeterFailed,
     MeterRead,
 )
-from node.meter import Meter, forecast_slots, open_meter
+from node.running.meter import Meter, forecast_slots, open_meter
 from protocol.genesis import Clock
 from protocol.identity import KeyPair
 from tests.builders import NOW_MS, SLOT_MS, History, attestation, genesis
@@ -157,7 +157,7 @@ class Hanging(Profile):
 
 
 async def test_a_source_that_hangs_holds_nobody_and_is_asked_nothing_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.meter.READ_MAX_S", 0.05)
+    monkeypatch.setattr("node.running.meter.READ_MAX_S", 0.05)
     clock, source = HandClock(), Hanging()
     meter = meter_of(clock, source)
     try:
@@ -167,7 +167,7 @@ async def test_a_source_that_hangs_holds_nobody_and_is_asked_nothing_meanwhile(m
             assert expected in answer.reason
     finally:
         source.may_answer.set()
-    monkeypatch.setattr("node.meter.READ_MAX_S", 30)
+    monkeypatch.setattr("node.running.meter.READ_MAX_S", 30)
     assert meter._under_way is not None
     await meter._under_way
     assert (await reading(meter)).end_ms == NOW_MS
@@ -189,7 +189,7 @@ class Slow(Profile):
 async def test_looks_that_last_and_fail_neither_delay_the_next_slot_nor_end_the_node(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("node.meter.SAMPLE_S", 0.02)
+    monkeypatch.setattr("node.running.meter.SAMPLE_S", 0.02)
     source = Slow()
     clock = Clock(unix_ms=0, network_ms=0, speed=SLOT_MS // 300)  # a slot lasts 0.3 s
     meter = Meter(source, genesis(clock=clock), HandClock(NOW_MS - NOW_MS % SLOT_MS), NOW_MS)

@@ -8,10 +8,10 @@ from ledger.feed import ForkProof
 from ledger.store.sqlite import SqliteStore
 from node import actions as ac
 from node import events as ev
-from node.config import Home
-from node.keeping import keep
-from node.own_feed import Signing
-from node.runtime import Runtime
+from node.feeds.own_feed import Signing
+from node.home.config import Home
+from node.running.keeping import keep
+from node.running.runtime import Runtime
 from protocol.envelope import Entry
 from tests.builders import digest, entry, keypair
 from tests.shells.test_runtime import NETWORK, home, made, running

@@ -19,14 +19,14 @@ import pytest
 from ledger.store.sqlite import SqliteStore
 from node import actions as ac
 from node import events as ev
-from node import runtime as module
 from node.api.server import serve
-from node.config import ApiConfig, Config, Home, LinkConfig, create_home, load_rules
 from node.energy.supply import EnergyConfig
+from node.home.config import ApiConfig, Config, Home, LinkConfig, create_home, load_rules
+from node.home.offline import open_home
+from node.home.secret import write_private
 from node.link import MessageArrived
-from node.offline import open_home
-from node.runtime import Runtime
-from node.secret import write_private
+from node.running import runtime as module
+from node.running.runtime import Runtime
 from protocol.direct import Ready, encode_direct
 from protocol.envelope import Entry
 from protocol.errors import LocalError
@@ -320,7 +320,7 @@ async def test_addresses_are_kept_in_order_and_a_disk_that_refuses_them_costs_on
             await runtime.submit(ev.JobCancelled(b""))
         await asyncio.gather(*runtime._tasks.running)
         assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
-        monkeypatch.setattr("node.keeping.write_private", lambda *_: refuse((), durable=True))
+        monkeypatch.setattr("node.running.keeping.write_private", lambda *_: refuse((), durable=True))
         core.script[ev.JobCancelled] = [ac.RememberPeers(("/b",))]
         await runtime.submit(ev.JobCancelled(b""))
         await runtime.submit(ev.JobCancelled(b""))

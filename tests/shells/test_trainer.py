@@ -10,7 +10,7 @@ import pytest
 from node import actions as ac
 from node import events as ev
 from node.energy.power import Measured
-from node.trainer import Trainer
+from node.running.trainer import Trainer
 from node.training.errors import WorkerLost
 from node.training.seat import KEPT_BLOBS
 from tests.builders import digest

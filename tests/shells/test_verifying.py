@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from node import verifying as module
 from node.actions import Verify
 from node.events import EntriesVerified
-from node.verifying import Verifying
+from node.running import verifying as module
+from node.running.verifying import Verifying
 from tests.builders import feed, genesis, keypair
 
 PEER, OTHER = keypair(8).public, keypair(9).public

@@ -14,7 +14,7 @@ import pytest
 
 from node import actions as ac
 from node import events as ev
-from node.trainer import Trainer
+from node.running.trainer import Trainer
 from node.training.blobs import BlobStore
 from node.training.supervisor import make_private
 from protocol.direct import Ticket
@@ -154,7 +154,7 @@ class Scene:
 
 
 def made(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
-    monkeypatch.setattr("node.trainer.Worker", FakeWorker)
+    monkeypatch.setattr("node.running.trainer.Worker", FakeWorker)
     FakeWorker.all = []
     FakeWorker.is_starting, FakeWorker.may_start = asyncio.Event(), asyncio.Event()
     FakeWorker.may_start.set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from node.approval import Approval
+from node.claims.approval import Approval
 from node.devnet.sites import DEMO_SITES
 from node.energy.supply import Forecast, MeterSignatures, Supply, SupplyReading
 from node.energy.watched import Health

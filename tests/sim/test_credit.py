@@ -9,9 +9,9 @@ from ledger.settlement import DRIVERS
 from ledger.state import Account
 from node.actions import Persist
 from node.api import views
-from node.credit import Credit, Terms
 from node.devnet.sites import DEMO_SITES
 from node.events import DebtPaid, Timer, TimerFired, TimerKind
+from node.market.credit import Credit, Terms
 from node.sim.world import World
 from protocol.credit import UNIT
 from tests.builders import digest

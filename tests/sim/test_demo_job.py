@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.carbon import job_account
+from node.accounts.carbon import job_account
 from node.sim.world import World
 from tests.sim.worlds import (
     HYDRO,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from node.carbon import job_account
+from node.accounts.carbon import job_account
 from node.events import ShardFailed
 from node.sim.world import World
 from tests.sim.worlds import LEAD, WIND, assert_settled, is_closed, job, reaches_round, record_of, run_of, settle, world

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from ledger.store.sqlite import SqliteStore
-from node.own_feed import Signing
+from node.feeds.own_feed import Signing
 from node.sim.host import Broken, Host
 from node.sim.network import Faults
 from node.sim.world import World

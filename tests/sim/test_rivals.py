@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from node import question
 from node.devnet.sites import sites
+from node.market import question
 from node.sim.world import World
 from tests.sim.worlds import assert_all_is_well, is_closed, job, record_of, world
 

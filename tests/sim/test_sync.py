@@ -11,7 +11,7 @@ import pytest
 
 from node.devnet.sites import DEMO_SITES
 from node.events import GossipReceived, MessageReceived, PeerConnected
-from node.exchange import COMPARE_EVERY_TICKS, TICK_MS, Cursor
+from node.feeds.exchange import COMPARE_EVERY_TICKS, TICK_MS, Cursor
 from node.sim.host import Host
 from node.sim.network import Faults
 from node.sim.world import World
@@ -132,9 +132,9 @@ def test_a_node_that_returns_is_told_what_is_new_and_nothing_else() -> None:
 
 
 def test_a_newcomer_gets_hundreds_of_feeds_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.asking.CLAIMS_PER_PEER_MAX", 50)
-    monkeypatch.setattr("node.asking.ASKS_PER_PEER_MAX", 20)
-    monkeypatch.setattr("node.serving.ENTRIES_PER_REQUEST_MAX", 30)
+    monkeypatch.setattr("node.feeds.asking.CLAIMS_PER_PEER_MAX", 50)
+    monkeypatch.setattr("node.feeds.asking.ASKS_PER_PEER_MAX", 20)
+    monkeypatch.setattr("node.running.serving.ENTRIES_PER_REQUEST_MAX", 30)
     calm = quiet(names=(LEAD, WIND))
     calm.crash(WIND)
     tell(calm, LEAD, [entry for writer in WRITERS for entry in notes(calm, writer, 3)])
@@ -179,7 +179,7 @@ def lie(in_world: World, name: str, message: Body) -> None:
 
 def test_who_claims_what_it_has_not_holds_nobodys_feed_up_and_is_asked_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stranger says of every feed that it has a million entries more, again and again."""
-    monkeypatch.setattr("node.asking.ASKS_PER_PEER_MAX", 32)
+    monkeypatch.setattr("node.feeds.asking.ASKS_PER_PEER_MAX", 32)
     calm = quiet()
     tell(calm, LEAD, [notes(calm, writer, 1)[0] for writer in WRITERS[:50]])
     calm.run(COMPARED_MS)

@@ -11,7 +11,7 @@ from typing import Any
 from ledger.archive import fingerprint
 from ledger.state import JobRecord, PlacementRecord
 from node.devnet.sites import DEMO_SITES, NETWORK_TIME_MS
-from node.run import Run
+from node.market.run import Run
 from node.sim.world import World, keypair_of
 from protocol.genesis import Clock, Genesis
 from protocol.messages import Blob, Job, ModelSpec, TrainingSpec

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from node.carbon import grid_average_ug
+from node.accounts.carbon import grid_average_ug
 from node.matching.bids.demand import Candidate, Demand, price_of_shard
 from node.matching.bids.gang import Gang, Pricing, gang
 from node.matching.bids.plan import Plan, Verdict, assign

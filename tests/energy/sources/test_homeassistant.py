@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from node.energy.source import Kind, Source, SourceError
 from node.energy.sources.homeassistant import HomeAssistant
-from node.secret import write_private
+from node.home.secret import write_private
 from protocol.errors import LocalError, Refused
 from protocol.messages import Place
 from tests.energy.standin import Answer, Asked, StandIn, stand_in

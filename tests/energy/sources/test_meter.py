@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from ledger.ledger import Ledger
-from node.attesting import attestation as attested
+from node.claims.attesting import attestation as attested
 from node.energy.meter_server import MeterConfig, counter_of, load_key, make_key, serve
 from node.energy.metered import open_supply
 from node.energy.signing import SignedReading, Signer
 from node.energy.source import Kind, Reading, SourceError
 from node.energy.sources.meter import SigningMeter, SigningMeterSource
 from node.energy.supply import EnergyConfig
-from node.toml_file import load
+from node.home.toml_file import load
 from protocol.devices import Device
 from protocol.errors import LocalError, Refused
 from protocol.messages import MeterSeal

@@ -18,7 +18,7 @@ from node.energy.source import Kind, Reading, SourceError
 from node.energy.sources import mqtt
 from node.energy.sources.mqtt import Mqtt, MqttSource
 from node.energy.watched import Watched
-from node.secret import write_private
+from node.home.secret import write_private
 from protocol.errors import LocalError
 from protocol.messages import Place
 from tests.energy.broker import Broker, running

@@ -17,12 +17,12 @@ from ledger.audit import violations
 from ledger.doubles import described, doubles
 from ledger.doubts import doubts
 from ledger.state import JobRecord, PlacementRecord, ReceiptRecord, State
+from node.market.placing import AWARD_PLACEMENTS_MAX
+from node.market.question import candidate_of_bid, demand_of_job, rival_of_job
 from node.matching.bids.demand import Candidate, Demand
 from node.matching.bids.match import match
 from node.matching.bids.record import MATCHER, read
 from node.matching.bids.turns import yielded
-from node.placing import AWARD_PLACEMENTS_MAX
-from node.question import candidate_of_bid, demand_of_job, rival_of_job
 from protocol.errors import VerificationFailed
 from protocol.messages import Award, Placement
 

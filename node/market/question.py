@@ -10,6 +10,7 @@ from ledger import assurance
 from ledger.forecasts import reliability_permille
 from ledger.state import BidRecord, JobStatus, State
 from node.actions import Match
+from node.market.run import Phase, Run
 from node.matching.bids.baselines import compare
 from node.matching.bids.demand import RIVALS_MAX, Candidate, Demand
 from node.matching.bids.explain import summary
@@ -19,7 +20,6 @@ from node.matching.bids.record import read, record
 from node.matching.bids.turns import told, yielded
 from node.matching.rivals import before
 from node.peers import Peers
-from node.run import Phase, Run
 from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.errors import VerificationFailed

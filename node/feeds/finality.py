@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from ledger.checkpoint import Note, SignatureLine, cosigners, quorum, sign
 from ledger.witness import Answer, Promises, Status, answer, request_for
 from node.actions import Cosign, ReadTree, Send, SetTimeout
-from node.checkpoints import Checkpoints, Heard, publish
 from node.events import Timer, TimerKind, TreeRead
+from node.feeds.checkpoints import Checkpoints, Heard, publish
 from node.peers import Peers
 from node.turn import Identity, Turn
 from protocol.direct import AddCheckpoint, Cosignature

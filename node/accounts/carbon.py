@@ -1,7 +1,7 @@
 """A job's account: what it drew and emitted by its receipts, and what other choices would have emitted. Pure.
 
 The headline is location-based and hourly: every joule at the intensity of the place and slot where it was drawn, by the
-formulas of `ledger/energy.py`. Other ways to tell the same stand beside it in `node/figures.py`.
+formulas of `ledger/energy.py`. Other ways to tell the same stand beside it in `node/accounts/figures.py`.
 """
 
 from __future__ import annotations

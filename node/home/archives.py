@@ -12,7 +12,7 @@ from ledger.archive.check import Verified, split, verify
 from ledger.checkpoint import is_final, open_note
 from ledger.feed import ForkProof
 from ledger.store import Store, open_store
-from node.importing import BATCH
+from node.home.importing import BATCH
 from node.training.blobs import BlobStore
 from protocol.codec import decode
 from protocol.envelope import Entry, parse

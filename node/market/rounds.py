@@ -19,8 +19,8 @@ from node.events import (
     Timer,
     TimerKind,
 )
-from node.run import Member, Phase, RoundSummary, Run
-from node.tickets import TicketOffice
+from node.market.run import Member, Phase, RoundSummary, Run
+from node.market.tickets import TicketOffice
 from node.turn import Turn
 from protocol.direct import RoundDelta, RoundStart
 from protocol.messages import Blob

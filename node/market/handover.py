@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from node.actions import SaveShard, Send
 from node.events import ShardId, ShardSaved
-from node.provider import Provider
+from node.market.provider import Provider
 from node.turn import Turn
 from protocol import direct
 

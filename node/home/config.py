@@ -23,13 +23,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ledger.settlement import DRIVERS
-from node.credit import Terms
 from node.energy.machines import PUE_PERMILLE
 from node.energy.power import PowerName
 from node.energy.rules import Rule, parse_rules
 from node.energy.supply import EnergyConfig
-from node.secret import read_secret, write_private, write_secret
-from node.toml_file import load
+from node.home.secret import read_secret, write_private, write_secret
+from node.home.toml_file import load
+from node.market.credit import Terms
 from protocol.adverts import first_fault
 from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis

@@ -19,9 +19,9 @@ from ledger.feed import Fork, ForkProof, Gap, is_fork
 from ledger.heads import HeadIndex
 from ledger.sync import answer_compare, answer_summary, difference, standings, summary
 from node.actions import FindForks, PersistCursor, PersistFork, Send, SendEntries, SendIds, SendNews, SetTimeout, Verify
-from node.asking import Asks
 from node.events import EntriesVerified, ForksFound, Timer, TimerKind
-from node.missing import Missing
+from node.feeds.asking import Asks
+from node.feeds.missing import Missing
 from node.peers import Peers
 from node.turn import Turn
 from protocol.direct import HEADS_MAX, Compare, Entries, Heads, News, Since, Summary, Want, WantCheckpoint, WantIds

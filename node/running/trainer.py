@@ -27,7 +27,6 @@ from node.actions import (
     StopShard,
     TrainRound,
 )
-from node.data import DataClient
 from node.energy.hardware.watch import Watch
 from node.events import (
     Event,
@@ -43,6 +42,7 @@ from node.events import (
     ShardSaved,
     ShardStarted,
 )
+from node.running.data import DataClient
 from node.training.blobs import BlobStore
 from node.training.errors import FaultyDelta, WorkerLost
 from node.training.seat import Seat

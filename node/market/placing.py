@@ -16,11 +16,11 @@ from node.events import (
     Timer,
     TimerKind,
 )
+from node.market.question import question, window
+from node.market.run import Member, Phase, Run
 from node.matching.bids.plan import Plan
 from node.matching.bids.record import MATCHER
 from node.peers import Peers
-from node.question import question, window
-from node.run import Member, Phase, Run
 from node.turn import Turn
 from protocol.messages import INTEGER_MAX, Award, Blob, Revocation
 

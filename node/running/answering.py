@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from ledger.store import Store
 from node.actions import Cosign, SendMatching, Serving
-from node.finality import cosign
+from node.feeds.finality import cosign
+from node.feeds.records import read_record
 from node.link import LinkError
-from node.records import read_record
-from node.serving import read_answer
-from node.tasks import Lossy, Tasks
+from node.running.serving import read_answer
+from node.running.tasks import Lossy, Tasks
 from node.training.blobs import BlobStore
 from node.turn import Identity
 from protocol.direct import encode_direct

@@ -11,8 +11,8 @@ from node.actions import KeepRules
 from node.energy.rules import Figures, Rule, Standing, figures, next_standing, works_ahead
 from node.energy.supply import SupplyReading
 from node.events import MeterFailed, MeterRead
-from node.handover import Handover
-from node.provider import Provider
+from node.market.handover import Handover
+from node.market.provider import Provider
 from node.turn import Turn
 from protocol.messages import Offer
 

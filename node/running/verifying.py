@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from node.actions import Verify
 from node.events import EntriesVerified
-from node.serving import open_entries
+from node.running.serving import open_entries
 
 WAITING_BYTES_MAX = 16 * 2**20  # of raw entries; beyond it the newest are dropped: sync asks for them again
 CORES = len(os.sched_getaffinity(0))

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ledger.state import ReceiptRecord
-from node import placing, rounds
 from node.actions import (
     CloseModel,
     FinishModel,
@@ -32,11 +31,12 @@ from node.events import (
     Timer,
     TimerKind,
 )
+from node.market import placing, rounds
+from node.market.run import Member, Phase, Run
+from node.market.settling import Outcome, closure, is_settled, settlement
+from node.market.tickets import TicketOffice
 from node.matching.bids.explain import table
 from node.peers import Peers
-from node.run import Member, Phase, Run
-from node.settling import Outcome, closure, is_settled, settlement
-from node.tickets import TicketOffice
 from node.turn import Turn
 from protocol.direct import Assignment, Failure, Finish, Handover, Ready, RoundDelta
 from protocol.messages import Lease

@@ -1,6 +1,6 @@
 """A job's carbon told in several ways side by side, never blended, each with its bounds. Pure.
 
-- location-based, hourly: the headline, `node/carbon.py` adds it up;
+- location-based, hourly: the headline, `node/accounts/carbon.py` adds it up;
 - market-based: joules that cancelled certificates of the same hour and zone are allocated to count at the certificate's
   own intensity. The rest counts at the grid's figure: there is no residual mix by the hour, so a joule that somebody
   else has bought may be in it still;
@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ledger.energy import TRANSFER_J_PER_GB, emitted_ug
 from ledger.state import AllocationRecord, AttestationRecord, JobRecord, State
-from node.carbon import Account, job_account, receipts_of
+from node.accounts.carbon import Account, job_account, receipts_of
 from protocol.messages import Carrier, Method, SlotEnergy, Storage
 from protocol.units import ceil_div
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ledger.receipts import amount_due
 from ledger.state import ReceiptRecord, State
-from node.run import Run
+from node.market.run import Run
 from protocol.messages import Closure, Settlement
 
 Outcome = Literal["done", "cancelled", "failed"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from node.approval import Approvals
+from node.claims.approval import Approvals
 from node.events import ApprovalsRead
-from node.secret import write_private
+from node.home.secret import write_private
 from protocol.adverts import first_fault
 from protocol.errors import LocalError
 

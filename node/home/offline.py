@@ -20,18 +20,18 @@ from ledger.archive.write import parts_of_store
 from ledger.ledger import Ledger
 from ledger.snapshot import load, save
 from ledger.store import Store, open_store
+from node.accounts.auditing import audit, recorded_matchings
 from node.api import ledger_views
 from node.api.audit_views import audit_of
 from node.api.carbon_views import carbon_of
 from node.api.ledger_views import PAGE_ENTRIES, find_job
 from node.api.resources import Peer
-from node.archives import Keeper, OnBytes, open_file, reread, unseen, write_file
-from node.auditing import audit, recorded_matchings
-from node.config import Home, load_config, load_dsn, load_genesis, load_keypair
-from node.importing import Import
+from node.home.archives import Keeper, OnBytes, open_file, reread, unseen, write_file
+from node.home.config import Home, load_config, load_dsn, load_genesis, load_keypair
+from node.home.importing import Import
+from node.market.question import summary_of_record
 from node.matching.bids.record import INSTANCE_MAX_BYTES
 from node.matching.bids.record import read as read_instance
-from node.question import summary_of_record
 from node.training.blobs import BlobStore
 from protocol.errors import LocalError, Reject, VerificationFailed
 from protocol.genesis import Genesis

@@ -25,7 +25,7 @@ from ledger.state import AttestationRecord, State
 from ledger.storage import judge_device
 from ledger.transitions import judge_attestation
 from node.actions import ReadApprovals, Send
-from node.approval import Approvals, require_approved
+from node.claims.approval import Approvals, require_approved
 from node.events import ApprovalsRead
 from node.turn import Turn
 from protocol.bodies import BODIES

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from ledger.feed import ForkProof
 from ledger.store import Store
 from node.actions import KeepRules, Lasting, Persist, PersistAside, PersistCheckpoint, PersistCursor, RememberPeers
-from node.config import Home, keep_rules
-from node.secret import write_private
+from node.home.config import Home, keep_rules
+from node.home.secret import write_private
 
 
 def keep(store: Store, actions: Sequence[Lasting], proofs: Sequence[ForkProof], own_key: bytes) -> bool:

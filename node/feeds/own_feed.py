@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ledger.feed import ForkProof
 from node.actions import Send
-from node.exchange import told
+from node.feeds.exchange import told
 from node.peers import Peers
 from node.turn import Turn
 from protocol.direct import HeadIs, Want, WantHead

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from ledger.energy import carbon_ug
 from ledger.receipts import price_of
 from ledger.state import JobRecord, JobStatus, LeaseRecord, PlacementRecord, PlacementStatus
-from node import offering
 from node.actions import (
     Publish,
     ReadMeter,
@@ -22,8 +21,7 @@ from node.actions import (
     StopShard,
     TrainRound,
 )
-from node.attesting import Attesting
-from node.credit import Credit
+from node.claims.attesting import Attesting
 from node.energy.supply import Forecast
 from node.events import (
     MeterFailed,
@@ -35,8 +33,10 @@ from node.events import (
     Timer,
     TimerKind,
 )
-from node.receipts import Work, is_confirmed, write_receipt
-from node.tickets import TicketOffice
+from node.market import offering
+from node.market.credit import Credit
+from node.market.receipts import Work, is_confirmed, write_receipt
+from node.market.tickets import TicketOffice
 from node.turn import Turn
 from protocol import adverts
 from protocol.direct import Assignment, Countersigned, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint

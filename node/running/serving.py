@@ -9,7 +9,7 @@ from ledger.feed import ForkProof
 from ledger.store import Store
 from node.actions import FindForks, ReadTree, Refold, SendEntries, SendIds, SendNews, Serving, Verify
 from node.events import EntriesVerified, Event, ForksFound, Refolded
-from node.trees import Trees
+from node.running.trees import Trees
 from protocol.direct import HEADS_MAX, Entries, News
 from protocol.envelope import Entry, open_entry, parse
 from protocol.errors import LocalError, Reject

@@ -24,10 +24,13 @@ from ledger.store import open_store
 from node import actions as ac
 from node import events as ev
 from node.actions import Action
-from node.answering import Answering
-from node.approvals import approvals_event
-from node.checkpoints import read_note, restore
-from node.config import (
+from node.core import Kept, Node
+from node.energy.hardware.watch import open_watch
+from node.events import Event
+from node.feeds.checkpoints import read_note, restore
+from node.feeds.records import keep_record
+from node.home.approvals import approvals_event
+from node.home.config import (
     Config,
     Home,
     load_config,
@@ -39,26 +42,23 @@ from node.config import (
     load_token,
     write_runtime_file,
 )
-from node.core import Kept, Node
-from node.data import DataClient, DataServer, data_url, make_certificate, reachable_host
-from node.energy.hardware.watch import open_watch
-from node.eventlog import EventLog
-from node.events import Event
-from node.keeping import keep, remember
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
-from node.meter import open_meter
-from node.question import answer
-from node.records import keep_record
+from node.market.question import answer
 from node.round_trips import own_place
-from node.serving import read_event
-from node.tasks import Lossy, Tasks
-from node.trainer import Trainer, failure_of
+from node.running.answering import Answering
+from node.running.data import DataClient, DataServer, data_url, make_certificate, reachable_host
+from node.running.eventlog import EventLog
+from node.running.keeping import keep, remember
+from node.running.meter import open_meter
+from node.running.serving import read_event
+from node.running.tasks import Lossy, Tasks
+from node.running.trainer import Trainer, failure_of
+from node.running.trees import Trees
+from node.running.verifying import Verifying
 from node.training.blobs import BlobStore
-from node.trees import Trees
 from node.turn import Identity
-from node.verifying import Verifying
 from protocol.direct import encode_direct
 from protocol.errors import Ignore, LocalError, Reject
 from protocol.gossip import Topics, judge

@@ -1,0 +1,1 @@
+"""What a job emitted, told five ways, and its matchings repeated. Pure."""

@@ -1,0 +1,1 @@
+"""What a node says of its own energy, and an auditor of others'. Pure."""

@@ -1,0 +1,1 @@
+"""How entries travel, whether we may sign, and what a quorum cosigned. Pure."""
