@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ledger import assurance, credit
-from ledger.energy import carbon_ug, idle_energy_j, transfer_energy_j
+from ledger.energy import carbon_ug, embodied_ug, idle_energy_j, transfer_energy_j
 from ledger.rules import referred, require, require_author, shown
 from ledger.state import LeaseRecord, ReceiptRecord, State
 from protocol.envelope import Entry
@@ -26,7 +26,7 @@ def process_receipt(state: State, entry: Entry, receipt: Receipt) -> None:
        genesis and of the job), of the same intensities, overlapping the slot, and its surplus not yet claimed.
     6. Without an attestation there is no surplus, and the grid counts as dirty as in the bid's dirtiest slot.
     7. The lease's receipts charge no more time than it binds, and this one no less energy than idle units draw in the
-       time that it charges.
+       time that it charges, and of the making of its units no less than falls into it.
     8. Every delta was moved, a byte a parameter at least, unless the provider works for itself; and the carbon of all
        that was moved follows, at the dirtiest grid that the provider has named for this work.
     """
@@ -82,6 +82,10 @@ def _check_time(state: State, lease: LeaseRecord, receipt: Receipt) -> None:
         units=lease.lease.units, idle_w=offer.idle_w, pue_permille=offer.pue_permille, duration_ms=receipt.busy_ms
     )
     require(energy_j >= idle_j, 7, f"energy_j {energy_j} in all is below {idle_j}: idle units in {receipt.busy_ms} ms")
+    embodied = sum(row.embodied_ug for row in receipt.energy)
+    making = embodied_ug(lease.lease.units, offer.embodied_ug_per_unit_hour, receipt.busy_ms)
+    held = f"{lease.lease.units} units in {receipt.busy_ms} ms"
+    require(embodied >= making, 7, f"embodied_ug {embodied} in all is below {making}: {held}")
 
 
 def _check_transfer(lease: LeaseRecord, receipt: Receipt) -> None:

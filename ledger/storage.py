@@ -22,7 +22,8 @@ from protocol.units import ceil_div
 
 def process_device(state: State, entry: Entry, device: Device) -> None:
     """1. It stores something exactly if its carrier is storage, and only a store loses something.
-    2. Its carrier is that of the author's earlier declaration of it.
+    2. Its carrier and its losses are those of the author's earlier declaration: a store that loses nothing while it is
+       charged, and what it does while an auditor looks, would make joules.
     3. Its key is not the author's own: an owner is not its own meter.
     4. Every countersignature is its auditor's, under this declaration.
     """
@@ -42,11 +43,10 @@ def judge_device(state: State, entry: Entry, device: Device) -> DeviceRecord:
         is_store or d.efficiency_permille == 1000, 1, f"efficiency_permille {d.efficiency_permille} without a store"
     )
     known = state.devices.get((entry.author, comparable(d.device_id)))
-    require(
-        known is None or known.device.carrier == d.carrier,
-        2,
-        f"carrier {d.carrier} of device {d.device_id!r} was {known.device.carrier if known else ''} before",
-    )
+    if known is not None:
+        for name in ("carrier", "efficiency_permille"):
+            said, before = getattr(d, name), getattr(known.device, name)
+            require(said == before, 2, f"{name} {said} of device {d.device_id!r} was {before} before")
     require(d.key != entry.author, 3, f"key {shown(entry.author)} is the author's own")
     return DeviceRecord(entry.id, entry.author, d, assurance.countersigners(entry, d.countersignatures, 4))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TypeVar
 
-from ledger.assurance import comparable
+from ledger.assurance import comparable, needed
 from ledger.doubles import at_odds
 from ledger.doubts import Watch
 from ledger.feed import CLOCK_SKEW_MAX_MS
@@ -56,11 +56,12 @@ def both(one: Findings, other: Findings) -> Findings:
 
 @dataclass(slots=True)
 class Countersigning:
-    """`promised`: claims that were signed here lately, for their owners may publish them later than others do."""
+    """`promised`: claims that were signed here lately, and when: their owners may publish them later than others do.
+    What names a device within its owner alone is at odds with nobody's."""
 
     findings: Findings = field(default_factory=lambda: Watch().findings)
     waiting: deque[tuple[bytes, WantCountersignature]] = field(default_factory=deque)
-    promised: deque[AttestationRecord] = field(default_factory=lambda: deque(maxlen=PROMISED_MAX))
+    promised: deque[tuple[int, AttestationRecord]] = field(default_factory=lambda: deque(maxlen=PROMISED_MAX))
 
     def on_want(self, turn: Turn, peer: bytes, message: WantCountersignature) -> None:
         of_peer = sum(waiting == peer for waiting, _ in self.waiting)
@@ -93,10 +94,11 @@ class Countersigning:
 
         1. The bytes are a body of this kind, without countersignatures; its owner is who asks, and not this auditor.
         2. This auditor's operator has approved the device, of this owner.
-        3. It says what was approved; and a reading's device is declared in the ledger, so that all can hold it against
-           that.
+        3. It says what was approved; and so does the latest declaration of a reading's device in the ledger, against
+           which the reading, its days and its month are held.
         4. It breaks no rule of the ledger.
-        5. No other owner claims these joules of the device.
+        5. No other owner claims these joules of the device: none that is approved here, and none whose claim counts.
+           Anybody can write any device's name.
         6. Nothing that is known of the device, its days and its month speaks against it.
         """
         entry, body = _read(turn, peer, message)
@@ -107,15 +109,23 @@ class Countersigning:
         if isinstance(body, Device):
             _judge_by_rules(lambda: judge_device(turn.state, entry, body))
             return entry
-        key = (peer, comparable(body.device_id))
-        require(key in turn.state.devices, 3, f"device {body.device_id!r} is not declared in the ledger")
+        declared = turn.state.devices.get((peer, comparable(body.device_id)))
+        if declared is None:
+            raise Void(3, f"device {body.device_id!r} is not declared in the ledger")
+        require_approved(approval, declared.device, 3)
         record = _judge_by_rules(lambda: judge_attestation(turn.state, entry, body))
-        while self.promised and self.promised[0].end_ms < turn.now_ms - PROMISED_MS:
+        while self.promised and self.promised[0][0] < turn.now_ms - PROMISED_MS:
             self.promised.popleft()
-        require_single(record, [*claims_of_others(turn.state, record), *self.promised])
+        published = (
+            claim
+            for claim in claims_of_others(turn.state, record)
+            if claim.assurance >= needed(turn.state) or approvals.find(claim.author, claim.device_id) is not None
+        )
+        require_single(record, [*published, *(claim for _, claim in self.promised)])
         for finding in self.findings(turn.state, record):
             raise Void(6, finding)
-        self.promised.append(record)
+        if ":" in record.device_id:
+            self.promised.append((turn.now_ms, record))
         return entry
 
 
@@ -149,9 +159,9 @@ def claims_of_others(state: State, record: AttestationRecord) -> Iterable[Attest
     for owner, device_id in state.newest_of_device:
         if device_id == record.device_id and owner != record.author:
             for other in reversed(state.attestations_of[owner]):
-                if other.end_ms < record.start_ms - LOOKED_BACK_MS:
-                    break
                 if other.device_id == record.device_id:
+                    if other.end_ms < record.start_ms - LOOKED_BACK_MS:
+                        break  # of one device they are in order of time; of two they need not be
                     yield other
 
 

@@ -162,9 +162,12 @@ def _surpluses(state: State, lease: LeaseRecord, slots: set[int]) -> list[Surplu
     """The provider's attestations that touch these slots, the newest few, at an assurance that the network accepts."""
     found: list[Surplus] = []
     auditors = assurance.auditors_of(state, lease.placement.job)
+    begins_ms = min(slots, default=0) * state.slot_ms
     for a in reversed(state.attestations_of.get(lease.provider, ())):
-        if slot_of(a.end_ms - 1, state.slot_ms) < min(slots, default=0) or len(found) == ATTESTATIONS_MAX:
+        if len(found) == ATTESTATIONS_MAX:
             break
+        if a.end_ms <= begins_ms:
+            continue  # not the end of the search: of two devices the times need not be in order
         if slots.isdisjoint(range(slot_of(a.start_ms, state.slot_ms), slot_of(a.end_ms - 1, state.slot_ms) + 1)):
             continue
         if assurance.level(a, auditors) >= state.surplus_assurance_min:

@@ -124,10 +124,12 @@ def open_meter(
 ) -> Meter:
     """The meter of a node, going on from what its owner attested last. Raises LocalError for a source that cannot be
     opened."""
-    attested = ledger.state.attestations_of.get(owner, [])
-    newest = ledger.state.newest_of_device.get((owner, comparable(config.device_id)))
+    device_id = comparable(config.device_id)
+    # Without what its stores gave out: that was generated before, and its times may lie between others.
+    attested = [a for a in ledger.state.attestations_of.get(owner, ()) if a.device_id == device_id]
+    newest = attested[-1] if attested else None
     supply = open_supply(config, ledger.genesis.clock, newest.meter_end_j if newest else 0, attested)
-    return Meter(supply, ledger.genesis, now_ms, attested[-1].end_ms if attested else 0, hardware)
+    return Meter(supply, ledger.genesis, now_ms, newest.end_ms if newest else 0, hardware)
 
 
 _HANGS = "See which source hangs: heliotrope energy test; its device or its way there is at fault."

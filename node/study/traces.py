@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -32,17 +32,15 @@ class Trace:
 def read(name: str, lines: Iterable[str]) -> Trace:
     """A trace of this name. Raises LocalError, with the row, for what is no number, no hour, out of order, or a gap of
     more than two days."""
-    rows = csv.DictReader(lines)
-    if missing := {TIME, INTENSITY} - set(rows.fieldnames or ()):
-        raise _fault(name, 1, f"there is no column {min(missing)}")
     values: list[float] = []
     filled = 0
     expected: datetime | None = None
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(_rows(name, lines), 2):
         try:
-            hour = datetime.fromisoformat(row[TIME]).replace(tzinfo=None)
+            hour = _utc(datetime.fromisoformat(row[TIME]))
+            following = hour + timedelta(hours=1)
             value = None if row[INTENSITY] == "" else float(row[INTENSITY])
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise _fault(name, number, str(error)) from None
         if value is not None and not 0 <= value <= INTENSITY_MAX:
             raise _fault(name, number, f"{INTENSITY} {value} is not from 0 to {INTENSITY_MAX:.0f}")
@@ -56,8 +54,28 @@ def read(name: str, lines: Iterable[str]) -> Trace:
         values.append(values[-1] if value is None else value)
         if len(values) > HOURS_MAX:
             raise _fault(name, number, f"more than {HOURS_MAX} hours")
-        expected = hour + timedelta(hours=1)
+        expected = following
     return Trace(name, np.array(values), filled)
+
+
+def _rows(name: str, lines: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Each row by its columns. Raises LocalError for what is no CSV of text, or lacks a column."""
+    number = 1
+    try:
+        rows = csv.DictReader(lines)
+        if missing := {TIME, INTENSITY} - set(rows.fieldnames or ()):
+            raise _fault(name, number, f"there is no column {min(missing)}")
+        number += 1
+        for row in rows:
+            yield row
+            number += 1
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _fault(name, number, str(error)) from None
+
+
+def _utc(hour: datetime) -> datetime:
+    """Without a zone, as the column's name says; an offset counts."""
+    return hour if hour.tzinfo is None else hour.astimezone(UTC).replace(tzinfo=None)
 
 
 def _fault(name: str, row: int, complaint: str) -> LocalError:

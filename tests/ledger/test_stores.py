@@ -172,6 +172,14 @@ def test_what_comes_out_is_no_surer_than_what_went_in() -> None:
     assert history.state.attestations[entry.id].assurance == 1
 
 
+def test_void_device_check_2_a_store_that_loses_less_than_it_did() -> None:
+    history = History()
+    assert_valid(history, history.append(PROVIDER, battery(efficiency_permille=900)))
+    flattered = history.append(PROVIDER, battery(efficiency_permille=1000))
+    assert_void(history, flattered, 2, "efficiency_permille 1000 of device 'battery' was 900 before")
+    assert_valid(history, history.append(PROVIDER, battery(efficiency_permille=900, storage_j=40_000)))
+
+
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
@@ -193,9 +201,11 @@ def _act(history: History, chance: random.Random) -> None:
             if own:
                 history.certificate(chance.choice(own), energy_j=chance.randint(1, 5000))
         case 4:
-            changes = {"efficiency_permille": chance.randint(1, 1000), "storage_j": chance.randint(1, 40_000)}
+            before = history.state.devices[PROVIDER.public, "battery"].device.efficiency_permille
+            efficiency_permille = chance.choice([before, chance.randint(1, 1000)])
             if chance.random() < 0.3:
-                history.append(PROVIDER, battery(**changes))
+                storage_j = chance.randint(1, 40_000)
+                history.append(PROVIDER, battery(efficiency_permille=efficiency_permille, storage_j=storage_j))
         case _:
             history.attestation(
                 PROVIDER,
@@ -211,7 +221,7 @@ def _act(history: History, chance: random.Random) -> None:
 def test_out_and_left_are_never_more_than_in(seed: int) -> None:
     chance = random.Random(seed)
     history = History()
-    history.append(PROVIDER, battery())
+    history.append(PROVIDER, battery(efficiency_permille=chance.randint(500, 1000)))
     for _ in range(200):
         _act(history, chance)
     store = history.state.stores[PROVIDER.public, "battery"]

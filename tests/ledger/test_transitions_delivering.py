@@ -214,9 +214,15 @@ def test_void_receipt_check_7_less_energy_than_idle_units_draw() -> None:
     assert_void(s.history, void, 7, "energy_j 2399 in all is below 2400: idle units in 60000 ms")
 
 
+def test_void_receipt_check_7_less_of_the_making_than_falls_into_the_time() -> None:
+    s = leased()
+    void = s.history.receipt(s.lease, slot_energy(embodied_ug=9_999), slot_energy(embodied_ug=10_000))
+    assert_void(s.history, void, 7, "embodied_ug 19999 in all is below 20000: 2 units in 60000 ms")
+
+
 def test_valid_receipt_check_7_all_of_the_leased_time_at_idle_power() -> None:
     s = leased()
-    row = slot_energy(energy_j=3 * 2400)
+    row = slot_energy(energy_j=3 * 2400, embodied_ug=3 * 20_000)
     assert_valid(s.history, s.history.receipt(s.lease, row, busy_ms=3 * SLOT_MS))
 
 

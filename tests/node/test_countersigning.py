@@ -21,6 +21,7 @@ from protocol.direct import Countersigned, WantCountersignature
 from protocol.gossip import Topics
 from protocol.identity import KeyPair, verify
 from protocol.messages import Attestation, Body
+from protocol.units import MS_PER_HOUR
 from tests.builders import SLOT_MS, History, attestation
 from tests.devices import battery, device
 from tests.ledger.scenes import OTHER, PROVIDER
@@ -158,12 +159,27 @@ def test_refuse_check_3_a_device_that_is_not_declared() -> None:
     assert_refused(scene.ask(attestation(), OTHER), 3, "is not declared in the ledger")
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"capacity_w": 5000}, "capacity_w 5000 exceeds the approved 500"),
+        ({"tilt_degrees": 30, "azimuth_degrees": 180}, "tilt_degrees 30 is not the approved None"),
+        ({"key": METER.public}, "is not the approved None"),
+    ],
+)
+def test_refuse_check_3_a_reading_of_a_device_declared_otherwise_since(changes: dict[str, Any], complaint: str) -> None:
+    scene = Scene()
+    scene.history.append(PROVIDER, device(**changes))
+    assert_refused(scene.ask(attestation()), 3, complaint)
+
+
 def test_refuse_check_4_what_the_ledger_would_call_void() -> None:
     scene = Scene()
     assert_refused(scene.ask(attestation(energy_j=12_001)), 4, "void: check 3: energy_j 12001 exceeds")
     impossible = device(efficiency_permille=999)
     scene.approvals.append(Approval(owner=PROVIDER.public, device=impossible))
     assert_refused(scene.ask(impossible), 4, "void: check 1: efficiency_permille 999 without a store")
+    scene.approvals.pop()
     scene.history.attestation(PROVIDER)
     assert_refused(scene.ask(attestation()), 4, "void: check 5: start_ms")
 
@@ -188,6 +204,40 @@ def test_refuse_check_5_what_was_signed_for_another_owner_and_is_not_published_y
     assert_signed(scene.ask(first), first)
     assert_refused(scene.ask(first, OTHER), 5, "is the meter shared, or a clock wrong?")
     assert_signed(scene.ask(first), first)  # an answer was lost, and the owner asks again
+
+
+def test_refuse_check_5_what_was_signed_for_another_owner_long_after_it_was_measured() -> None:
+    scene = two_owners()
+    first = attestation(device_id=REGISTERED)
+    scene.history.now_ms += 3 * MS_PER_HOUR
+    assert_signed(scene.ask(first), first)
+    assert_refused(scene.ask(first, OTHER), 5, "is the meter shared, or a clock wrong?")
+
+
+def test_refuse_check_5_what_another_owner_has_attested_before_old_readings_of_another_device() -> None:
+    scene = two_owners()
+    scene.history.now_ms += 72 * MS_PER_HOUR
+    claimed = attestation_now(scene.history, device_id=REGISTERED)
+    scene.history.append(OTHER, claimed)
+    past_ms = 48 * MS_PER_HOUR
+    old = attestation(device_id="decoy", start_ms=claimed.start_ms - past_ms, end_ms=claimed.end_ms - past_ms)
+    scene.history.append(OTHER, old)
+    assert_refused(scene.ask(claimed), 5, "claims the same of device 'mastr:see900000000001'")
+
+
+def test_a_strangers_bare_word_about_a_device_blocks_nobody() -> None:
+    scene = Scene(device_id=REGISTERED)
+    scene.history.state.surplus_assurance_min = 2
+    scene.history.append(OTHER, attestation(device_id=REGISTERED))
+    wanted = attestation(device_id=REGISTERED)
+    assert_signed(scene.ask(wanted), wanted)
+
+
+def test_refuse_check_5_what_counts_already_though_its_owner_is_not_approved_here() -> None:
+    scene = Scene(device_id=REGISTERED)
+    scene.history.state.surplus_assurance_min = 2
+    scene.history.append(OTHER, countersigned(attestation(device_id=REGISTERED), OTHER, AUDITOR))
+    assert_refused(scene.ask(attestation(device_id=REGISTERED)), 5, "claims the same of device")
 
 
 def test_refuse_check_5_the_same_joules_an_hour_later() -> None:

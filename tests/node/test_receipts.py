@@ -123,6 +123,20 @@ def test_a_receipt_follows_the_last_without_a_gap(leased: tuple[World, LeaseReco
     lease.receipts.clear()
 
 
+def test_surplus_counts_whatever_older_was_attested_since(
+    leased: tuple[World, LeaseRecord], work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo, lease = leased
+    state, begins_ms = demo.node(WIND).ledger.state, lease.lease.first_slot * SLOT_MS
+    attested = state.attestations_of[lease.provider]
+    of_plant = replace(attested[-1], start_ms=begins_ms, end_ms=begins_ms + SLOT_MS, remaining_j=1_000_000)
+    of_battery = replace(attested[-1], device_id="battery")
+    monkeypatch.setitem(state.attestations_of, lease.provider, [*attested, of_plant, of_battery])
+    work.book(trained(1, begins_ms + ROUND_MS))
+    (row,) = write_receipt(state, work, final=True).energy
+    assert row.surplus_j == row.energy_j > 0
+
+
 def test_nothing_is_drawn_after_the_leases_end(work: Work) -> None:
     end_ms = work.busy_until_ms + SLOTS * SLOT_MS
     work.close(end_ms + 10 * SLOT_MS)

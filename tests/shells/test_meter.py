@@ -19,9 +19,10 @@ from node.events import (
     MeterFailed,
     MeterRead,
 )
-from node.running.meter import Meter, forecast_slots
+from node.running.meter import Meter, forecast_slots, open_meter
 from protocol.genesis import Clock
-from tests.builders import NOW_MS, SLOT_MS, genesis
+from protocol.identity import KeyPair
+from tests.builders import NOW_MS, SLOT_MS, History, attestation, genesis
 from tests.energy.hardware.powercap import Powercap
 
 SITE = EnergyConfig(
@@ -203,3 +204,16 @@ async def test_how_the_hardwares_meter_stands_is_told_with_the_sources(tmp_path:
         meter = meter_of(HandClock(), source, hardware=hardware)
         (health,) = (await meter.read()).sources
         assert (health.name, health.is_well) == ("machine.power (rapl)", True)
+
+
+@pytest.mark.parametrize("later_ms", [-20_000, 20_000])
+def test_a_meter_goes_on_from_its_own_device_whatever_else_its_owner_attested_since(later_ms: int) -> None:
+    history, owner = History(), KeyPair(bytes(32))
+    ended_ms = NOW_MS - SLOT_MS // 2
+    for device_id, end_ms in ((SITE.device_id, ended_ms), ("battery", ended_ms + later_ms)):
+        history.append(owner, attestation(device_id=device_id, start_ms=end_ms - 1000, end_ms=end_ms, energy_j=0))
+    meter = open_meter(SITE, history.ledger, owner.public, HandClock(), None)
+    read = asyncio.run(meter.read())
+    assert isinstance(read, MeterRead)
+    assert read.reading is not None
+    assert read.reading.start_ms == ended_ms

@@ -101,11 +101,23 @@ def test_hours_without_a_figure_get_the_one_before_and_are_counted() -> None:
         ("2022-01-09 02:00:00,ES,80", "row 4: ts_utc"),
         ("noon,ES,80", "row 4: Invalid isoformat"),
         ("2022-01-01 02:00:00", "row 4"),
+        (f"{'2' * 131_073},ES,80", "row 4: field larger than"),
+        ("9999-12-31 23:00:00,ES,80", "row 4: date value out of range"),
     ],
 )
 def test_refuse_a_row_by_number(row: str, said: str) -> None:
     with pytest.raises(LocalError, match=said):
         read("ES_2022", [*ROWS, row])
+
+
+def test_refuse_a_trace_that_is_no_text() -> None:
+    with pytest.raises(LocalError, match="row 2: 'utf-8' codec can't decode"):
+        read("ES_2022", (line.decode() for line in (b"ts_utc,gco2e_per_kwh_lca", b"\xff")))
+
+
+def test_an_hour_with_an_offset_is_put_into_utc() -> None:
+    trace = read("ES_2022", [*ROWS, "2022-01-01 04:00:00+02:00,ES,70"])
+    assert trace.g.tolist() == [100.5, 90.0, 70.0]
 
 
 def test_refuse_a_trace_without_the_column() -> None:
