@@ -46,7 +46,7 @@ Mode = Literal["open", "closed", "hybrid"]
 Carrier = Literal["solar", "wind", "hydro", "grid"]
 Storage = Literal["storage"]  # the carrier of what was stored before, and comes from no source of its own
 Method = Literal["metered", "modelled", "grid_mix", "certificate"]
-IntensityKind = Literal["avg_lifecycle", "avg_direct", "marginal"]
+IntensityKind = Literal["avg_lifecycle", "avg_direct"]  # what a headline may rest on; marginal has a field of its own
 
 
 class Body(BaseModel):

@@ -22,7 +22,7 @@ from protocol.messages import (
     Body,
     Receipt,
 )
-from tests.builders import digest, genesis, job, keypair, offer, slot_energy, training, whole_history
+from tests.builders import attestation, digest, genesis, job, keypair, offer, slot_energy, training, whole_history
 
 HONEST = {entry.kind: BODIES[entry.kind].model_validate(entry.body) for entry in whole_history().entries}
 
@@ -190,3 +190,10 @@ def test_division_rounds_up_and_by_less_than_one(numerator: int, denominator: in
 )
 def test_units_as_people_read_them(shown: str, expected: str) -> None:
     assert shown == expected
+
+
+def test_reject_a_marginal_figure_in_the_place_of_an_average() -> None:
+    """A headline would rest on it; the body has a field of its own for it."""
+    with pytest.raises(ValidationError, match="intensity_kind"):
+        attestation(intensity_kind="marginal")
+    assert attestation(marginal_g_per_kwh=480).marginal_g_per_kwh == 480
