@@ -51,6 +51,7 @@ SHELLS = (
     "node/energy/sources/*.py",
     "node/energy/web.py",
     "node/link/*.py",
+    "node/listening.py",
     "node/running/meter.py",
     "node/home/offline.py",
     "node/running/runtime.py",

@@ -19,13 +19,13 @@ from node.api.openapi import JSON_TYPE, PATH_PARAMETER, Route
 from node.api.problems import PROBLEM_TYPE, NotFound, TooLarge, WrongMethod, WrongType, problem_of
 from node.api.routes import ROUTES
 from node.documents import Fault, Strict, faults_of, invalid, read_json
+from node.listening import listening
 from protocol.errors import LocalError
 
 if TYPE_CHECKING:
     from node.running.runtime import Runtime
 
 JSON_MAX_BYTES = 64 * 1024
-SHUTDOWN_TIMEOUT_S = 0.5  # open event streams never end by themselves
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -55,21 +55,16 @@ def build_api(runtime: Runtime, token: str) -> web.Application:
 async def serve(runtime: Runtime, token: str) -> AsyncIterator[str]:
     """Listen where the configuration says; yields the URL. Raises LocalError for a port that is taken."""
     host, port = runtime.config.api.host, runtime.config.api.port
-    runner = web.AppRunner(build_api(runtime, token), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise LocalError(
-                "HEL-API-010",
-                f"the API cannot listen on {host}:{port}: {error.strerror}",
-                "Stop what holds the port, or set api.port in config.toml (0 takes any free one).",
-            ) from None
-        name = f"[{host}]" if ":" in host else host
-        yield f"http://{name}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+
+    def refusal(reason: str) -> LocalError:
+        return LocalError(
+            "HEL-API-010",
+            f"the API cannot listen on {host}:{port}: {reason}",
+            "Stop what holds the port, or set api.port in config.toml (0 takes any free one).",
+        )
+
+    async with listening(build_api(runtime, token), host, port, refusal) as url:
+        yield url
 
 
 def _endpoint(runtime: Runtime, route: Route) -> Handler:

@@ -25,11 +25,10 @@ from node.energy.signing import PATH, Signer
 from node.energy.source import Kind, Reading, Source, SourceError
 from node.energy.supply import EnergyConfig
 from node.home.secret import read_secret, write_secret
+from node.listening import listening
 from protocol.errors import LocalError
 from protocol.genesis import Clock
 from protocol.identity import KeyPair
-
-SHUTDOWN_TIMEOUT_S = 0.5
 
 log = logging.getLogger("heliotrope.meter")
 
@@ -108,18 +107,12 @@ async def serve(signer: Signer, source: Source, clock: Clock, host: str, port: i
 
     application = web.Application()
     application.router.add_get(PATH, reading)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise LocalError(
-                "HEL-METER-003", f"{host}:{port} cannot be listened on: {error.strerror}", "Choose another port."
-            ) from None
-        yield f"http://{host}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+
+    def refusal(reason: str) -> LocalError:
+        return LocalError("HEL-METER-003", f"{host}:{port} cannot be listened on: {reason}", "Choose another port.")
+
+    async with listening(application, host, port, refusal) as url:
+        yield url
 
 
 def run(signer: Signer, config: MeterConfig, clock: Clock, on_ready: Callable[[str], None]) -> None:
