@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from node.commands.lines import lines_of
 from node.commands.options import JsonOption, print_json
 from protocol.errors import LocalError, NoMatch
 
@@ -142,16 +143,10 @@ def _bound(load: Load, seconds: dict[str, float], solver: bool, out: Path | None
     return {"bound_mg": proved, "bound_by": by, "gap_permyriad": gap_permyriad(load, proved)}
 
 
-@contextmanager
-def _lines(path: Path) -> Iterator[Iterator[bytes]]:
-    """The lines of a stranger's file, none held that is longer than a reader takes; a refusal says which file it is."""
-    from node.matching.files.lines import LINE_MAX_BYTES, Malformed
+def _lines(path: Path) -> AbstractContextManager[Iterator[bytes]]:
+    from node.matching.files.lines import LINE_MAX_BYTES
 
-    with path.open("rb") as file:
-        try:
-            yield iter(lambda: file.readline(LINE_MAX_BYTES + 1), b"")
-        except Malformed as error:
-            raise Malformed(error.code, f"{path}: {error.cause}", error.remedy) from None
+    return lines_of(path, LINE_MAX_BYTES)
 
 
 def _job(problem: Problem, name: str) -> int:

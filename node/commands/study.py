@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
+from node.commands.lines import bounded, lines_of
 from node.commands.options import JsonOption, print_json
 from protocol.errors import LocalError, NoMatch
 
@@ -56,10 +57,10 @@ def plan(
 def replay() -> None:
     """Decide hour by hour: a line on stdin (a job, its hour, what is left, the last week), a line on stdout at once."""
     from node.study.answer import Replay
-    from node.study.lines import JobHour, read
+    from node.study.lines import LINE_MAX_BYTES, JobHour, read
 
     replay = Replay()
-    for number, job in read(_bounded(sys.stdin.buffer), JobHour):
+    for number, job in read(bounded(sys.stdin.buffer, LINE_MAX_BYTES), JobHour):
         sys.stdout.write(json.dumps(replay.decide(job, number)) + "\n")
         sys.stdout.flush()
 
@@ -126,19 +127,7 @@ def _plan_line(planned: Planned) -> str:
     return json.dumps({"id": planned.job.id, "plan": planned.runs}, separators=(",", ":")) + "\n"
 
 
-@contextmanager
-def _lines(path: Path) -> Iterator[Iterator[bytes]]:
-    """The lines of a stranger's file, none held that is longer than a reader takes; a refusal says which file it is."""
-    from node.study.lines import Malformed
-
-    with path.open("rb") as file:
-        try:
-            yield _bounded(file)
-        except Malformed as error:
-            raise Malformed(error.code, f"{path}: {error.cause}", error.remedy) from None
-
-
-def _bounded(file: BinaryIO) -> Iterator[bytes]:
+def _lines(path: Path) -> AbstractContextManager[Iterator[bytes]]:
     from node.study.lines import LINE_MAX_BYTES
 
-    return iter(lambda: file.readline(LINE_MAX_BYTES + 1), b"")
+    return lines_of(path, LINE_MAX_BYTES)

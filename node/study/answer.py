@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 
 from node.energy.forecast import intensity
+from node.json_lines import quoted
 from node.study.allocate import Floats, Throughput
-from node.study.lines import HISTORY_HOURS, Forecast, Job, JobHour, malformed, quoted, read, table, throughput_of
+from node.study.lines import HISTORY_HOURS, Forecast, Job, JobHour, malformed, read, table, throughput_of
 from node.study.planner import Plan, plan
 
 JOBS_REMEMBERED: Final = 10_000  # by a replay; the longest unasked is forgotten first

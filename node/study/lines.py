@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Final, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from node.json_lines import QUOTED_MAX_CHARACTERS, Malformed, located, quoted
 from node.study.allocate import Floats, Throughput
-from protocol.errors import LocalError
 
 LINE_MAX_BYTES: Final = 4 * 2**20  # 64 zones with a day-ahead value for each hour of a year take a little more
 HISTORY_HOURS: Final = 168
 WINDOW_MAX_HOURS: Final = 8_784
-QUOTED_MAX_CHARACTERS: Final = 60
 
 Id = Annotated[str, Field(min_length=1, max_length=200)] | Annotated[int, Field(ge=0, lt=2**63)]
 ZoneName = Annotated[str, Field(min_length=1, max_length=64)]
@@ -25,15 +23,11 @@ Intensity = Annotated[float, Field(ge=0, le=100_000)]
 Series = dict[ZoneName, Annotated[list[Intensity], Field(max_length=WINDOW_MAX_HOURS)]]
 
 
-class Malformed(LocalError):
-    """A line that is not what it should be. Exit code 2."""
-
-
 def malformed(line: int, field: str, check: int, complaint: str) -> Malformed:
-    where = f"line {line}, field {field}" if field else f"line {line}"
+    """The refusal of one field of one line."""
     return Malformed(
         "HEL-STUDY-001",
-        f"{where}: check {check}: {complaint}",
+        located(line, field, check, complaint),
         "Correct the line; node/study/FORMAT.md says what it may hold.",
     )
 
@@ -95,14 +89,6 @@ def read(lines: Iterable[bytes], model: type[AnyLine]) -> Iterator[tuple[int, An
                 raise malformed(number, "", 1, f"not a JSON object: {first['msg']}") from None
             field = ".".join(str(part)[:QUOTED_MAX_CHARACTERS] for part in first["loc"])
             raise malformed(number, quoted(field)[1:-1], 2, f"{quoted(first['input'])}: {first['msg']}") from None
-
-
-def quoted(value: object) -> str:
-    """A stranger's value as it stands in a message: on one line, ASCII only, cut to a bearable length."""
-    if isinstance(value, (list, dict)):
-        return "an array" if isinstance(value, list) else "an object"
-    text = json.dumps(str(value) if isinstance(value, bytes) else value)
-    return text if len(text) <= QUOTED_MAX_CHARACTERS else text[:QUOTED_MAX_CHARACTERS] + "..."
 
 
 def throughput_of(job: Job, line: int) -> Throughput:

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from node.json_lines import quoted
 from node.study.allocate import Floats
-from node.study.lines import quoted
 from protocol.errors import LocalError
 
 TIME, INTENSITY = "ts_utc", "gco2e_per_kwh_lca"

@@ -10,14 +10,13 @@ from ledger.archive import check, frames, lines
 from ledger.checkpoint import cosigners, open_note, parse_note
 from ledger.proof import build, verify
 from ledger.witness import Status, answer, parse_request
+from node.json_lines import Malformed
 from node.matching.files.instance import read
-from node.matching.files.lines import Malformed
 from node.matching.files.plan import plan_lines, read_plan
 from node.matching.greedy import greedy
 from node.matching.problem import CARBON_MAX
 from node.study.answer import Replay
 from node.study.lines import JobHour
-from node.study.lines import Malformed as MalformedLine
 from node.study.lines import read as read_lines
 from protocol import adverts
 from protocol.adverts import open_advert
@@ -208,7 +207,7 @@ def job_hour(raw: bytes) -> None:
             assert (name is None) == (width == 0)
             assert name is None or name in asked.zones
             assert 0 <= width <= len(asked.throughput) - 1
-    except MalformedLine as refusal:
+    except Malformed as refusal:
         if not refusal.cause.isprintable():
             raise AssertionError from refusal
 

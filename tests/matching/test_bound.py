@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from node.matching.files.lines import LINE_MAX_BYTES, Malformed
+from node.json_lines import Malformed
+from node.matching.files.lines import LINE_MAX_BYTES
 from node.matching.greedy import greedy
 from node.matching.load import Load, Placement
 from node.matching.problem import Problem

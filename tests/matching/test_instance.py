@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import node.matching.files
+from node.json_lines import Malformed
 from node.matching.files.fields import FIELDS
 from node.matching.files.instance import read
-from node.matching.files.lines import LINE_MAX_BYTES, Malformed
+from node.matching.files.lines import LINE_MAX_BYTES
 from node.matching.files.sums import KEYS_MAX
 from node.matching.problem import CARBON_MAX
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from node.json_lines import Malformed
 from node.matching.files.instance import Surplus
-from node.matching.files.lines import Malformed
 from node.matching.files.plan import plan_lines, read_plan
 from node.matching.greedy import greedy
 from node.matching.load import Load

@@ -7,9 +7,9 @@ from collections import defaultdict
 
 import pytest
 
+from node.json_lines import Malformed
 from node.matching.files.fields import FIELDS, Series, Whole
 from node.matching.files.instance import read
-from node.matching.files.lines import Malformed
 from node.matching.greedy import greedy
 from node.matching.load import Load
 

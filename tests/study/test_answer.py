@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from node.json_lines import Malformed
 from node.study.answer import Replay, jobs_of, plans
-from node.study.lines import JobHour, Malformed, read
+from node.study.lines import JobHour, read
 from tests.study import referee
 from tests.study.jobs import Row, Truth, forecast, job, job_hour, lines, random_job, random_truth
 

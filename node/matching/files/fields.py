@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from node.matching.files.lines import quoted
+from node.json_lines import quoted
 
 COUNT_MAX = 2**21  # peers or jobs
 ZONES_MAX = 2**10

@@ -15,8 +15,9 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
+from node.json_lines import quoted
 from node.matching.files.fields import FIELDS, ZONES_MAX, Series, Whole, complaint
-from node.matching.files.lines import malformed, objects, quoted
+from node.matching.files.lines import malformed, objects
 from node.matching.files.sums import Sums
 from node.matching.problem import Integers, Job, Peers, Problem
 

@@ -9,22 +9,16 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
-from protocol.errors import LocalError
+from node.json_lines import QUOTED_MAX_CHARACTERS, Malformed, located, quoted
 
 LINE_MAX_BYTES = 2**20  # a peer with the forecasts of a year of hours takes a third of it
-QUOTED_MAX_CHARACTERS = 60
-
-
-class Malformed(LocalError):
-    """A file that is not what it should be. Exit code 2."""
 
 
 def malformed(line: int, field: str, check: int, complaint: str) -> Malformed:
     """The refusal of one field of one line; `check` is numbered in FORMAT.md, "" is the line as a whole."""
-    where = f"line {line}, field {field}" if field else f"line {line}"
     return Malformed(
         "HEL-MATCH-003",
-        f"{where}: check {check}: {complaint}",
+        located(line, field, check, complaint),
         "Correct the line; node/matching/files/FORMAT.md says what it may hold. Nothing was placed or written.",
     )
 
@@ -44,14 +38,6 @@ def objects(lines: Iterable[bytes | str]) -> Iterator[tuple[int, dict[str, Any]]
         if not isinstance(value, dict):
             raise malformed(number, "", 1, f"{quoted(value)} is not a JSON object")
         yield number, value
-
-
-def quoted(value: object) -> str:
-    """A stranger's value as it stands in a message: on one line, ASCII only, cut to a bearable length."""
-    if isinstance(value, (list, dict)):  # however deep it is
-        return "an array" if isinstance(value, list) else "an object"
-    text = json.dumps(value)
-    return text if len(text) <= QUOTED_MAX_CHARACTERS else text[:QUOTED_MAX_CHARACTERS] + "..."
 
 
 def _refuse(text: str) -> NoReturn:

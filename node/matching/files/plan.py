@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from node.json_lines import quoted
 from node.matching.check import violations
-from node.matching.files.lines import malformed, objects, quoted
+from node.matching.files.lines import malformed, objects
 from node.matching.load import Load, Placement
 from node.matching.problem import Problem
 from protocol.errors import VerificationFailed

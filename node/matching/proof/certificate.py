@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from node.matching.files.lines import malformed, objects, quoted
+from node.json_lines import quoted
+from node.matching.files.lines import malformed, objects
 from node.matching.load import Load
 from node.matching.problem import Problem
 from node.matching.proof.dual import FRACTION, Dual, Prices
