@@ -41,7 +41,7 @@ class Handover:
 
     def on_round_trained(self, turn: Turn, shard: ShardId) -> None:
         """The round that was under way is told: now its moments."""
-        if self.leaving.get(shard, ("", True))[1] is None:
+        if shard in self.leaving and self.leaving[shard][1] is None:
             turn.do(SaveShard(shard))
 
     def on_saved(self, turn: Turn, event: ShardSaved) -> None:
