@@ -1,1 +1,1 @@
-"""What a peer does: a pure core (`core`, `provider`, `requester`, …) and thin shells around it."""
+"""What a peer does: a pure core (`core`, `market`, `feeds`, `claims`, …) and thin shells around it."""

@@ -8,7 +8,7 @@ late. What could not be checked never counts as checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from itertools import accumulate
@@ -16,7 +16,8 @@ from itertools import accumulate
 from ledger.audit import violations
 from ledger.doubles import described, doubles
 from ledger.doubts import doubts
-from ledger.state import JobRecord, PlacementRecord, ReceiptRecord, State
+from ledger.state import JobRecord, State
+from node.accounts.carbon import receipts_of
 from node.market.placing import AWARD_PLACEMENTS_MAX
 from node.market.question import candidate_of_bid, demand_of_job, rival_of_job
 from node.matching.bids.demand import Candidate, Demand
@@ -66,14 +67,10 @@ def audit(job: JobRecord, state: State, matching: Matching) -> JobAudit:
 def audit_energy(job: JobRecord, state: State) -> tuple[str, ...]:
     """First what another owner claims as well; then what is hard to believe of the devices behind a job's receipts,
     each with its likeliest innocent cause."""
-    rows = (row for placement in job.placements for receipt in _receipts(placement) for row in receipt.receipt.energy)
+    rows = (row for record in receipts_of(job) for row in record.receipt.energy)
     claimed = dict.fromkeys(row.attestation for row in rows if row.attestation is not None)
     twice = [described(d) for d in doubles(state) if {d.first.id, d.second.id} & claimed.keys()]
     return (*twice, *doubts(state, [state.attestations[attestation] for attestation in claimed]))
-
-
-def _receipts(placement: PlacementRecord) -> Iterable[ReceiptRecord]:
-    return placement.lease.receipts if placement.lease is not None else ()
 
 
 def audit_awards(job: JobRecord, state: State, matching: Matching) -> tuple[AwardAudit, ...]:

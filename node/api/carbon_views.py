@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ledger.state import JobRecord, ReceiptRecord, State
-from node.accounts.carbon import counterfactuals, job_account, receipts_of
+from node.accounts.carbon import Account, counterfactuals, receipts_of
 from node.accounts.figures import report
 from node.api.resources import CarbonAccount, Counterfactual, JobCarbon
 from node.market.run import Run
@@ -15,14 +15,14 @@ from node.market.run import Run
 
 def carbon_of(state: State, job: JobRecord, run: Run | None, summary: Mapping[str, Any] | None) -> JobCarbon:
     """What a job emitted, told in every way that the ledger allows. `summary`: of its first matching, which placed all
-    shards (`node.question.summary_of_record`); None where its record is not at hand."""
+    shards (`node.market.question.summary_of_record`); None where its record is not at hand."""
     told = report(state, job)
     account, other = told.account, counterfactuals(told.account, summary) if summary is not None else None
     return JobCarbon(
         id=job.id.hex(),
         name=job.job.name,
         status=str(job.status),
-        account=account_of(state, job, run),
+        account=account_of(state, job, run, account),
         location=told.location,
         market=told.market,
         certified_j=told.certified_j,
@@ -36,11 +36,11 @@ def carbon_of(state: State, job: JobRecord, run: Run | None, summary: Mapping[st
     )
 
 
-def account_of(state: State, job: JobRecord, run: Run | None) -> CarbonAccount:
+def account_of(state: State, job: JobRecord, run: Run | None, account: Account) -> CarbonAccount:
     """A job's totals, and what its run, if it is led here, has heard of its shards."""
     members = [*run.members.values(), *run.former.values()] if run else []
     return CarbonAccount(
-        **asdict(job_account(job)),
+        **asdict(account),
         assurance=assurance_of(state, receipts_of(job)),
         reported_energy_j=sum(member.energy_j for member in members),
         reported_carbon_ug=sum(member.carbon_ug for member in members),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ledger.state import JobRecord, PlacementRecord, PlacementStatus, ReceiptRecord
-from node.accounts.carbon import receipt_ug, receipts_of
+from node.accounts.carbon import job_account, receipt_ug, receipts_of
 from node.api.carbon_views import account_of, assurance_of
 from node.api.resources import (
     BlobOf,
@@ -71,7 +71,7 @@ def detail(node: Node, record: JobRecord) -> JobDetail:
         replaced_shards=sum(placement.status is PlacementStatus.REVOKED for placement in record.placements),
         loss_first_millinats=closure.loss_first_millinats if closure else run.loss_first_millinats if run else 0,
         loss_last_millinats=closure.loss_last_millinats if closure else run.loss_last_millinats if run else 0,
-        account=account_of(state, record, run),
+        account=account_of(state, record, run, job_account(record)),
         receipts=tuple(_receipt(node, receipt) for receipt in receipts_of(record)),
         outcome=closure.outcome if closure else None,
         reason=closure.reason if closure else "",

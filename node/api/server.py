@@ -1,4 +1,4 @@
-"""The local API: aiohttp around the route table. HTTP's own matters only; what is answered is in `api_routes`.
+"""The local API: aiohttp around the route table. HTTP's own matters only; what is answered is in `routes`.
 
 Every request passes, from the outside in: errors become problems; Host, Origin and token are checked; the query or the
 body is checked against its model; the handler answers.

@@ -1,7 +1,7 @@
 """A machine of the simulated world: what a crash leaves on it, what dies with its node, and how it serves the node.
 
-It is to the simulation what `node.runtime` is to the real world: it hands events to the core, one at a time, and
-carries out what the core asks for.
+It is to the simulation what `node.running.runtime` is to the real world: it hands events to the core, one at a time,
+and carries out what the core asks for.
 """
 
 from __future__ import annotations
@@ -261,7 +261,7 @@ class Host:
         self._wait_for_next_slot()
 
     def _read_meter(self) -> None:
-        """As `node.meter` does: consecutive readings, none overlapping."""
+        """As `node.running.meter` does: consecutive readings, none overlapping."""
         now_ms, slot_ms = self.world.now_ms, self.world.genesis.slot_ms
         forecast = self.source.forecast(now_ms // slot_ms, FORECAST_SLOTS, slot_ms)
         if self.is_meter_broken:

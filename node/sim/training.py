@@ -1,4 +1,4 @@
-"""Simulated training: answers what `node.trainer` answers, after virtual time and without a tensor.
+"""Simulated training: answers what `node.running.trainer` answers, after virtual time and without a tensor.
 
 Every blob is a hash of what it depends on, so equal runs make equal blobs and a mixed-up round shows. Losses only fall
 with the round; they mean nothing. Tickets are checked in earnest before a blob counts as fetched.

@@ -1,6 +1,6 @@
 """A node behind the real API, on real sockets and a real store, without neighbours and with simulated workers.
 
-It does what `node.runtime.Runtime` does for the API's sake. Its clock stands still but for what training takes.
+It does what `node.running.runtime.Runtime` does for the API's sake. Its clock stands still but for what training takes.
 """
 
 from __future__ import annotations
