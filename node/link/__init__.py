@@ -15,7 +15,7 @@ message: at most once, and in order until a send fails.
 
 If the thread dies all the same, `LinkFailed` is delivered and it starts again on the same port.
 
-Not here: the library's faults (`hardening.py`, `gossip.py`), what the bytes mean (`protocol`), and whom to
+Not here: the library's faults (`host.py` and those it names), what the bytes mean (`protocol`), and whom to
 redial when: the library never reconnects by itself, and neither does this.
 """
 
@@ -39,11 +39,13 @@ from node.link.events import (
     MessageArrived,
     PeerConnected,
     PeerDisconnected,
+    Verdict,
     thread_is_down,
 )
 from node.link.gossip import GOSSIP_MAX_BYTES
-from node.link.hardening import demote_library_logging
-from node.link.thread import MESSAGE_MAX_BYTES, LinkThread, Settings
+from node.link.host import demote_library_logging
+from node.link.messages import MESSAGE_MAX_BYTES
+from node.link.thread import LinkThread, Settings
 from protocol.identity import KeyPair, public_key
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "MessageArrived",
     "PeerConnected",
     "PeerDisconnected",
+    "Verdict",
 ]
 
 ADDRESS_MAX_CHARACTERS = 512
@@ -72,7 +75,8 @@ class Link:
     """Other peers, by public key. All methods belong to the loop that called `start`.
 
     `seed` is the node's 32-byte Ed25519 seed, `listen` a multiaddr like `/ip4/127.0.0.1/tcp/0` (0: any free port).
-    `judge(topic, data)` says whether gossip is forwarded and delivered; it runs on the libp2p thread: it must be pure.
+    `judge(topic, data)` says whether gossip is forwarded and delivered, and whose fault a no
+    is; it runs on the libp2p thread: it must be pure.
     `deliver` is called on the loop, in order, and must not block.
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
     """
@@ -83,7 +87,7 @@ class Link:
         seed: bytes,
         listen: str,
         topics: Sequence[str],
-        judge: Callable[[str, bytes], bool],
+        judge: Callable[[str, bytes], Verdict],
         deliver: Callable[[LinkEvent], None],
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
@@ -159,7 +163,7 @@ class Link:
         lock = self._sending.setdefault(peer, asyncio.Lock())
         async with lock:
             thread = self._running_thread()
-            await thread.call(thread.send, peer, data)
+            await thread.call(thread.messages.send, peer, data)
 
     def _running_thread(self) -> LinkThread:
         if self._thread is None:

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 
 from protocol.errors import LocalError
 
@@ -50,6 +51,16 @@ class MessageArrived:
 
     peer: bytes
     data: bytes
+
+
+class Verdict(Enum):
+    """What the judge says of gossip, and so of whoever sent it: only what is accepted is forwarded and delivered."""
+
+    ACCEPT = "accept"
+    IGNORE = "ignore"
+    """innocent: late, or not for us"""
+    REJECT = "reject"
+    """faulty: no honest peer forwards it"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
-from node.link.hardening import is_ed25519
+from node.link.events import Verdict
+from node.link.names import is_ed25519
 
 GOSSIP_MAX_BYTES = 256 * 1024  # NETWORK.md: the library loses larger ones silently
 RPC_MAX_BYTES = 1024 * 1024  # the library's default, and go-libp2p-pubsub's
@@ -106,7 +107,7 @@ class ContainedPubsub(Pubsub):
         host: BasicHost,
         router: ContainedGossipSub,
         topics: Collection[str],
-        judge: Callable[[str, bytes], bool],
+        judge: Callable[[str, bytes], Verdict],
         accept: Callable[[ID, str, bytes], None],
         losses: Counter[str],
     ) -> None:
@@ -181,7 +182,7 @@ class ContainedPubsub(Pubsub):
             return True
         topic, data = message.topicIDs[0], message.data
         try:
-            accepted = self._judge(topic, data)
+            accepted = self._judge(topic, data) is Verdict.ACCEPT
         except Exception:
             log.exception("a gossip message is dropped: the judge failed on it")
             return False

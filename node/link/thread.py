@@ -1,7 +1,7 @@
 """The libp2p side of the link: one host on one trio thread, from its first bind to its end.
 
-Nothing here restarts or decides; `link.py` does. Failures of the library are contained in `hardening.py` and
-`gossip.py`; what they let through ends the thread, which says so.
+Nothing here restarts or decides; `link.py` does. The library's failures are contained in `host.py`
+and those it names; what they let through ends the thread, which says so. Messages: `messages.py`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import trio
-from libp2p.abc import INetStream
-from libp2p.custom_types import TProtocol
-from libp2p.exceptions import BaseLibp2pError
-from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
@@ -29,9 +25,9 @@ from node.link.events import (
     Crossing,
     GossipArrived,
     LinkError,
-    MessageArrived,
     PeerConnected,
     PeerDisconnected,
+    Verdict,
     cannot_listen,
     describe,
     did_not_start,
@@ -40,12 +36,11 @@ from node.link.events import (
     unreachable,
 )
 from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
-from node.link.hardening import build_host, cut, is_usable, require_free, running
-from protocol.identity import PEER_ID_PREFIX, peer_id
+from node.link.host import build_host, require_free, running
+from node.link.messages import PROTOCOL, Messages, Peer
+from node.link.muxer import cut
+from node.link.names import id_of, key_of
 
-PROTOCOL = TProtocol("/heliotrope/1")
-MESSAGE_MAX_BYTES = 4 * 1024 * 1024
-READERS_PER_PEER_MAX = 4  # incoming message streams; an honest peer has one, and another while it replaces that
 PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
 DIAL_TIMEOUT_S = 10.0  # the library's default
@@ -61,19 +56,9 @@ class Settings:
     seed: bytes = field(repr=False)
     listen: str
     topics: tuple[str, ...]
-    judge: Callable[[str, bytes], bool]
+    judge: Callable[[str, bytes], Verdict]
     ping_interval_s: float
     ping_timeout_s: float
-
-
-@dataclass(slots=True)
-class Peer:
-    """A connected peer, for as long as it is."""
-
-    lock: trio.Lock = field(default_factory=trio.Lock)
-    outgoing: INetStream | None = None  # where our messages go; under the lock
-    readers: int = 0
-    gone: trio.Event = field(default_factory=trio.Event)
 
 
 class LinkThread:
@@ -152,7 +137,8 @@ class LinkThread:
         router = ContainedGossipSub()
         pubsub = ContainedPubsub(self._host, router, settings.topics, settings.judge, self._accept_gossip, self.losses)
         self._swarm.register_notifee(PeerWatch(pubsub, self._reconcile))
-        self._host.set_stream_handler(PROTOCOL, self._read_messages)
+        self.messages = Messages(self._host, self._peers, self._reconcile, self.crossing, self._on_thread)
+        self._host.set_stream_handler(PROTOCOL, self.messages.read)
         try:
             with trio.CancelScope() as scope:
                 async with running(self._swarm), running(pubsub), running(router), trio.open_nursery() as self._nursery:
@@ -217,57 +203,6 @@ class LinkThread:
             await self._outbox_filled.wait()
             self._outbox_filled = trio.Event()
 
-    async def _read_messages(self, stream: INetStream) -> None:
-        """The handler of an incoming stream. It reads on once the loop has taken the message before."""
-        self._reconcile(stream.muxed_conn.peer_id)
-        key = key_of(stream.muxed_conn.peer_id)
-        peer = self._peers.get(key)
-        if peer is None or peer.readers == READERS_PER_PEER_MAX:
-            await stream.reset()
-            return
-        peer.readers += 1
-        try:
-            while True:
-                size = int.from_bytes(await read(stream, 4), "big")
-                if size > MESSAGE_MAX_BYTES:
-                    log.debug("%s announced %d bytes, at most %d are allowed", peer_id(key), size, MESSAGE_MAX_BYTES)
-                    return
-                data = await read(stream, size)
-                delivered = trio.Event()
-                self.crossing.post(MessageArrived(key, data), partial(self._on_thread, delivered.set))
-                await delivered.wait()
-        except StreamEOF:
-            return
-        finally:
-            peer.readers -= 1
-            await stream.reset()
-
-    async def send(self, key: bytes, data: bytes) -> None:
-        peer = self._peers.get(key)
-        if peer is None:
-            raise LinkError("HEL-LINK-004", f"not connected to {peer_id(key)}", "dial it, and send again then")
-        if peer.lock.statistics().tasks_waiting:  # the loop sends one at a time: what waits here was cancelled there
-            raise LinkError(
-                "HEL-LINK-005",
-                f"{peer_id(key)} is slow: two cancelled messages stand before one of {len(data)} bytes",
-                "give a message more time before you cancel it",
-            )
-        async with peer.lock:
-            try:
-                if peer.outgoing is None or not is_usable(peer.outgoing):
-                    peer.outgoing = await self._host.new_stream(id_of(key), [PROTOCOL])
-                await peer.outgoing.write(len(data).to_bytes(4, "big") + data)
-            except Exception as error:
-                abandoned, peer.outgoing = peer.outgoing, None
-                if abandoned is not None:
-                    with suppress(BaseLibp2pError):
-                        await abandoned.close()  # not a reset, which would discard the messages before this one
-                raise LinkError(
-                    "HEL-LINK-005",
-                    f"a message of {len(data)} bytes to {peer_id(key)} failed: {describe(error)}",
-                    "the peer may have it or not: send it again if it may arrive twice",
-                ) from error
-
     async def dial(self, target: Multiaddr, key: bytes) -> None:
         lock = self._dialling.setdefault(key, trio.Lock())
         async with lock:
@@ -291,17 +226,6 @@ class LinkThread:
             await peer.gone.wait()
 
 
-async def read(stream: INetStream, size: int) -> bytes:
-    """Exactly so many bytes. Memory grows with what has arrived, not with what was announced."""
-    buffer = bytearray()
-    while len(buffer) < size:
-        chunk = await stream.read(size - len(buffer))
-        if not chunk:
-            raise StreamEOF
-        buffer += chunk
-    return bytes(buffer)
-
-
 def settle(answer: asyncio.Future[None], error: Exception | None) -> None:
     if answer.done():
         return
@@ -309,11 +233,3 @@ def settle(answer: asyncio.Future[None], error: Exception | None) -> None:
         answer.set_result(None)
     else:
         answer.set_exception(error)
-
-
-def id_of(key: bytes) -> ID:
-    return ID(PEER_ID_PREFIX + key)
-
-
-def key_of(peer: ID) -> bytes:
-    return peer.to_bytes()[len(PEER_ID_PREFIX) :]

@@ -42,7 +42,7 @@ from node.home.config import (
     load_token,
     write_runtime_file,
 )
-from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived
+from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, Verdict
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.market.question import answer
@@ -229,15 +229,17 @@ class Runtime:
         self._heard_bytes += len(event.data)
         self._queue.put_nowait((event, None))
 
-    def _judge(self, topic: str, data: bytes) -> bool:
+    def _judge(self, topic: str, data: bytes) -> Verdict:
         """Called on the libp2p thread: pure but for the clock."""
         try:
             judge(self.topics, self.node.identity.network, topic, data, self.now_ms())
             if topic == self.topics.checkpoints:
                 read_note(data, self.node.identity.network, self.genesis.witnesses)
-        except (Ignore, Reject):
-            return False
-        return True
+        except Ignore:
+            return Verdict.IGNORE
+        except Reject:
+            return Verdict.REJECT
+        return Verdict.ACCEPT
 
     def _deliver(self, event: LinkEvent) -> None:
         match event:

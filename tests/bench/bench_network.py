@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
-from node.link import Link, LinkEvent, MessageArrived
+from node.link import Link, LinkEvent, MessageArrived, Verdict
 from protocol.identity import KeyPair
 from tests.bench.figures import Figure
 
@@ -58,7 +58,13 @@ async def _links() -> float:
 
     echoes: set[asyncio.Task[None]] = set()
     near, far = (
-        Link(seed=seed, listen="/ip4/127.0.0.1/tcp/0", topics=(), judge=lambda topic, data: True, deliver=deliver)
+        Link(
+            seed=seed,
+            listen="/ip4/127.0.0.1/tcp/0",
+            topics=(),
+            judge=lambda topic, data: Verdict.ACCEPT,
+            deliver=deliver,
+        )
         for seed, deliver in zip(seeds, (at_near, at_far), strict=True)
     )
     await near.start()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from node.link import Link
+from node.link import Link, Verdict
 
 from .links import ANY_PORT, TOPIC, Inbox, Opener
 
@@ -18,7 +18,7 @@ async def open_link() -> AsyncIterator[Opener]:
     async def opener(
         *,
         listen: str = ANY_PORT,
-        judge: Callable[[str, bytes], bool] = lambda topic, data: True,
+        judge: Callable[[str, bytes], Verdict] = lambda topic, data: Verdict.ACCEPT,
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
     ) -> tuple[Link, Inbox]:

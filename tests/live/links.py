@@ -58,7 +58,7 @@ Opener = Callable[..., Awaitable[tuple[Link, Inbox]]]
 
 CHILD = """
 import asyncio, sys, time
-from node.link import Link, MessageArrived
+from node.link import Link, MessageArrived, Verdict
 
 answers = []
 
@@ -76,7 +76,7 @@ async def main():
     await asyncio.Event().wait()
 
 link = Link(seed=b"c" * 32, listen="/ip4/127.0.0.1/tcp/0", topics=[sys.argv[1]],
-            judge=lambda topic, data: True, deliver=deliver)
+            judge=lambda topic, data: Verdict.ACCEPT, deliver=deliver)
 asyncio.run(main())
 """
 

@@ -22,9 +22,10 @@ from node.link import (
     MessageArrived,
     PeerConnected,
     PeerDisconnected,
+    Verdict,
 )
 from node.link import gossip as link_gossip
-from node.link import hardening as link_hardening
+from node.link import host as link_host
 from node.link.events import GOSSIP_UNDELIVERED_MAX, Crossing
 from node.link.gossip import MESSAGE_IDS_MAX, TokenBucket, trim_control
 from protocol.identity import KeyPair, peer_id
@@ -112,7 +113,7 @@ async def test_gossip_reaches_others_once_and_never_its_author(open_link: Opener
 
 async def test_what_the_judge_refuses_is_neither_delivered_nor_forwarded(open_link: Opener) -> None:
     a, _ = await open_link()
-    b, at_b = await open_link(judge=lambda topic, data: data != b"bad")
+    b, at_b = await open_link(judge=lambda topic, data: Verdict.REJECT if data == b"bad" else Verdict.ACCEPT)
     c, at_c = await open_link()
     await a.dial(b.addresses[0])
     await c.dial(b.addresses[0])
@@ -125,8 +126,8 @@ async def test_what_the_judge_refuses_is_neither_delivered_nor_forwarded(open_li
 
 
 async def test_a_failing_judge_loses_one_message_only(open_link: Opener) -> None:
-    def judge(topic: str, data: bytes) -> bool:
-        return 1 // len(data) == 0
+    def judge(topic: str, data: bytes) -> Verdict:
+        return Verdict.ACCEPT if 1 // len(data) == 0 else Verdict.REJECT
 
     a, _ = await open_link()
     b, at_b = await open_link(judge=judge)
@@ -266,8 +267,8 @@ async def test_losing_one_of_two_connections_loses_no_peer(open_link: Opener) ->
 
 
 async def test_an_inbound_connection_gives_its_place_back(open_link: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_hardening, "CONNECTIONS_MAX", 4)
-    monkeypatch.setattr(link_hardening, "CONNECTIONS_OUTBOUND_MIN", 2)
+    monkeypatch.setattr(link_host, "CONNECTIONS_MAX", 4)
+    monkeypatch.setattr(link_host, "CONNECTIONS_OUTBOUND_MIN", 2)
     (a, at_a), (b, _) = await open_link(), await open_link()
     for _ in range(3):  # one more than there are places
         at_a.events.clear()

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from node.link import Link, LinkError, LinkFailed, MessageArrived, PeerConnected, PeerDisconnected
+from node.link import Link, LinkError, LinkFailed, MessageArrived, PeerConnected, PeerDisconnected, Verdict
 
 from .links import TOPIC, Opener, child
 
@@ -44,10 +44,10 @@ async def test_a_peer_that_answers_pings_stays(open_link: Opener) -> None:
 async def test_the_thread_that_dies_is_reported_and_comes_back_on_its_port(open_link: Opener) -> None:
     faults = [SystemExit("forced")]  # no Exception: nothing contains it
 
-    def judge(topic: str, data: bytes) -> bool:
+    def judge(topic: str, data: bytes) -> Verdict:
         if faults:
             raise faults.pop()
-        return True
+        return Verdict.ACCEPT
 
     a, at_a = await open_link()
     b, at_b = await open_link(judge=judge)

@@ -20,7 +20,7 @@ from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTr
 from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed
 
 from node.link import MESSAGE_MAX_BYTES, LinkFailed
-from node.link.thread import PROTOCOL
+from node.link.messages import PROTOCOL
 from protocol.identity import PEER_ID_PREFIX, KeyPair
 
 from .links import TOPIC, Opener, as_raw_peer, child
