@@ -18,7 +18,8 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from node.api.problems import error_of
-from node.home.config import Home, load_token
+from node.home.home import Home
+from node.home.identity import load_token
 from protocol.errors import LocalError, Unreachable, VerificationFailed
 from protocol.messages import Blob
 

@@ -14,7 +14,8 @@ import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from node.home.config import Config, Home
+from node.home.config import Config
+from node.home.home import Home
 from node.training.isolation import end_with_parent
 from protocol.errors import LocalError
 

@@ -23,7 +23,8 @@ DeviceArgument = Annotated[str, Parameter(help="The device's id, as it is declar
 def run(*, home: HomeOption = None) -> None:
     """Run the node as an auditor, and nothing else, until Ctrl-C or SIGTERM."""
     from node.daemon import run
-    from node.home.config import as_keeper, load_config, load_genesis, load_keypair
+    from node.home.config import as_keeper, load_config
+    from node.home.identity import load_genesis, load_keypair
     from protocol.identity import peer_id
 
     place = home_of(home)

@@ -61,6 +61,6 @@ def down(*, directory: DirectoryOption = None) -> None:
 
 
 def _directory(option: Path | None) -> Path:
-    from node.home.config import default_home
+    from node.home.home import default_home
 
     return option or default_home().path.with_name("heliotrope-devnet")

@@ -13,7 +13,7 @@ from protocol.errors import LocalError, Unreachable
 
 if TYPE_CHECKING:
     from node.energy.watched import Watched
-    from node.home.config import Home
+    from node.home.home import Home
 
 app = App(name="energy", help="Power of this node: sources, readings, forecast, rules.")
 rule = App(name="rule", help="When the node pauses, as in: 'carbon > 300 => pause', 'surplus_w > 400 => resume'.")
@@ -154,7 +154,8 @@ def _unknown(home: Home, names: set[str]) -> list[str]:
 
 def _rules(home: Home) -> tuple[str, ...]:
     """Of the running node, or those that it will start with."""
-    from node.home.config import load_config, load_rules
+    from node.home.config import load_config
+    from node.home.lasting import load_rules
 
     if home.runtime_path.exists():
         return tuple(client_of(home.path).energy()["rules"])
@@ -164,7 +165,7 @@ def _rules(home: Home) -> tuple[str, ...]:
 
 def _set(home: Home, rules: Sequence[str], as_json: bool) -> None:
     from node.energy.rules import parse_rules
-    from node.home.config import keep_rules
+    from node.home.lasting import keep_rules
 
     parse_rules(rules)
     if home.runtime_path.exists():

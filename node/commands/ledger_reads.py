@@ -186,7 +186,7 @@ def verify_proof(
     from ledger.proof import verify as check
     from node.commands.show_ledger import proven as shown
     from node.home.archives import open_file
-    from node.home.config import load_genesis
+    from node.home.identity import load_genesis
 
     network = load_genesis(genesis or home_of(home).genesis_path)
     with open_file(file) as opened:

@@ -14,7 +14,7 @@ from node.commands.progress import progress
 from protocol.errors import LocalError, Unreachable
 
 if TYPE_CHECKING:
-    from node.home.config import Home
+    from node.home.home import Home
 
 FileOption = Annotated[
     Path | None,

@@ -40,7 +40,7 @@ def run(
     """Read the device and answer by HTTP until Ctrl-C or SIGTERM."""
     from node.energy.meter_server import MeterConfig, load_key, run
     from node.energy.signing import Signer
-    from node.home.config import load_genesis
+    from node.home.identity import load_genesis
     from node.home.keys import key_of
     from node.home.toml_file import load
 

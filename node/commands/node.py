@@ -46,7 +46,8 @@ def init(
     ] = None,
 ) -> None:
     """Make a node: its key, its token and its configuration."""
-    from node.home.config import Config, create_home, load_genesis, load_keypair
+    from node.home.config import Config
+    from node.home.identity import create_home, load_genesis, load_keypair
     from protocol.identity import peer_id
 
     place = home_of(home)
@@ -96,7 +97,8 @@ def up(
 def witness(*, home: HomeOption = None) -> None:
     """Run the node as a witness of its network, and nothing else, until Ctrl-C or SIGTERM."""
     from node.daemon import run
-    from node.home.config import as_witness, load_config, load_genesis, load_keypair
+    from node.home.config import as_witness, load_config
+    from node.home.identity import load_genesis, load_keypair
 
     place = home_of(home)
     config, genesis = load_config(place), load_genesis(place.genesis_path)

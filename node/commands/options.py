@@ -12,7 +12,7 @@ from protocol.errors import LocalError
 
 if TYPE_CHECKING:
     from node.client import Client
-    from node.home.config import Home
+    from node.home.home import Home
 
 HomeOption = Annotated[
     Path | None,
@@ -26,7 +26,7 @@ class Unsuccessful(LocalError):
 
 
 def home_of(option: Path | None) -> Home:
-    from node.home.config import Home, default_home
+    from node.home.home import Home, default_home
 
     return default_home() if option is None else Home(option)
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.devnet.network import POLL_S, STOP_TIMEOUT_S, Processes, make
-from node.home.config import Home, load_genesis
+from node.home.home import Home
+from node.home.identity import load_genesis
 from protocol.errors import LocalError, Refused
 
 NODE_WORDS = frozenset(

@@ -21,7 +21,9 @@ from node.claims.approval import Approval, Approvals
 from node.devnet.sites import NETWORK_TIME_MS, Site, sites
 from node.energy.device import device_of
 from node.home.approvals import write_approvals
-from node.home.config import ApiConfig, Config, Home, LinkConfig, MachineConfig, MarketConfig, as_keeper, create_home
+from node.home.config import ApiConfig, Config, LinkConfig, MachineConfig, MarketConfig, as_keeper
+from node.home.home import Home
+from node.home.identity import create_home
 from protocol.errors import LocalError
 from protocol.genesis import Clock, Genesis
 from protocol.identity import KeyPair, peer_id

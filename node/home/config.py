@@ -1,118 +1,23 @@
-"""A node's home: one directory with its configuration, key, ledger and blobs, and how each file is read and made.
-
-config.toml   what the operator says          genesis.json  the network it belongs to
-key           Ed25519 seed, 0600              token         for the local API, 0600
-ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
-fresh         there until the key first signs
-peers.json    addresses to dial again         runtime.json  where the running node listens
-rules.json    when the node pauses, by its operator's rules
-ledger.dsn    where entries rest instead of ledger.db, if in PostgreSQL; 0600
-approvals.json  devices that this node, as an auditor, may vouch for; 0600
-"""
+"""`config.toml`: what an operator says of a node."""
 
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ledger.settlement import DRIVERS
 from node.energy.machines import PUE_PERMILLE
 from node.energy.power import PowerName
-from node.energy.rules import Rule, parse_rules
 from node.energy.supply import EnergyConfig
-from node.home.secret import read_secret, write_private, write_secret
+from node.home.home import Home
 from node.home.toml_file import load
 from node.market.credit import Terms
-from protocol.adverts import first_fault
 from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
-from protocol.identity import KeyPair, peer_id, public_key
+from protocol.identity import peer_id, public_key
 from protocol.messages import Count, Name, Offer, Positive, Tenant
-
-DEVNET_KEY_PREFIX = "devnet:"
-NO_HOME = "Make a node with: heliotrope init, or name it with --home."
-DSN_VARIABLE = "HELIOTROPE_LEDGER_DSN"
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """The directory of one node, 0700."""
-
-    path: Path
-
-    @property
-    def config_path(self) -> Path:
-        return self.path / "config.toml"
-
-    @property
-    def genesis_path(self) -> Path:
-        return self.path / "genesis.json"
-
-    @property
-    def key_path(self) -> Path:
-        return self.path / "key"
-
-    @property
-    def fresh_path(self) -> Path:
-        """There as long as the key has signed nothing."""
-        return self.path / "fresh"
-
-    @property
-    def token_path(self) -> Path:
-        return self.path / "token"
-
-    @property
-    def ledger_path(self) -> Path:
-        return self.path / "ledger.db"
-
-    @property
-    def dsn_path(self) -> Path:
-        return self.path / "ledger.dsn"
-
-    @property
-    def approvals_path(self) -> Path:
-        return self.path / "approvals.json"
-
-    @property
-    def blobs_path(self) -> Path:
-        return self.path / "blobs"
-
-    @property
-    def work_path(self) -> Path:
-        return self.path / "work"
-
-    @property
-    def peers_path(self) -> Path:
-        return self.path / "peers.json"
-
-    @property
-    def rules_path(self) -> Path:
-        return self.path / "rules.json"
-
-    @property
-    def runtime_path(self) -> Path:
-        return self.path / "runtime.json"
-
-    @property
-    def log_path(self) -> Path:
-        return self.path / "node.log"
-
-
-def default_home() -> Home:
-    """`HELIOTROPE_HOME`, else the platform's place for a user's data."""
-    named = os.environ.get("HELIOTROPE_HOME")
-    if named:
-        return Home(Path(named))
-    import platformdirs
-
-    return Home(platformdirs.user_data_path("heliotrope"))
 
 
 class _Section(BaseModel):
@@ -257,91 +162,6 @@ def as_keeper(config: Config) -> Config:
     return config.model_copy(update={"market": market})
 
 
-def load_genesis(path: Path) -> Genesis:
-    """Raises LocalError where the file is missing or describes no network."""
-    try:
-        return Genesis.model_validate_json(path.read_bytes())
-    except OSError as error:
-        cause = f"{path} cannot be read: {error.strerror}"
-    except ValidationError as error:
-        cause = f"{path} is no genesis document: {first_fault(error)}"
-    raise LocalError("HEL-CONFIG-002", cause, "Ask whoever runs the network for its genesis file.")
-
-
-def load_keypair(home: Home, genesis: Genesis) -> KeyPair:
-    """The node's key. Raises Refused if others could have read it, or can compute it: then it may not be this node's
-    alone; LocalError if there is none. Devnet keys can be computed by anyone, and serve on a devnet only."""
-    raw = read_secret(home.key_path, NO_HOME).strip()
-    if raw.startswith(DEVNET_KEY_PREFIX) and genesis.admission != "devnet":
-        raise Refused(
-            "HEL-KEY-004",
-            f"{home.key_path} holds a devnet key, which anyone can compute; network {genesis.name!r} is no devnet",
-            "Make a node with a key of its own: heliotrope init --home DIR",
-        )
-    try:
-        return KeyPair(bytes.fromhex(raw.removeprefix(DEVNET_KEY_PREFIX)))
-    except ValueError:
-        raise LocalError(
-            "HEL-KEY-002",
-            f"{home.key_path} holds no key: 64 hexadecimal digits are expected",
-            "Restore it from a backup. A new key is a new identity: its feed starts empty.",
-        ) from None
-
-
-def load_token(home: Home) -> str:
-    """The bearer token of the local API. Raises Refused if others could have read it, LocalError if it is none: an
-    empty one, left by a full disk, would let everybody in."""
-    token = read_secret(home.token_path, NO_HOME).strip()
-    if not token or not token.isascii() or not token.isprintable():
-        raise LocalError(
-            "HEL-KEY-005",
-            f"{home.token_path} holds no token: it is empty, or not printable ASCII",
-            f"Write a new one, while the node is down: (umask 077; openssl rand -hex 32 > {home.token_path})",
-        )
-    return token
-
-
-def load_dsn(home: Home, config: LedgerConfig) -> str | None:
-    """The address of the ledger's database, from the environment or the home; None if entries rest in a file. Raises
-    Refused if others could have read it, LocalError if it is nowhere."""
-    if config.store == "sqlite":
-        return None
-    dsn = os.environ.get(DSN_VARIABLE) or (read_secret(home.dsn_path, NO_HOME) if home.dsn_path.exists() else "")
-    if not dsn.strip():
-        raise LocalError(
-            "HEL-CONFIG-005",
-            f"the ledger is to rest in PostgreSQL, and neither {DSN_VARIABLE} nor {home.dsn_path} says where",
-            f"Write its address there, as in: (umask 077; echo 'host=... dbname=... user=...' > {home.dsn_path})",
-        )
-    return dsn.strip()
-
-
-def create_home(home: Home, config: Config, genesis: Genesis, devnet_seed: bytes | None = None) -> None:
-    """Write a new node's files, with a fresh key unless it is a devnet's, into a directory that is new or empty: a
-    directory of anybody else's is not closed to its users. Raises LocalError."""
-    try:
-        home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(home.path.iterdir()):
-            raise LocalError(
-                "HEL-CONFIG-003",
-                f"{home.path} holds a node already, or other files",
-                "Start it with: heliotrope up, or choose another --home. A node's key is its identity: keep it.",
-            )
-        home.path.chmod(0o700)
-        key = secrets.token_hex(32) if devnet_seed is None else DEVNET_KEY_PREFIX + devnet_seed.hex()
-        home.genesis_path.write_text(genesis.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        write_secret(home.key_path, key)
-        home.fresh_path.touch()
-        write_secret(home.token_path, secrets.token_urlsafe(32))
-        home.config_path.write_text(render(config), encoding="utf-8")
-    except OSError as error:
-        raise LocalError(
-            "HEL-CONFIG-004",
-            f"no node can be made in {home.path}: {error.strerror}",
-            "Let this user write there, or choose another --home.",
-        ) from None
-
-
 def render(config: Config) -> str:
     """The configuration as TOML; `load_config` reads back the same."""
     lines = []
@@ -358,42 +178,3 @@ def _toml_value(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml_value(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def load_peers(home: Home) -> tuple[str, ...]:
-    """Addresses of the last run; none if there was none or the file is damaged: the bootstrap list remains."""
-    try:
-        stored = json.loads(home.peers_path.read_bytes())
-    except (OSError, ValueError):
-        return ()
-    return tuple(a for a in stored if isinstance(a, str) and len(a) <= 256) if isinstance(stored, list) else ()
-
-
-def load_rules(home: Home) -> tuple[Rule, ...]:
-    """The operator's rules; none if there is no file. Raises LocalError for one that cannot be read: to go on without
-    would be to work when it was told not to."""
-    try:
-        stored = json.loads(home.rules_path.read_bytes())
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError) as error:
-        stored, why = None, f": {error}"
-    else:
-        why = ""
-    if not isinstance(stored, list) or not all(isinstance(text, str) for text in stored):
-        raise LocalError(
-            "HEL-RULE-003",
-            f"{home.rules_path} holds no list of rules{why}",
-            "Remove it, and say the rules again: heliotrope energy rule add 'carbon > 300 => pause'",
-        )
-    return parse_rules(stored)
-
-
-def keep_rules(home: Home, rules: Sequence[str]) -> None:
-    """Write them down for the next start. Raises OSError."""
-    write_private(home.rules_path, json.dumps(rules, indent=2))
-
-
-def write_runtime_file(home: Home, **facts: object) -> None:
-    """Say that this process runs the node, and where it listens: `api` above all."""
-    write_private(home.runtime_path, json.dumps({"pid": os.getpid(), **facts}, indent=2))

@@ -27,7 +27,9 @@ from node.api.carbon_views import carbon_of
 from node.api.ledger_views import PAGE_ENTRIES, find_job
 from node.api.resources import Peer
 from node.home.archives import Keeper, OnBytes, open_file, reread, unseen, write_file
-from node.home.config import Home, load_config, load_dsn, load_genesis, load_keypair
+from node.home.config import load_config
+from node.home.home import Home
+from node.home.identity import load_dsn, load_genesis, load_keypair
 from node.home.importing import Import
 from node.market.question import summary_of_record
 from node.matching.bids.record import INSTANCE_MAX_BYTES

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from ledger.feed import ForkProof
 from ledger.store import Store
 from node.actions import KeepRules, Lasting, Persist, PersistAside, PersistCheckpoint, PersistCursor, RememberPeers
-from node.home.config import Home, keep_rules
+from node.home.home import Home
+from node.home.lasting import keep_rules
 from node.home.secret import write_private
 
 

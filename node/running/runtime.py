@@ -27,24 +27,14 @@ from node.actions import Action
 from node.core import Kept, Node
 from node.energy.hardware.watch import open_watch
 from node.events import Event
-from node.feeds.checkpoints import read_note, restore
+from node.feeds.checkpoints import restore
 from node.feeds.records import keep_record
 from node.home.approvals import approvals_event
-from node.home.config import (
-    Config,
-    Home,
-    load_config,
-    load_dsn,
-    load_genesis,
-    load_keypair,
-    load_peers,
-    load_rules,
-    load_token,
-    write_runtime_file,
-)
-from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, Verdict
-from node.link import PeerConnected as LinkConnected
-from node.link import PeerDisconnected as LinkDisconnected
+from node.home.config import Config, load_config
+from node.home.home import Home
+from node.home.identity import load_dsn, load_genesis, load_keypair, load_token
+from node.home.lasting import load_peers, load_rules, write_runtime_file
+from node.link import LinkError
 from node.market.question import answer
 from node.round_trips import own_place
 from node.running.answering import Answering
@@ -52,6 +42,7 @@ from node.running.data import DataClient, DataServer, data_url, make_certificate
 from node.running.eventlog import EventLog
 from node.running.keeping import keep, remember
 from node.running.meter import open_meter
+from node.running.network import Network
 from node.running.serving import read_event
 from node.running.tasks import Lossy, Tasks
 from node.running.trainer import Trainer, failure_of
@@ -60,12 +51,11 @@ from node.running.verifying import Verifying
 from node.training.blobs import BlobStore
 from node.turn import Identity
 from protocol.direct import encode_direct
-from protocol.errors import Ignore, LocalError, Reject
-from protocol.gossip import Topics, judge
+from protocol.errors import LocalError
+from protocol.gossip import Topics
 from protocol.identity import peer_id
 
 QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
-HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
@@ -100,9 +90,8 @@ class Runtime:
         home, network = self.home, self.genesis.network_id()
         ledger = snapshot.load(self.genesis, self.store)
         self._snapshot_at = ledger.count
-        self.topics = Topics.of(network)
         chance, label = random.SystemRandom(), self.config.label
-        identity = Identity(self.keypair, label, self.genesis, network, self.topics, chance)
+        identity = Identity(self.keypair, label, self.genesis, network, Topics.of(network), chance)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
         kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
         may_sign = self.trusts_ledger or (home.fresh_path.exists() and self.keypair.public not in ledger.heads)
@@ -119,10 +108,18 @@ class Runtime:
         self.addresses: tuple[str, ...] = ()
         self.stopping = asyncio.Event()
         self._queue: asyncio.Queue[tuple[Event, asyncio.Future[list[Action]] | None]] = asyncio.Queue(QUEUE_MAX)
-        self._heard_bytes = 0  # of messages in the queue
         self._tasks = Tasks()
         self._sending = Lossy(self._tasks, SENDING_MAX, LinkError)
-        self._answering = Answering(identity, self.store, self.blobs, self._send, self._tasks)
+        self._network = Network(
+            identity,
+            self.config.link,
+            self.now_ms,
+            emit=self._emit,
+            put=self._put,
+            hear=self._hear,
+            notify=lambda kind, data: self._perform(ac.Notify(kind, data)),
+        )
+        self._answering = Answering(identity, self.store, self.blobs, self._network.send, self._tasks)
         self._verifying = Verifying(network, self._put)
         self._remember_turn = asyncio.Lock()
         self._data_client = DataClient(self.keypair)
@@ -130,13 +127,6 @@ class Runtime:
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit, power)
         self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
         self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms, power)
-        self._link = Link(
-            seed=self.keypair.seed,
-            listen=self.config.link.listen,
-            topics=(self.topics.adverts, self.topics.entries, self.topics.checkpoints),
-            judge=self._judge,
-            deliver=self._deliver,
-        )
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -147,20 +137,20 @@ class Runtime:
             undo.callback(self._keep_snapshot)
             undo.push_async_callback(self._data_client.close)
             undo.push_async_callback(self._data_server.stop)
-            undo.push_async_callback(self._link.stop)
+            undo.push_async_callback(self._network.link.stop)
             undo.push_async_callback(self._trainer.stop)
             undo.push_async_callback(self._cancel_tasks)
             link, certificate_path = self.config.link, self.home.path / "tls.pem"
             certificate_sha256 = make_certificate(certificate_path)
             port = await self._data_server.start(link.bind_host, link.data_port, certificate_path)
-            await self._link.start()
+            await self._network.link.start()
             undo.callback(self.home.runtime_path.unlink, missing_ok=True)
             self.api_url = await undo.enter_async_context(serve(self, self.token))
-            self.addresses = self._link.addresses
+            self.addresses = self._network.link.addresses
             facts = {"peer_id": peer_id(self.keypair.public), "label": self.config.label, "addresses": self.addresses}
             write_runtime_file(self.home, api=self.api_url, started_unix_ms=self.started_at_unix_ms, **facts)
-            host = link.data_host or reachable_host(self._link.addresses)
-            started = ev.Started(self._link.addresses, data_url(host, port), certificate_sha256)
+            host = link.data_host or reachable_host(self._network.link.addresses)
+            started = ev.Started(self._network.link.addresses, data_url(host, port), certificate_sha256)
             on_ready()
             await self._live(started)
 
@@ -222,38 +212,12 @@ class Runtime:
     async def _put(self, event: Event) -> None:
         await self._queue.put((event, None))
 
-    def _hear(self, event: ev.GossipReceived | ev.MessageReceived) -> None:
-        """Queue what a stranger sent, or drop it: gossip is a hint, and a lost message is asked for again."""
-        if self._queue.full() or self._heard_bytes + len(event.data) > HEARD_BYTES_MAX:
-            return
-        self._heard_bytes += len(event.data)
+    def _hear(self, event: Event) -> bool:
+        """Queue what a stranger sent, if there is room."""
+        if self._queue.full():
+            return False
         self._queue.put_nowait((event, None))
-
-    def _judge(self, topic: str, data: bytes) -> Verdict:
-        """Called on the libp2p thread: pure but for the clock."""
-        try:
-            judge(self.topics, self.node.identity.network, topic, data, self.now_ms())
-            if topic == self.topics.checkpoints:
-                read_note(data, self.node.identity.network, self.genesis.witnesses)
-        except Ignore:
-            return Verdict.IGNORE
-        except Reject:
-            return Verdict.REJECT
-        return Verdict.ACCEPT
-
-    def _deliver(self, event: LinkEvent) -> None:
-        match event:
-            case LinkConnected(peer):
-                self._emit(ev.PeerConnected(peer))
-            case LinkDisconnected(peer):
-                self._emit(ev.PeerDisconnected(peer))
-            case GossipArrived(topic, peer, data):
-                self._hear(ev.GossipReceived(topic, peer, data))
-            case MessageArrived(peer, data):
-                self._hear(ev.MessageReceived(peer, data))
-            case LinkFailed(reason):
-                self.log.append("link failed", {"reason": reason}, self.now_ms())
-                log.warning("the network link failed and restarts; messages under way are lost: %s", reason)
+        return True
 
     async def _read_meter_each_slot(self) -> None:
         while True:
@@ -286,8 +250,7 @@ class Runtime:
 
     async def _take(self) -> tuple[Event, asyncio.Future[list[Action]] | None]:
         event, done = await self._queue.get()
-        if isinstance(event, ev.GossipReceived | ev.MessageReceived):
-            self._heard_bytes -= len(event.data)
+        self._network.taken(event)
         return event, done
 
     async def _commit(self, actions: Sequence[Action]) -> None:
@@ -323,13 +286,13 @@ class Runtime:
             case ac.RememberPeers() | ac.KeepRules():
                 self._tasks.start(self._remember(action))
             case ac.Publish(topic, data):
-                self._sending.start(self._link.publish(topic, data))
+                self._sending.start(self._network.link.publish(topic, data))
             case ac.Send(peer, message):
-                self._sending.start(self._send(peer, encode_direct(message)))
+                self._sending.start(self._network.send(peer, encode_direct(message)))
             case ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.SendMatching() | ac.Cosign():
                 self._answering.start(action)
             case ac.Dial(address):
-                self._sending.start(self._dial(address))
+                self._sending.start(self._network.dial(address))
             case ac.Verify():
                 self._verifying.take(action)
             case _:
@@ -366,19 +329,6 @@ class Runtime:
             return ev.Matched(action.job, plan, await self.compute(self.blobs.put, recorded), totals)
         except (LocalError, OSError) as error:
             return ev.LeadFailed(action.job, f"the matching could not be recorded: {error}")
-
-    async def _send(self, peer: bytes, data: bytes) -> None:
-        if peer == self.keypair.public:
-            self._heard_bytes += len(data)
-            self._emit(ev.MessageReceived(peer, data))
-        else:
-            await self._link.send(peer, data)
-
-    async def _dial(self, address: str) -> None:
-        try:
-            await self._link.dial(address)
-        except LinkError as error:
-            await self._put(ev.DialFailed(address, error.cause))
 
     def _fire_at(self, at_ms: int, timer: ev.Timer) -> None:
         """Never early, and late by a minute at most, though clocks are set and machines sleep."""

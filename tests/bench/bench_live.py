@@ -77,7 +77,7 @@ async def _one(runtime: Runtime, entry: Entry) -> float:
 
 def _inject(runtime: Runtime, entry: Entry) -> None:
     message = encode_direct(Entries(entries=(entry.raw,), more=False))
-    runtime._deliver(MessageArrived(entry.author, message))  # what the link calls, on its loop
+    runtime._network._deliver(MessageArrived(entry.author, message))  # what the link calls, on its loop
 
 
 async def _until(runtime: Runtime, position: int) -> None:

@@ -19,7 +19,7 @@ from ledger.ledger import Ledger
 from ledger.store.sqlite import SqliteStore
 from node.client import Client
 from node.daemon import calm_collector
-from node.home.config import Home
+from node.home.home import Home
 from protocol.envelope import Entry
 from protocol.errors import Unreachable
 from tests.bench import histories

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from node.energy.supply import EnergyConfig
-from node.home.config import ApiConfig, Config, Home, LinkConfig, create_home
+from node.home.config import ApiConfig, Config, LinkConfig
+from node.home.home import Home
+from node.home.identity import create_home
 from protocol.genesis import Genesis
 
 ENERGY = EnergyConfig(

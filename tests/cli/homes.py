@@ -8,7 +8,8 @@ from pathlib import Path
 from ledger.feed import ForkProof
 from ledger.store import open_store
 from node.energy.supply import EnergyConfig
-from node.home.config import Config, Home, render
+from node.home.config import Config, render
+from node.home.home import Home
 from node.training.blobs import BlobStore
 from protocol.envelope import Entry
 from protocol.genesis import Genesis

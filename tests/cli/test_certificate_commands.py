@@ -9,7 +9,8 @@ import pytest
 
 from node.energy.profile import Profile
 from node.home.approvals import read_approvals
-from node.home.config import Home, load_genesis
+from node.home.home import Home
+from node.home.identity import load_genesis
 from protocol.identity import KeyPair, peer_id
 from tests.api.host import SITE
 from tests.api.test_certificates import BUYER, Seller

@@ -10,7 +10,7 @@ import pytest
 
 from ledger.feed import prove_fork
 from ledger.store import open_store
-from node.home.config import Home
+from node.home.home import Home
 from node.home.secret import write_private
 from node.training.blobs import BlobStore
 from protocol.envelope import seal

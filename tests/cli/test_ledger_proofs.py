@@ -12,7 +12,7 @@ from ledger.archive import frames
 from ledger.archive.write import parts
 from ledger.checkpoint import cosign, sign
 from ledger.merkle import root_of
-from node.home.config import Home
+from node.home.home import Home
 from protocol.identity import peer_id
 from tests.api.host import Host
 from tests.builders import keypair

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from node.devnet.network import make
-from node.home.config import Home, as_witness, load_config, load_genesis, load_keypair
+from node.home.config import as_witness, load_config
+from node.home.home import Home
+from node.home.identity import load_genesis, load_keypair
 from protocol.identity import peer_id
 from tests.api.test_node import hear_advert
 from tests.builders import genesis, keypair

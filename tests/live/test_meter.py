@@ -20,7 +20,9 @@ from node.energy.device import device_of
 from node.energy.meter_server import make_key
 from node.energy.sources.meter import SigningMeter
 from node.home.approvals import write_approvals
-from node.home.config import Home, load_config, load_genesis, render
+from node.home.config import load_config, render
+from node.home.home import Home
+from node.home.identity import load_genesis
 from node.home.secret import write_private
 from protocol.genesis import Clock
 from tests.energy.standin import Answer, stand_in

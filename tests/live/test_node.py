@@ -17,7 +17,8 @@ from ledger.ledger import replay
 from ledger.store.sqlite import SqliteStore
 from node.client import Client
 from node.devnet.network import Member, make, running_pid
-from node.home.config import load_config, load_genesis
+from node.home.config import load_config
+from node.home.identity import load_genesis
 from protocol.envelope import Entry, open_entry
 from tests.live.nodes import SEED, devnet, eventually, has_peers
 

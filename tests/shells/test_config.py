@@ -8,22 +8,10 @@ from pathlib import Path
 import pytest
 
 from node.energy.supply import EnergyConfig
-from node.home.config import (
-    DSN_VARIABLE,
-    Config,
-    Home,
-    LedgerConfig,
-    LinkConfig,
-    MachineConfig,
-    SettlementConfig,
-    create_home,
-    load_config,
-    load_dsn,
-    load_keypair,
-    load_peers,
-    load_token,
-    render,
-)
+from node.home.config import Config, LedgerConfig, LinkConfig, MachineConfig, SettlementConfig, load_config, render
+from node.home.home import Home
+from node.home.identity import DSN_VARIABLE, create_home, load_dsn, load_keypair, load_token
+from node.home.lasting import load_peers
 from node.home.secret import write_private
 from protocol.errors import LocalError, Refused
 from protocol.identity import peer_id

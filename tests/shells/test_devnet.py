@@ -13,7 +13,8 @@ import pytest
 from node.devnet.commands import down
 from node.devnet.network import KEEPERS_MAX, make
 from node.home.approvals import read_approvals
-from node.home.config import load_config, load_genesis
+from node.home.config import load_config
+from node.home.identity import load_genesis
 from protocol.errors import LocalError, Refused
 
 SEED = 7

@@ -9,14 +9,12 @@ from ledger.store.sqlite import SqliteStore
 from node import actions as ac
 from node import events as ev
 from node.feeds.own_feed import Signing
-from node.home.config import Home
+from node.home.home import Home
 from node.running.keeping import keep
 from node.running.runtime import Runtime
 from protocol.envelope import Entry
 from tests.builders import digest, entry, keypair
-from tests.shells.test_runtime import NETWORK, home, made, running
-
-__all__ = ["home"]  # the fixture
+from tests.shells.runtime_scene import NETWORK, made, running
 
 OWN, PEER = keypair(1), keypair(2)
 

@@ -9,9 +9,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import pytest
@@ -20,114 +18,29 @@ from ledger.store.sqlite import SqliteStore
 from node import actions as ac
 from node import events as ev
 from node.api.server import serve
-from node.energy.supply import EnergyConfig
-from node.home.config import ApiConfig, Config, Home, LinkConfig, create_home, load_rules
+from node.home.home import Home
+from node.home.lasting import load_rules
 from node.home.offline import open_home
 from node.home.secret import write_private
-from node.link import MessageArrived
 from node.running import runtime as module
 from node.running.runtime import Runtime
-from protocol.direct import Ready, encode_direct
 from protocol.envelope import Entry
 from protocol.errors import LocalError
 from protocol.genesis import Clock
 from protocol.messages import Blob
 from tests import postgres
-from tests.builders import digest, entry, genesis, keypair
-
-SITE = EnergyConfig(
-    device_id="meter", zone="NO-NO5", latitude=60.4, longitude=5.3, carrier="hydro", capacity_w=400, own_g_per_kwh=24
+from tests.builders import digest, entry, genesis
+from tests.shells.runtime_scene import (
+    MESSAGE,
+    NETWORK,
+    PEER,
+    TIMER,
+    made,
+    note,
+    persist,
+    refuse,
+    running,
 )
-NETWORK = genesis(slot_ms=3_600_000)  # no slot begins while a test runs
-PEER = keypair(7).public
-MESSAGE = Ready(award=digest("award"), shard=0)
-TIMER = ev.Timer(ev.TimerKind.ASSIGN)
-
-
-class NotingLink:
-    """What would have gone out."""
-
-    addresses = ("/ip4/127.0.0.1/tcp/1/p2p/x",)
-
-    def __init__(self, *, deliver: Callable[[Any], None], **_: Any) -> None:
-        self.deliver = deliver
-        self.said: list[str] = []
-
-    async def start(self) -> None:
-        self.deliver(MessageArrived(PEER, b"early"))
-
-    async def stop(self) -> None:
-        pass
-
-    async def send(self, peer: bytes, data: bytes) -> None:
-        self.said.append("sent")
-
-    async def publish(self, topic: str, data: bytes) -> None:
-        self.said.append("published")
-
-
-class ToldCore:
-    """Answers each event with the actions that were put down for its type, once, and wakes who waits for it."""
-
-    def __init__(self, real: Any) -> None:
-        self.identity, self.ledger = real.identity, real.ledger
-        self.script: dict[type, list[ac.Action]] = {}
-        self.heard: list[ev.Event] = []
-        self.heard_at_ms: list[int] = []
-        self._changed = asyncio.Event()
-
-    def handle(self, event: ev.Event, now_ms: int) -> list[ac.Action]:
-        self.heard.append(event)
-        self.heard_at_ms.append(now_ms)
-        self._changed.set()
-        return self.script.pop(type(event), [])
-
-    async def until(self, event: ev.Event) -> None:
-        async with asyncio.timeout(10):
-            while event not in self.heard:
-                self._changed.clear()
-                await self._changed.wait()
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setattr(module, "Link", NotingLink)
-    home = Home(tmp_path / "node")
-    link = LinkConfig(listen="/ip4/127.0.0.1/tcp/0", data_port=0)
-    create_home(home, Config(label="n", api=ApiConfig(port=0), link=link, energy=SITE), NETWORK)
-    return home
-
-
-def made(home: Home) -> tuple[Runtime, ToldCore, list[str]]:
-    """A runtime that does not run yet, its core, and what its link says."""
-    runtime = Runtime(home)
-    core = ToldCore(runtime.node)
-    runtime.node = core  # type: ignore[assignment]
-    return runtime, core, runtime._link.said  # type: ignore[attr-defined]
-
-
-@asynccontextmanager
-async def running(runtime: Runtime) -> AsyncIterator[None]:
-    ready = asyncio.Event()
-    run = asyncio.create_task(runtime.run(serve, ready.set))
-    await asyncio.wait({run, asyncio.create_task(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    try:
-        yield
-    finally:
-        runtime.stopping.set()
-        await run
-
-
-def persist() -> ac.Persist:
-    return ac.Persist((note(),))
-
-
-def note() -> Entry:
-    return entry(network=NETWORK.network_id())
-
-
-def refuse(entries: Sequence[Entry], durable: bool) -> NoReturn:
-    raise OSError("the disk is full")
 
 
 async def test_nothing_is_said_of_what_could_not_be_stored_and_the_node_stops(
@@ -240,15 +153,6 @@ async def test_the_first_event_is_started_whatever_came_in_before(home: Home) ->
     assert core.heard[0].data_url.startswith("https://127.0.0.1:")
 
 
-async def test_what_is_sent_to_oneself_comes_back(home: Home) -> None:
-    runtime, core, said = made(home)
-    core.script[ev.Started] = [ac.Send(runtime.keypair.public, MESSAGE)]
-    async with running(runtime):
-        await core.until(ev.MessageReceived(runtime.keypair.public, encode_direct(MESSAGE)))
-    assert said == []
-    assert runtime._heard_bytes == 0, "it has room in the queue like any other"
-
-
 async def test_a_timeout_fires_and_a_timer_fires_never_early(home: Home) -> None:
     """Under a clock so fast that a millisecond of the world is 100 seconds: rounding down would be early."""
     fast = genesis(slot_ms=3_600_000, clock=Clock(unix_ms=time.time_ns() // 10**6, network_ms=0, speed=100_000))
@@ -325,23 +229,6 @@ async def test_addresses_are_kept_in_order_and_a_disk_that_refuses_them_costs_on
         await runtime.submit(ev.JobCancelled(b""))
         await runtime.submit(ev.JobCancelled(b""))
     assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
-
-
-async def test_a_flood_of_messages_is_dropped_at_a_bound_in_bytes_and_in_number(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runtime, core, _ = made(home)
-    monkeypatch.setattr(module, "HEARD_BYTES_MAX", 100)
-    async with running(runtime):
-        await core.until(ev.MessageReceived(PEER, b"early"))
-        for _ in range(1000):
-            runtime._deliver(MessageArrived(PEER, bytes(30)))
-        assert runtime._queue.qsize() == 3
-        assert len(runtime._tasks.running) <= 1  # nothing waits elsewhere; the meter's task may be there
-        await runtime.submit(ev.JobCancelled(b""))
-        assert runtime._heard_bytes == 0
-        runtime._deliver(MessageArrived(PEER, b"again"))
-        await core.until(ev.MessageReceived(PEER, b"again"))
 
 
 async def test_a_node_that_ends_leaves_no_task_no_lock_and_no_notice(home: Home) -> None:

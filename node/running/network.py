@@ -1,0 +1,103 @@
+"""The link as the runtime uses it: what arrives becomes events of the core, what the core asks for is sent.
+
+What strangers sent waits in the runtime's queue within bounds of its own; what does not fit is dropped: gossip is a
+hint, and a lost message is asked for again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from node import events as ev
+from node.feeds.checkpoints import read_note
+from node.home.config import LinkConfig
+from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, Verdict
+from node.link import PeerConnected as LinkConnected
+from node.link import PeerDisconnected as LinkDisconnected
+from node.turn import Identity
+from protocol.errors import Ignore, Reject
+from protocol.gossip import judge
+
+HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
+
+log = logging.getLogger("heliotrope")
+
+
+class Network:
+    """`emit` and `put` queue an event of our own, at once or when there is room; `hear` queues a stranger's, and says
+    whether there was room."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        config: LinkConfig,
+        now_ms: Callable[[], int],
+        *,
+        emit: Callable[[ev.Event], None],
+        put: Callable[[ev.Event], Awaitable[None]],
+        hear: Callable[[ev.Event], bool],
+        notify: Callable[[str, dict[str, object]], None],
+    ) -> None:
+        self._identity, self._now_ms = identity, now_ms
+        self._emit, self._put, self._try_hear, self._notify = emit, put, hear, notify
+        self._heard_bytes = 0  # of messages in the queue
+        topics = identity.topics
+        self.link = Link(
+            seed=identity.keypair.seed,
+            listen=config.listen,
+            topics=(topics.adverts, topics.entries, topics.checkpoints),
+            judge=self._judge,
+            deliver=self._deliver,
+        )
+
+    def taken(self, event: ev.Event) -> None:
+        """An event has left the queue."""
+        if isinstance(event, ev.GossipReceived | ev.MessageReceived):
+            self._heard_bytes -= len(event.data)
+
+    async def send(self, peer: bytes, data: bytes) -> None:
+        """Raises LinkError. What a node says to itself arrives like any other message."""
+        if peer == self._identity.key:
+            self._heard_bytes += len(data)
+            self._emit(ev.MessageReceived(peer, data))
+        else:
+            await self.link.send(peer, data)
+
+    async def dial(self, address: str) -> None:
+        """Connect, or say why not."""
+        try:
+            await self.link.dial(address)
+        except LinkError as error:
+            await self._put(ev.DialFailed(address, error.cause))
+
+    def _hear(self, event: ev.GossipReceived | ev.MessageReceived) -> None:
+        if self._heard_bytes + len(event.data) <= HEARD_BYTES_MAX and self._try_hear(event):
+            self._heard_bytes += len(event.data)
+
+    def _judge(self, topic: str, data: bytes) -> Verdict:
+        """Called on the libp2p thread: pure but for the clock."""
+        identity = self._identity
+        try:
+            judge(identity.topics, identity.network, topic, data, self._now_ms())
+            if topic == identity.topics.checkpoints:
+                read_note(data, identity.network, identity.genesis.witnesses)
+        except Ignore:
+            return Verdict.IGNORE
+        except Reject:
+            return Verdict.REJECT
+        return Verdict.ACCEPT
+
+    def _deliver(self, event: LinkEvent) -> None:
+        match event:
+            case LinkConnected(peer):
+                self._emit(ev.PeerConnected(peer))
+            case LinkDisconnected(peer):
+                self._emit(ev.PeerDisconnected(peer))
+            case GossipArrived(topic, peer, data):
+                self._hear(ev.GossipReceived(topic, peer, data))
+            case MessageArrived(peer, data):
+                self._hear(ev.MessageReceived(peer, data))
+            case LinkFailed(reason):
+                self._notify("link failed", {"reason": reason})
+                log.warning("the network link failed and restarts; messages under way are lost: %s", reason)
