@@ -6,12 +6,9 @@
     deliver(event)                ←     Crossing                         gossip: the oldest is dropped and counted;
                                                                          messages: the stream's reader waits
 
-Messages travel as frames, a 4-byte big-endian length and the data, on one long-lived stream per peer and direction.
-Measured with 512 bytes every 20 ms over loopback: 1.7 ms to arrive (p50) and 2.1 ms of CPU in both nodes together; 5.2
-and 6.3 with a stream per message.
-
-A stream found closed is opened anew. A failure while writing is reported and never repeated, for the peer may have the
-message: at most once, and in order until a send fails.
+Messages are acknowledged by the receiver's loop (`messages.py`): what `send` has returned from is not lost with either
+thread. A stream found closed is opened anew. A failure after writing is reported and never repeated, for the peer may
+have the message: at most once, and in order until a send fails. What is published waits while the thread is down.
 
 If the thread dies all the same, `LinkFailed` is delivered and it starts again on the same port.
 
@@ -23,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -39,13 +37,16 @@ from node.link.events import (
     MessageArrived,
     PeerConnected,
     PeerDisconnected,
+    PeerRefused,
     Verdict,
     thread_is_down,
 )
 from node.link.gossip import GOSSIP_MAX_BYTES
 from node.link.host import demote_library_logging
-from node.link.messages import MESSAGE_MAX_BYTES
+from node.link.messages import MESSAGE_MAX_BYTES, unsent
 from node.link.thread import LinkThread, Settings
+from node.version import version
+from protocol.hello import VERSION, Hello
 from protocol.identity import KeyPair, public_key
 
 __all__ = [
@@ -59,12 +60,14 @@ __all__ = [
     "MessageArrived",
     "PeerConnected",
     "PeerDisconnected",
+    "PeerRefused",
     "Verdict",
 ]
 
 ADDRESS_MAX_CHARACTERS = 512
 GOSSIP_UNPUBLISHED_MAX = 256  # guess, not measured
 STOP_TIMEOUT_S = 1.0
+ACKNOWLEDGE_TIMEOUT_S = 30.0  # a loop may be busy, and a machine asleep for a moment; guess, not measured
 RESTART_DELAY_S, RESTART_DELAY_MAX_S = 0.5, 30.0  # doubled at every death; guess, not measured
 RESTART_FORGIVEN_S = 60.0  # a thread that lived this long starts over with the short delay; guess, not measured
 
@@ -77,7 +80,9 @@ class Link:
     `seed` is the node's 32-byte Ed25519 seed, `listen` a multiaddr like `/ip4/127.0.0.1/tcp/0` (0: any free port).
     `judge(topic, data)` says whether gossip is forwarded and delivered, and whose fault a no
     is; it runs on the libp2p thread: it must be pure.
-    `deliver` is called on the loop, in order, and must not block.
+    `deliver` is called on the loop, in order, and must not block; it returns False for a message that it did not take,
+    and whoever sent that learns it. `network` is the genesis document's hash, `invitation` what lets this node into a
+    closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`.
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
     """
 
@@ -88,7 +93,10 @@ class Link:
         listen: str,
         topics: Sequence[str],
         judge: Callable[[str, bytes], Verdict],
-        deliver: Callable[[LinkEvent], None],
+        deliver: Callable[[LinkEvent], bool | None],
+        network: bytes = bytes(32),
+        invitation: bytes = b"",
+        admit: Callable[[bytes, Hello], str] = lambda peer, hello: "",
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
     ) -> None:
@@ -96,7 +104,15 @@ class Link:
         self.addresses: tuple[str, ...] = ()
         self.losses: Counter[str] = Counter()
         """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox), gossip_over_rate (a flooding peer)"""
-        self._settings = Settings(seed, listen, tuple(topics), judge, ping_interval_s, ping_timeout_s)
+        hello = Hello(
+            version=VERSION,
+            network=network,
+            session=secrets.token_bytes(16),
+            agent=f"heliotrope/{version()}"[:64],
+            observed="",
+            invitation=invitation,
+        )
+        self._settings = Settings(seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s)
         self._deliver = deliver
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
@@ -157,13 +173,24 @@ class Link:
             self._thread.wake_publisher()
 
     async def send(self, peer: bytes, data: bytes) -> None:
-        """Returns when the connection has taken the message, which does not mean the peer has. Raises LinkError."""
+        """Returns when the peer's loop has taken the message: it has it, whatever dies now. Raises LinkError."""
         if len(data) > MESSAGE_MAX_BYTES:
             raise too_large("a message", data, MESSAGE_MAX_BYTES, "send it in parts, or as a blob")
         lock = self._sending.setdefault(peer, asyncio.Lock())
         async with lock:
             thread = self._running_thread()
-            await thread.call(thread.messages.send, peer, data)
+            taken, acknowledged = thread.expect()
+            try:
+                await thread.call(thread.messages.send, peer, data, acknowledged)
+            except BaseException:
+                taken.cancel()
+                raise
+        try:
+            async with asyncio.timeout(ACKNOWLEDGE_TIMEOUT_S):
+                await taken
+        except TimeoutError:
+            await thread.call(thread.messages.abandon, peer)
+            raise unsent(peer, len(data), f"not acknowledged within {ACKNOWLEDGE_TIMEOUT_S:g} s") from None
 
     def _running_thread(self) -> LinkThread:
         if self._thread is None:

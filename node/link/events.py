@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PeerConnected:
-    """The first connection with a peer is up. Once per peer, and before its messages."""
+    """The first connection with a peer is up, and both have accepted each other. Once per peer, before its messages."""
 
     peer: bytes
 
@@ -70,7 +70,15 @@ class LinkFailed:
     reason: str
 
 
-LinkEvent = PeerConnected | PeerDisconnected | GossipArrived | MessageArrived | LinkFailed
+@dataclass(frozen=True, slots=True)
+class PeerRefused:
+    """A connection that came to nothing, since one side refused the other's hello; never after PeerConnected."""
+
+    peer: bytes
+    reason: str
+
+
+LinkEvent = PeerConnected | PeerDisconnected | PeerRefused | GossipArrived | MessageArrived | LinkFailed
 
 
 class LinkError(LocalError):
@@ -90,6 +98,16 @@ def unreachable(address: object, reason: str) -> LinkError:
         "HEL-LINK-003",
         f"cannot reach {address}: {reason}",
         "check that the node is up, that this is the address it prints, and that no firewall stands between",
+    )
+
+
+def refused_by(peer: str, reason: str) -> LinkError:
+    """`reason` is a stranger's."""
+    return LinkError(
+        "HEL-LINK-010",
+        f"{peer} refuses this node: {reason[:200]!r}",
+        "do what it asks, or ask its operator; nodes of another network, and of a closed one that did not invite this"
+        " node, refuse it",
     )
 
 
@@ -129,17 +147,17 @@ class Crossing:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, deliver: Callable[[LinkEvent], None], losses: Counter[str]
+        self, loop: asyncio.AbstractEventLoop, deliver: Callable[[LinkEvent], bool | None], losses: Counter[str]
     ) -> None:
         self._loop, self._deliver, self._losses = loop, deliver, losses
         self._lock = threading.Lock()
         # under the lock
-        self._waiting: deque[tuple[LinkEvent, Callable[[], None] | None]] = deque()
+        self._waiting: deque[tuple[LinkEvent, Callable[[bool], None] | None]] = deque()
         self._gossip_waiting = 0
         self._is_draining = False
 
-    def post(self, event: LinkEvent, delivered: Callable[[], None] | None = None) -> None:
-        """From any thread. `delivered` is called on the loop."""
+    def post(self, event: LinkEvent, delivered: Callable[[bool], None] | None = None) -> None:
+        """From any thread. `delivered` is called on the loop: whether the event was taken."""
         with self._lock:
             if isinstance(event, GossipArrived):
                 if self._gossip_waiting == GOSSIP_UNDELIVERED_MAX:
@@ -154,7 +172,7 @@ class Crossing:
 
     def close(self) -> None:
         """On the loop: from now on nothing is delivered."""
-        self._deliver = lambda event: None
+        self._deliver = lambda event: False
 
     def _drop_oldest_gossip(self) -> None:
         oldest = next(i for i, (event, _) in enumerate(self._waiting) if isinstance(event, GossipArrived))
@@ -170,10 +188,11 @@ class Crossing:
                     return
                 event, delivered = self._waiting.popleft()
                 self._gossip_waiting -= isinstance(event, GossipArrived)
+            is_taken = False
             try:
-                self._deliver(event)
+                is_taken = self._deliver(event) is not False
             except Exception:
                 log.exception("a %s is lost: its receiver failed", type(event).__name__)
             if delivered is not None:
-                delivered()
+                delivered(is_taken)
         self._loop.call_soon(self._drain)

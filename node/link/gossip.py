@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from itertools import chain, islice
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -107,13 +107,14 @@ class ContainedPubsub(Pubsub):
         host: BasicHost,
         router: ContainedGossipSub,
         topics: Collection[str],
+        admits: Callable[[ID], Awaitable[bool]],
         judge: Callable[[str, bytes], Verdict],
         accept: Callable[[ID, str, bytes], None],
         losses: Counter[str],
     ) -> None:
         super().__init__(host, router, strict_signing=True, allowed_topics=frozenset(topics))
         self.counter = time.time_ns()  # the default repeats itself when a node restarts within a second
-        self._judge, self._accept, self._losses = judge, accept, losses
+        self._admits, self._judge, self._accept, self._losses = admits, judge, accept, losses
         self._buckets: dict[ID, TokenBucket] = {}
         self._opening: WeakValueDictionary[ID, trio.Lock] = WeakValueDictionary()
         self._writing: WeakKeyDictionary[INetStream, trio.Lock] = WeakKeyDictionary()
@@ -126,7 +127,7 @@ class ContainedPubsub(Pubsub):
         The library would then open our own stream anew as well, and lose what waits for it.
         """
         try:
-            while True:
+            while await self._admits(stream.muxed_conn.peer_id):
                 frame = await read_varint_prefixed_bytes_limited(stream, RPC_MAX_BYTES)
                 await self._handle_rpc(stream.muxed_conn.peer_id, frame)
         finally:
@@ -196,7 +197,8 @@ class ContainedPubsub(Pubsub):
     async def _handle_new_peer(self, peer_id: ID) -> None:
         lock = self._opening.setdefault(peer_id, trio.Lock())
         async with lock:
-            await super()._handle_new_peer(peer_id)
+            if await self._admits(peer_id):
+                await super()._handle_new_peer(peer_id)
         queue = self.peer_queues.get(peer_id)
         if queue is None:
             return

@@ -1,88 +1,185 @@
-"""Direct messages as frames, a 4-byte big-endian length and the data, on one long-lived stream per peer and direction.
+"""Direct messages on long-lived streams, one per peer and direction: a hello, then frames, each acknowledged.
 
-Runs on the libp2p thread.
+    sender    → receiver   length (4 bytes, big end first) and data; the first frame is a hello (`protocol.hello`)
+    receiver  → sender     how many frames it has taken so far, the hello among them (8 bytes, big end first); or
+                           REFUSED, and why (length in 2 bytes, UTF-8)
+
+Acknowledged is what the receiver's loop has taken, so it survives the death of either thread. All of this runs on the
+libp2p thread.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 import trio
-from libp2p.abc import INetStream
+from libp2p.abc import INetConn, INetStream
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 
-from node.link.events import Crossing, LinkError, MessageArrived, describe
+from node.link.events import Crossing, LinkError, MessageArrived, describe, refused_by
 from node.link.muxer import is_usable
 from node.link.names import id_of, key_of
+from protocol.errors import Reject
+from protocol.hello import HELLO_MAX_BYTES, Hello, decode_hello
 from protocol.identity import peer_id
 
 PROTOCOL = TProtocol("/heliotrope/1")
 MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 READERS_PER_PEER_MAX = 4  # incoming message streams; an honest peer has one, and another while it replaces that
+UNACKNOWLEDGED_MAX = 64  # frames on one stream; guess, not measured
+HELLO_TIMEOUT_S = 10.0  # guess, not measured: a round trip and a half
+WRITE_TIMEOUT_S = 30.0  # for a frame of 4 MiB over 1 Mbit/s
+REFUSED = 2**64 - 1
+REASON_MAX_BYTES = 512
+REFUSAL_LINGERS_S = 1.0  # until the refused peer has read why
 
 log = logging.getLogger(__name__)
+
+Answer = Callable[[Exception | None], None]
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """The stream of our messages to one peer, and who waits for the acknowledgement of which."""
+
+    stream: INetStream
+    taken: int = 0  # frames that the peer has acknowledged
+    waiting: deque[Answer] = field(default_factory=deque)
+    progress: trio.Event = field(default_factory=trio.Event)
+    failure: LinkError | None = None  # once it has ended
+
+    def advance(self) -> None:
+        self.progress.set()
+        self.progress = trio.Event()
+
+    def end(self, failure: LinkError) -> None:
+        """Nobody waits for ever."""
+        self.failure = self.failure or failure
+        while self.waiting:
+            self.waiting.popleft()(self.failure)
+        self.advance()
 
 
 @dataclass(slots=True)
 class Peer:
-    """A connected peer, for as long as it is."""
+    """A connected peer, for as long as it is. It counts once it is `admitted`: both hellos were accepted."""
 
-    lock: trio.Lock = field(default_factory=trio.Lock)
-    outgoing: INetStream | None = None  # where our messages go; under the lock
-    readers: int = 0
+    session: bytes = b""
+    is_admitted: bool = False
+    refusal: str = ""
+    heard: trio.Event = field(default_factory=trio.Event)  # we have accepted its hello
+    settled: trio.Event = field(default_factory=trio.Event)  # it is admitted, or gone
     gone: trio.Event = field(default_factory=trio.Event)
+    lock: trio.Lock = field(default_factory=trio.Lock)
+    outgoing: Outgoing | None = None  # under the lock
+    readers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What messages need of the thread: `peers` holds the connected ones, `meet` finds one or None, `judge` says why a
+    hello is refused, `restarted` starts a peer over, on the one connection that is left, `dismiss` cuts all."""
+
+    peers: dict[bytes, Peer]
+    meet: Callable[[ID], Peer | None]
+    hello_to: Callable[[INetStream], bytes]
+    judge: Callable[[bytes, Hello], str]
+    restarted: Callable[[bytes, INetConn], Awaitable[Peer]]
+    dismiss: Callable[[bytes, Peer, str], Awaitable[None]]
+    spawn: Callable[..., None]
 
 
 class Messages:
-    """`peers` holds the connected ones; `reconcile` brings it up to date with a peer's connections."""
+    """Reads what peers send, and sends."""
 
-    def __init__(
-        self,
-        host: BasicHost,
-        peers: dict[bytes, Peer],
-        reconcile: Callable[[ID], None],
-        crossing: Crossing,
-        on_thread: Callable[..., None],
-    ) -> None:
-        self._host, self._peers, self._reconcile = host, peers, reconcile
+    def __init__(self, host: BasicHost, house: House, crossing: Crossing, on_thread: Callable[..., None]) -> None:
+        self._host, self._house = host, house
         self._crossing, self._on_thread = crossing, on_thread
+
+    # --- in ---------------------------------------------------------------------------------------------------------
 
     async def read(self, stream: INetStream) -> None:
         """The handler of an incoming stream. It reads on once the loop has taken the message before."""
-        self._reconcile(stream.muxed_conn.peer_id)
         key = key_of(stream.muxed_conn.peer_id)
-        peer = self._peers.get(key)
+        peer = self._house.meet(stream.muxed_conn.peer_id)
         if peer is None or peer.readers == READERS_PER_PEER_MAX:
             await stream.reset()
             return
         peer.readers += 1
         try:
-            while True:
-                size = int.from_bytes(await read_exactly(stream, 4), "big")
-                if size > MESSAGE_MAX_BYTES:
-                    log.debug("%s announced %d bytes, at most %d are allowed", peer_id(key), size, MESSAGE_MAX_BYTES)
-                    return
-                data = await read_exactly(stream, size)
-                delivered = trio.Event()
-                self._crossing.post(MessageArrived(key, data), partial(self._on_thread, delivered.set))
-                await delivered.wait()
-        except StreamEOF:
-            return
+            with trio.fail_after(HELLO_TIMEOUT_S):
+                hello = decode_hello(await read_frame(stream, HELLO_MAX_BYTES))
+            if peer.session not in (b"", hello.session):
+                peer.readers -= 1
+                peer = await self._house.restarted(key, stream.swarm_conn)  # type: ignore[attr-defined]
+                peer.readers += 1
+            peer.session = hello.session
+            if reason := self._house.judge(key, hello):
+                await self._refuse(stream, key, peer, reason)
+                return
+            await stream.write((1).to_bytes(8, "big"))
+            peer.heard.set()
+            await peer.settled.wait()
+            await self._read_on(key, peer, stream)
+        except (StreamEOF, Reject, trio.TooSlowError) as error:
+            log.debug("a message stream of %s has ended: %s", peer_id(key), error)
         finally:
             peer.readers -= 1
             await stream.reset()
 
-    async def send(self, key: bytes, data: bytes) -> None:
-        peer = self._peers.get(key)
-        if peer is None:
+    async def _read_on(self, key: bytes, peer: Peer, stream: INetStream) -> None:
+        count = 1
+        while peer.is_admitted and not peer.gone.is_set():
+            if not await self._hand_over(key, await read_frame(stream, MESSAGE_MAX_BYTES)):
+                return  # the end of the stream tells the sender that its message was not taken
+            count += 1
+            await stream.write(count.to_bytes(8, "big"))
+
+    async def _hand_over(self, key: bytes, data: bytes) -> bool:
+        """Whether the loop has taken it."""
+        handled = trio.Event()
+        outcome: list[bool] = []
+
+        def delivered(is_taken: bool) -> None:
+            outcome.append(is_taken)
+            self._on_thread(handled.set)
+
+        self._crossing.post(MessageArrived(key, data), delivered)
+        await handled.wait()
+        return outcome[0]
+
+    async def _refuse(self, stream: INetStream, key: bytes, peer: Peer, reason: str) -> None:
+        """Say why, so that its operator can mend it, and then cut."""
+        text = reason.encode()[:REASON_MAX_BYTES]
+        with trio.move_on_after(REFUSAL_LINGERS_S):
+            await stream.write(REFUSED.to_bytes(8, "big") + len(text).to_bytes(2, "big") + text)
+            await peer.gone.wait()
+        await self._house.dismiss(key, peer, f"we refused it: {reason}")
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    async def greet(self, key: bytes, peer: Peer) -> None:
+        """Until the peer has accepted our hello. Raises LinkError: it refuses us, and says why."""
+        async with peer.lock:
+            outgoing = await self._open(key, peer)
+        while outgoing.taken == 0:
+            if outgoing.failure is not None:
+                raise outgoing.failure
+            await outgoing.progress.wait()
+
+    async def send(self, key: bytes, data: bytes, acknowledged: Answer) -> None:
+        """Write it; `acknowledged` is called when the peer has taken it, or with the reason why it may have not. Raises
+        LinkError, and then `acknowledged` is not called."""
+        peer = self._house.peers.get(key)
+        if peer is None or not peer.is_admitted:
             raise LinkError("HEL-LINK-004", f"not connected to {peer_id(key)}", "dial it, and send again then")
         if peer.lock.statistics().tasks_waiting:  # the loop sends one at a time: what waits here was cancelled there
             raise LinkError(
@@ -92,19 +189,71 @@ class Messages:
             )
         async with peer.lock:
             try:
-                if peer.outgoing is None or not is_usable(peer.outgoing):
-                    peer.outgoing = await self._host.new_stream(id_of(key), [PROTOCOL])
-                await peer.outgoing.write(len(data).to_bytes(4, "big") + data)
+                with trio.fail_after(WRITE_TIMEOUT_S):
+                    outgoing = await self._open(key, peer)
+                    while len(outgoing.waiting) >= UNACKNOWLEDGED_MAX and outgoing.failure is None:
+                        await outgoing.progress.wait()
+                    outgoing.waiting.append(acknowledged)
+                    await outgoing.stream.write(len(data).to_bytes(4, "big") + data)
             except Exception as error:
-                abandoned, peer.outgoing = peer.outgoing, None
-                if abandoned is not None:
-                    with suppress(BaseLibp2pError):
-                        await abandoned.close()  # not a reset, which would discard the messages before this one
-                raise LinkError(
-                    "HEL-LINK-005",
-                    f"a message of {len(data)} bytes to {peer_id(key)} failed: {describe(error)}",
-                    "the peer may have it or not: send it again if it may arrive twice",
-                ) from error
+                await self.abandon(key, acknowledged)
+                raise unsent(key, len(data), describe(error)) from error
+
+    async def abandon(self, key: bytes, told: Answer | None = None) -> None:
+        """Leave the stream of our messages: the next opens another. Whoever waits is told, but for `told`."""
+        peer = self._house.peers.get(key)
+        if peer is None or peer.outgoing is None:
+            return
+        abandoned, peer.outgoing = peer.outgoing, None
+        if told in abandoned.waiting:
+            abandoned.waiting.remove(told)  # type: ignore[arg-type]
+        with suppress(BaseLibp2pError):
+            await abandoned.stream.close()  # not a reset, which would discard the messages before this one
+        abandoned.end(unsent(key, None, "its stream was given up"))
+
+    async def _open(self, key: bytes, peer: Peer) -> Outgoing:
+        """The stream of our messages, made anew where there is none that works; under the lock."""
+        if peer.outgoing is not None and peer.outgoing.failure is None and is_usable(peer.outgoing.stream):
+            return peer.outgoing
+        stream = await self._host.new_stream(id_of(key), [PROTOCOL])
+        hello = self._house.hello_to(stream)
+        await stream.write(len(hello).to_bytes(4, "big") + hello)
+        outgoing = peer.outgoing = Outgoing(stream)
+        outgoing.waiting.append(lambda failure: None)  # for the hello
+        self._house.spawn(self._read_acknowledgements, key, outgoing)
+        return outgoing
+
+    async def _read_acknowledgements(self, key: bytes, outgoing: Outgoing) -> None:
+        failure = unsent(key, None, "the connection was lost, or the peer did not take it")
+        try:
+            while True:
+                count = int.from_bytes(await read_exactly(outgoing.stream, 8), "big")
+                if count == REFUSED:
+                    size = int.from_bytes(await read_exactly(outgoing.stream, 2), "big")
+                    reason = await read_exactly(outgoing.stream, min(size, REASON_MAX_BYTES))
+                    failure = refused_by(peer_id(key), reason.decode(errors="replace"))
+                    return
+                if not 0 < count - outgoing.taken <= len(outgoing.waiting):
+                    log.debug("%s acknowledged what was not sent", peer_id(key))
+                    return
+                for _ in range(count - outgoing.taken):
+                    outgoing.waiting.popleft()(None)
+                outgoing.taken = count
+                outgoing.advance()
+        except Exception as error:  # noqa: BLE001  nothing is lost: whoever waits is told below
+            log.debug("a message stream to %s has ended: %s", peer_id(key), describe(error))
+        finally:
+            outgoing.end(failure)
+            with trio.CancelScope(shield=True), trio.move_on_after(1):
+                await outgoing.stream.reset()
+
+
+async def read_frame(stream: INetStream, max_bytes: int) -> bytes:
+    """Raises Reject for a longer one, StreamEOF at the end."""
+    size = int.from_bytes(await read_exactly(stream, 4), "big")
+    if size > max_bytes:
+        raise Reject(f"a frame of {size} bytes, at most {max_bytes} are allowed")
+    return await read_exactly(stream, size)
 
 
 async def read_exactly(stream: INetStream, size: int) -> bytes:
@@ -116,3 +265,12 @@ async def read_exactly(stream: INetStream, size: int) -> bytes:
             raise StreamEOF
         buffer += chunk
     return bytes(buffer)
+
+
+def unsent(key: bytes, size_bytes: int | None, reason: str) -> LinkError:
+    what = "a message" if size_bytes is None else f"a message of {size_bytes} bytes"
+    return LinkError(
+        "HEL-LINK-005",
+        f"{what} to {peer_id(key)} failed: {reason}",
+        "the peer may have it or not: send it again if it may arrive twice",
+    )

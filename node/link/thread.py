@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import trio
+from libp2p.abc import INetConn, INetStream
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
@@ -27,6 +28,7 @@ from node.link.events import (
     LinkError,
     PeerConnected,
     PeerDisconnected,
+    PeerRefused,
     Verdict,
     cannot_listen,
     describe,
@@ -37,9 +39,10 @@ from node.link.events import (
 )
 from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
 from node.link.host import build_host, require_free, running
-from node.link.messages import PROTOCOL, Messages, Peer
+from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, House, Messages, Peer
 from node.link.muxer import cut
 from node.link.names import id_of, key_of
+from protocol.hello import Hello, encode_hello
 
 PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
@@ -57,6 +60,8 @@ class Settings:
     listen: str
     topics: tuple[str, ...]
     judge: Callable[[str, bytes], Verdict]
+    hello: Hello
+    admit: Callable[[bytes, Hello], str]
     ping_interval_s: float
     ping_timeout_s: float
 
@@ -86,11 +91,16 @@ class LinkThread:
 
     async def call(self, function: Callable[..., Awaitable[None]], *args: Any) -> None:
         """Await one of the coroutines below. Cancelling the caller does not stop it: half a frame ruins the stream."""
+        answer, _ = self.expect()
+        self._on_thread(self._spawn, answer, partial(function, *args))
+        await answer
+
+    def expect(self) -> tuple[asyncio.Future[None], Callable[[Exception | None], None]]:
+        """A future, and what settles it from the thread; the thread's end settles it too."""
         answer = self.loop.create_future()
         self._calls.add(answer)
         answer.add_done_callback(self._calls.discard)
-        self._on_thread(self._spawn, answer, partial(function, *args))
-        await answer
+        return answer, lambda failure: self._on_loop(settle, answer, failure)
 
     def wake_publisher(self) -> None:
         self._on_thread(self._outbox_filled.set)
@@ -125,8 +135,9 @@ class LinkThread:
             trio.run(self._main)
         except BaseException as error:  # noqa: BLE001  nothing stands above a thread; the loop is told what is lost
             failure = innermost(error)
-        for key in self._peers:
-            self.crossing.post(PeerDisconnected(key))
+        for key, peer in self._peers.items():
+            if peer.is_admitted:
+                self.crossing.post(PeerDisconnected(key))
         self._on_loop(self._finish, failure)
 
     async def _main(self) -> None:
@@ -135,9 +146,20 @@ class LinkThread:
         require_free(settings.listen)
         self._host, self._swarm = build_host(settings.seed, settings.ping_interval_s, settings.ping_timeout_s)
         router = ContainedGossipSub()
-        pubsub = ContainedPubsub(self._host, router, settings.topics, settings.judge, self._accept_gossip, self.losses)
+        pubsub = ContainedPubsub(
+            self._host, router, settings.topics, self._admits, settings.judge, self._accept_gossip, self.losses
+        )
         self._swarm.register_notifee(PeerWatch(pubsub, self._reconcile))
-        self.messages = Messages(self._host, self._peers, self._reconcile, self.crossing, self._on_thread)
+        house = House(
+            self._peers,
+            self._meet,
+            self._hello_to,
+            self._judge_hello,
+            self._restarted,
+            self._dismiss,
+            self._spawn_soon,
+        )
+        self.messages = Messages(self._host, house, self.crossing, self._on_thread)
         self._host.set_stream_handler(PROTOCOL, self.messages.read)
         try:
             with trio.CancelScope() as scope:
@@ -161,6 +183,9 @@ class LinkThread:
         with suppress(RuntimeError):  # the nursery is closed: `_finish` answers
             self._nursery.start_soon(self._answer, answer, call)
 
+    def _spawn_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        self._nursery.start_soon(function, *args)
+
     async def _answer(self, answer: asyncio.Future[None], call: Callable[[], Awaitable[None]]) -> None:
         try:
             await call()
@@ -174,17 +199,81 @@ class LinkThread:
         key = key_of(peer)
         is_connected = any(not connection.is_closed for connection in self._swarm.get_connections(peer))
         if is_connected and key not in self._peers:
-            self._peers[key] = Peer()
-            self.crossing.post(PeerConnected(key))
+            self._begin(key)
         elif not is_connected and key in self._peers:
-            self._peers.pop(key).gone.set()
+            self._end(key)
+
+    def _begin(self, key: bytes) -> Peer:
+        peer = self._peers[key] = Peer()
+        self._nursery.start_soon(self._greet, key, peer)
+        return peer
+
+    def _end(self, key: bytes) -> None:
+        peer = self._peers.pop(key)
+        peer.gone.set()
+        peer.settled.set()
+        if peer.is_admitted:
             self.crossing.post(PeerDisconnected(key))
+
+    def _meet(self, peer: ID) -> Peer | None:
+        self._reconcile(peer)
+        return self._peers.get(key_of(peer))
+
+    async def _greet(self, key: bytes, peer: Peer) -> None:
+        """Admit a peer once both hellos were accepted; else cut it."""
+        reason = f"it sent no hello within {HELLO_TIMEOUT_S:g} s: it is no Heliotrope node, or a busy one"
+        with trio.move_on_after(HELLO_TIMEOUT_S):
+            try:
+                await self.messages.greet(key, peer)
+                await peer.heard.wait()
+            except Exception as error:  # noqa: BLE001  nothing is lost: the reason is reported
+                reason = error.cause if isinstance(error, LinkError) else describe(error)
+            else:
+                if not peer.gone.is_set():
+                    peer.is_admitted = True
+                    self.crossing.post(PeerConnected(key))
+                    peer.settled.set()
+                return
+        await self._dismiss(key, peer, reason)
+
+    async def _dismiss(self, key: bytes, peer: Peer, reason: str) -> None:
+        if peer.gone.is_set():
+            return
+        if not peer.is_admitted and not peer.refusal:
+            peer.refusal = reason
+            self.crossing.post(PeerRefused(key, reason))
+        for connection in self._swarm.get_connections(id_of(key)):
+            await cut(connection)
+
+    async def _restarted(self, key: bytes, kept: INetConn) -> Peer:
+        """A peer came back before we noticed that it was gone: what leads to its former self is dead."""
+        if key in self._peers:
+            self._end(key)
+        for connection in self._swarm.get_connections(id_of(key)):
+            if connection is not kept:
+                await cut(connection)
+        return self._begin(key)
+
+    def _hello_to(self, stream: INetStream) -> bytes:
+        return encode_hello(self.settings.hello)
+
+    def _judge_hello(self, key: bytes, hello: Hello) -> str:
+        own = self.settings.hello.network
+        if hello.network != own:
+            return f"another network: yours is {hello.network.hex()[:16]}, this is {own.hex()[:16]}"
+        return self.settings.admit(key, hello)
 
     async def _reconcile_all(self) -> None:
         while True:
             await trio.sleep(self.settings.ping_interval_s)
             for key in list(self._peers):
                 self._reconcile(id_of(key))
+
+    async def _admits(self, peer: ID) -> bool:
+        met = self._meet(peer)
+        if met is not None:
+            await met.settled.wait()
+        return met is not None and met.is_admitted
 
     def _accept_gossip(self, peer: ID, topic: str, data: bytes) -> None:
         self._reconcile(peer)
@@ -215,6 +304,11 @@ class LinkThread:
                 raise unreachable(target, describe(error)) from error
             if dialling.cancelled_caught:
                 raise unreachable(target, f"no answer within {DIAL_TIMEOUT_S:g} s")
+            peer = self._meet(id_of(key))
+            if peer is not None:
+                await peer.settled.wait()
+            if peer is None or not peer.is_admitted:
+                raise unreachable(target, peer.refusal if peer and peer.refusal else "the connection was lost at once")
 
     async def disconnect(self, key: bytes) -> None:
         peer = self._peers.get(key)

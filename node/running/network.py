@@ -12,12 +12,13 @@ from collections.abc import Awaitable, Callable
 from node import events as ev
 from node.feeds.checkpoints import read_note
 from node.home.config import LinkConfig
-from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, Verdict
+from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, PeerRefused, Verdict
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.turn import Identity
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
+from protocol.identity import peer_id
 
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
 
@@ -49,6 +50,7 @@ class Network:
             topics=(topics.adverts, topics.entries, topics.checkpoints),
             judge=self._judge,
             deliver=self._deliver,
+            network=identity.network,
         )
 
     def taken(self, event: ev.Event) -> None:
@@ -71,9 +73,11 @@ class Network:
         except LinkError as error:
             await self._put(ev.DialFailed(address, error.cause))
 
-    def _hear(self, event: ev.GossipReceived | ev.MessageReceived) -> None:
-        if self._heard_bytes + len(event.data) <= HEARD_BYTES_MAX and self._try_hear(event):
-            self._heard_bytes += len(event.data)
+    def _hear(self, event: ev.GossipReceived | ev.MessageReceived) -> bool:
+        if self._heard_bytes + len(event.data) > HEARD_BYTES_MAX or not self._try_hear(event):
+            return False
+        self._heard_bytes += len(event.data)
+        return True
 
     def _judge(self, topic: str, data: bytes) -> Verdict:
         """Called on the libp2p thread: pure but for the clock."""
@@ -88,16 +92,22 @@ class Network:
             return Verdict.REJECT
         return Verdict.ACCEPT
 
-    def _deliver(self, event: LinkEvent) -> None:
+    def _deliver(self, event: LinkEvent) -> bool:
+        """Whether it was taken; of a message that was not, its sender is told."""
         match event:
             case LinkConnected(peer):
                 self._emit(ev.PeerConnected(peer))
             case LinkDisconnected(peer):
                 self._emit(ev.PeerDisconnected(peer))
             case GossipArrived(topic, peer, data):
-                self._hear(ev.GossipReceived(topic, peer, data))
+                return self._hear(ev.GossipReceived(topic, peer, data))
             case MessageArrived(peer, data):
-                self._hear(ev.MessageReceived(peer, data))
+                return self._hear(ev.MessageReceived(peer, data))
+            case PeerRefused(peer, reason):
+                self._notify("peer refused", {"peer": peer_id(peer), "reason": reason})
             case LinkFailed(reason):
                 self._notify("link failed", {"reason": reason})
-                log.warning("the network link failed and restarts; messages under way are lost: %s", reason)
+                log.warning(
+                    "the network link failed and restarts; no message that was acknowledged is lost: %s", reason
+                )
+        return True

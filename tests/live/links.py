@@ -11,13 +11,15 @@ from typing import Self
 
 import trio
 from libp2p import new_host
-from libp2p.abc import IHost
+from libp2p.abc import IHost, INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
 from node.link import GossipArrived, Link, LinkEvent, MessageArrived
+from node.link.messages import PROTOCOL
+from protocol.hello import Hello, encode_hello
 
 ANY_PORT = "/ip4/127.0.0.1/tcp/0"
 TOPIC = "heliotrope/1/test/adverts"
@@ -134,15 +136,35 @@ class Proxy:
         writer.close()
 
 
+HELLO = Hello(version=1, network=bytes(32), session=bytes(16), agent="raw", observed="", invitation=b"")
+
+
+async def hear_hello(stream: INetStream) -> None:
+    """The raw peer's side of a message stream: the hello is taken, and nothing after it."""
+    await stream.read(4096)
+    await stream.write((1).to_bytes(8))
+
+
+async def say_hello(host: IHost, target: ID, hello: Hello = HELLO) -> INetStream:
+    """A stream to send messages on, once the hello was taken."""
+    stream = await host.new_stream(target, [PROTOCOL])
+    data = encode_hello(hello)
+    await stream.write(len(data).to_bytes(4) + data)
+    assert await stream.read(8) == (1).to_bytes(8)
+    return stream
+
+
 def as_raw_peer(attack: Callable[[IHost, ID], Awaitable[None]], address: str, **options: object) -> Awaitable[None]:
-    """Run an attack from an unhardened libp2p host, connected to the address, on a thread."""
+    """Run an attack from an unhardened libp2p host, connected to the address and admitted, on a thread."""
 
     async def run() -> None:
         host = new_host(key_pair=create_new_key_pair(b"r" * 32), **options)  # type: ignore[arg-type]
         async with host.run([Multiaddr(ANY_PORT)]):
             target = info_from_p2p_addr(Multiaddr(address))
+            host.set_stream_handler(PROTOCOL, hear_hello)
             with trio.fail_after(20):
                 await host.connect(target)
+                await say_hello(host, target.peer_id)
                 await attack(host, target.peer_id)
             await host.close()
 

@@ -70,8 +70,7 @@ async def test_messages_wait_for_a_busy_receiver(open_link: Opener) -> None:
     a, inbox = await open_link()
     async with child() as (_, address):
         peer = await a.dial(address)
-        await a.send(peer, b"busy")
-        sending = asyncio.gather(*(a.send(peer, LONG) for _ in range(8)))
+        sending = asyncio.gather(a.send(peer, b"busy"), *(a.send(peer, LONG) for _ in range(8)))
         await asyncio.wait({sending}, timeout=0.8)
         assert not sending.done()
         await sending
@@ -82,8 +81,7 @@ async def test_a_cancelled_send_does_not_break_into_the_next(open_link: Opener) 
     a, inbox = await open_link()
     async with child() as (_, address):
         peer = await a.dial(address)
-        await a.send(peer, b"busy")
-        sending = asyncio.gather(*(a.send(peer, LONG) for _ in range(8)))
+        sending = asyncio.gather(a.send(peer, b"busy"), *(a.send(peer, LONG) for _ in range(8)))
         await asyncio.wait({sending}, timeout=0.5)
         assert sending.cancel()
         await a.send(peer, b"next")

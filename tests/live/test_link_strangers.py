@@ -20,10 +20,9 @@ from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTr
 from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed
 
 from node.link import MESSAGE_MAX_BYTES, LinkFailed
-from node.link.messages import PROTOCOL
 from protocol.identity import PEER_ID_PREFIX, KeyPair
 
-from .links import TOPIC, Opener, as_raw_peer, child
+from .links import TOPIC, Opener, as_raw_peer, child, say_hello
 
 
 def public_key_protobuf(kind: int, data: bytes) -> bytes:
@@ -100,8 +99,9 @@ async def test_reject_frame_longer_than_limit(open_link: Opener) -> None:
     (a, at_a), (b, _) = await open_link(), await open_link()
 
     async def attack(host: IHost, target: ID) -> None:
-        stream = await host.new_stream(target, [PROTOCOL])
+        stream = await say_hello(host, target)
         await stream.write((4).to_bytes(4) + b"fine" + (MESSAGE_MAX_BYTES + 1).to_bytes(4))
+        assert await stream.read(8) == (2).to_bytes(8)
         with pytest.raises(StreamError):
             await stream.read(1)
         await PingService(host).ping(target)

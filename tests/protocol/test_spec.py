@@ -29,6 +29,7 @@ from protocol.certificates import Lot
 from protocol.direct import DIRECT, Ticket
 from protocol.genesis import Clock, Genesis
 from protocol.gossip import Topics
+from protocol.hello import Hello
 from protocol.identity import peer_id
 from protocol.messages import (
     INTEGER_MAX,
@@ -50,7 +51,7 @@ MODELS: dict[str, type[Body]] = {
     **{
         model.__name__: model
         for model in (
-            *(Advert, Blob, Clock, Countersignature, Genesis, Lot, MeterSeal, ModelSpec, Place, Placement),
+            *(Advert, Blob, Clock, Countersignature, Genesis, Hello, Lot, MeterSeal, ModelSpec, Place, Placement),
             *(SlotEnergy, Ticket, TrainingSpec),
         )
     },
@@ -65,6 +66,7 @@ MODULES = (
         "envelope",
         "genesis",
         "gossip",
+        "hello",
         "identity",
         "messages",
         "scan",
