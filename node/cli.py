@@ -12,7 +12,21 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from node.commands import auditor, certificate, credit, device, devnet, energy, job, ledger, match, meter, node, study
+from node.commands import (
+    auditor,
+    certificate,
+    credit,
+    device,
+    devnet,
+    energy,
+    invite,
+    job,
+    ledger,
+    match,
+    meter,
+    node,
+    study,
+)
 from node.commands.options import Unsuccessful
 from protocol.errors import LocalError, NoMatch, Refused, Unreachable, VerificationFailed
 
@@ -29,7 +43,17 @@ app = App(
     version=_version,
     help_format="plaintext",  # markdown would cost a tenth of a second at every --help
 )
-for command in (node.init, node.up, node.witness, node.status, node.peers, match.match, devnet.demo):
+for command in (
+    node.init,
+    node.up,
+    node.witness,
+    node.status,
+    node.peers,
+    invite.invite,
+    invite.join,
+    match.match,
+    devnet.demo,
+):
     app.command(command)
 NOUNS = (job, ledger, energy, device, meter, certificate, credit, auditor, study, devnet)
 for noun in (module.app for module in NOUNS):

@@ -46,7 +46,8 @@ class Chance(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this node is and where, for as long as it runs. All chance comes from `chance`."""
+    """Who this node is and where, for as long as it runs. All chance comes from `chance`. `invitation`: what lets it
+    into a closed network; else empty."""
 
     keypair: KeyPair
     label: str
@@ -54,6 +55,7 @@ class Identity:
     network: bytes
     topics: Topics
     chance: Chance
+    invitation: bytes = b""
 
     @property
     def key(self) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from protocol.codec import encode
 from protocol.messages import Body, Count, Keys, Name, Positive
@@ -35,7 +35,8 @@ class Clock(Body):
 
 
 class Genesis(Body):
-    """See the module. `surplus_assurance_min` is the lowest assurance (A0 to A4) at which surplus counts as green."""
+    """See the module. `surplus_assurance_min` is the lowest assurance (A0 to A4) at which surplus counts as green;
+    `admitters` are the keys that sign invitations to a closed network (`protocol.invitation`)."""
 
     name: Name
     clock: Clock
@@ -43,10 +44,24 @@ class Genesis(Body):
     witnesses: Keys = ()
     auditors: Keys = ()
     surplus_assurance_min: Annotated[int, Field(ge=0, le=4)] = 2
-    admission: Literal["open", "devnet"] = "open"
+    admission: Literal["open", "devnet", "closed"] = "open"
+    admitters: Keys = ()
+
+    @model_validator(mode="after")
+    def _closed_by_somebody(self) -> Genesis:
+        if (self.admission == "closed") is not bool(self.admitters):
+            raise ValueError(
+                f"admission {self.admission!r} with {len(self.admitters)} admitters: a closed network has one or more,"
+                " every other none"
+            )
+        return self
 
     def encoded(self) -> bytes:
-        return encode(self.model_dump())
+        """Without `admitters` where there are none: networks are older than that field, and keep their ids."""
+        fields = self.model_dump()
+        if not self.admitters:
+            del fields["admitters"]
+        return encode(fields)
 
     def network_id(self) -> bytes:
         return hashlib.sha256(self.encoded()).digest()

@@ -38,6 +38,7 @@ SHELLS = (
     "node/client.py",
     "node/commands/*.py",
     "node/home/home.py",
+    "node/home/invitations.py",
     "node/home/identity.py",
     "node/home/lasting.py",
     "node/daemon.py",

@@ -93,6 +93,10 @@ class ThisNode(Strict):
     forks: int
     witness: bool  # of this network, by its genesis
     auditor: bool  # the same
+    admission: Literal["open", "devnet", "closed"]  # the same
+    admitter: bool  # the same: it may invite
+    admitted_until_ms: int | None  # when its invitation ends; None: it needs none, or has none that holds
+    admission_warning: str  # what to do in good time; else ""
     offer: Offer | None
     power: Power
     shards: tuple[ActiveShard, ...]

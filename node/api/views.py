@@ -12,6 +12,7 @@ from statistics import median_low
 from ledger.doubts import said
 from ledger.forecasts import reliability_permille
 from ledger.state import AttestationRecord
+from node.admission import Membership, membership
 from node.api.resources import (
     ActiveShard,
     FailedAddress,
@@ -40,7 +41,8 @@ UNSENT = b""  # the raw bytes of an advert for our own eyes
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """One reason why the node cannot do its work: what is concerned (own feed, peers, energy, clock), what to do."""
+    """One reason why the node cannot do its work: what is concerned (own feed, admission, peers, energy, clock), and
+    what to do."""
 
     concern: str
     text: str
@@ -51,7 +53,7 @@ def peer(node: Node, key: bytes) -> Peer:
 
 
 def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int) -> ThisNode:
-    genesis = node.identity.genesis
+    genesis, member = node.identity.genesis, _membership(node, now_ms)
     return ThisNode(
         identity=peer(node, node.identity.key),
         version=version,
@@ -70,6 +72,10 @@ def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int)
         forks=len(node.ledger.forks),
         witness=node.identity.key in genesis.witnesses,
         auditor=node.identity.key in genesis.auditors,
+        admission=genesis.admission,
+        admitter=node.identity.key in genesis.admitters,
+        admitted_until_ms=member.until_ms,
+        admission_warning=member.warning,
         offer=node.provider.offer,
         power=_power(node, now_ms),
         shards=tuple(
@@ -119,6 +125,8 @@ def not_ready(node: Node, now_ms: int) -> list[NotReady]:
     if not node.may_sign:
         signing = node.own_feed.signing
         found.append(NotReady("own feed", f"{signing.value}: {REMEDIES[signing]}"))
+    if not node.peers.connected and (fault := _membership(node, now_ms).fault):
+        found.append(NotReady("admission", fault))
     if node.peers.bootstrap and not node.peers.connected:
         reasons = sorted(set(node.peers.reasons.values()))
         last = f"; the last attempts: {', '.join(reasons[:3])}" if reasons else ""
@@ -140,6 +148,11 @@ def not_ready(node: Node, now_ms: int) -> list[NotReady]:
 def lowest_assurance(records: Iterable[AttestationRecord]) -> int | None:
     """The level that a claim resting on all of these attestations has; None for no attestation at all."""
     return min((record.assurance for record in records), default=None)
+
+
+def _membership(node: Node, now_ms: int) -> Membership:
+    identity = node.identity
+    return membership(identity.genesis, identity.key, identity.invitation, now_ms)
 
 
 def _energy_faults(node: Node, now_ms: int) -> list[NotReady]:

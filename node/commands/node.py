@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import platform
+import secrets
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from node.commands.options import HomeOption, JsonOption, client_of, home_of, print_json
-from protocol.errors import LocalError, Unreachable
+from protocol.errors import LocalError, Refused, Unreachable
 
 if TYPE_CHECKING:
     from node.energy.supply import EnergyConfig
     from node.home.config import MachineConfig
     from protocol.genesis import Genesis
+    from protocol.identity import KeyPair
 
 LABEL_MAX_CHARACTERS = 32
 NEW_NETWORK_SLOT_MS = 300_000  # five minutes, the step of most grid data
@@ -38,6 +40,10 @@ def init(
         str | None, Parameter(help="What it computes with, as its driver calls it; else a CPU core.")
     ] = None,
     genesis: Annotated[Path | None, Parameter(help="The network's genesis file; else a new network is made.")] = None,
+    mode: Annotated[
+        Literal["open", "closed", "hybrid"] | None,
+        Parameter(help="Of the new network: open to all who have its genesis file, or closed to the uninvited."),
+    ] = None,
     witness: Annotated[
         list[str] | None, Parameter(help="Peer id of a witness of the new network; once for each.", negative=())
     ] = None,
@@ -47,26 +53,32 @@ def init(
 ) -> None:
     """Make a node: its key, its token and its configuration."""
     from node.home.config import Config
-    from node.home.identity import create_home, load_genesis, load_keypair
-    from protocol.identity import peer_id
+    from node.home.identity import create_home, load_genesis
+    from protocol.identity import KeyPair, peer_id
 
     place = home_of(home)
     name = (label or platform.node() or "node")[:LABEL_MAX_CHARACTERS]
+    keypair = KeyPair(secrets.token_bytes(32))
     config = Config(label=name, energy=_site(zone, latitude, longitude, carrier, capacity_w), machine=_machine(device))
     if genesis:
         network = load_genesis(genesis)
-        for option, given, named in (("witness", witness, network.witnesses), ("auditor", auditor, network.auditors)):
+        for option, given, settled in (
+            ("witness", witness, f"names {len(network.witnesses)} witnesses"),
+            ("auditor", auditor, f"names {len(network.auditors)} auditors"),
+            ("mode", mode, f"is {network.admission}"),
+        ):
             if given:
                 raise LocalError(
                     "HEL-CLI-003",
-                    f"--{option} goes with a new network: {genesis} names {len(named)} {option}s already",
+                    f"--{option} goes with a new network: {genesis} {settled} already",
                     f"Leave out one of --genesis and --{option}.",
                 )
     else:
-        network = _new_network(name, _keys("witness", witness), _keys("auditor", auditor))
-    create_home(place, config, network)
-    print(f"{name} is {peer_id(load_keypair(place, network).public)}, in {place.path}")
-    print(f"network  {network.name} {network.network_id().hex()[:16]}" + ("" if genesis else " (new)"))
+        network = _new_network(name, _keys("witness", witness), _keys("auditor", auditor), _admitters(mode, keypair))
+    create_home(place, config, network, keypair.seed)
+    print(f"{name} is {peer_id(keypair.public)}, in {place.path}")
+    new = "" if genesis else " (new)"
+    print(f"network  {network.name} {network.network_id().hex()[:16]}, {network.admission}{new}")
     if witness or auditor:
         print(f"         its witnesses and auditors start with {place.genesis_path} in place of their own")
     print(f"power    {carrier} of {capacity_w} W in zone {config.energy.zone}")
@@ -196,8 +208,24 @@ def _keys(option: str, peer_ids: list[str] | None) -> tuple[bytes, ...]:
         raise LocalError("HEL-CLI-004", cause, "Ask its operator: `heliotrope init` said it.") from None
 
 
-def _new_network(label: str, witnesses: tuple[bytes, ...], auditors: tuple[bytes, ...]) -> Genesis:
-    """A network of one, at the world's own pace; whoever gets its genesis file can join."""
+def _admitters(mode: str | None, keypair: KeyPair) -> tuple[bytes, ...]:
+    """Who invites to the new network; nobody, if it is open. Raises Refused: no network is hybrid."""
+    if mode == "hybrid":
+        raise Refused(
+            "HEL-CLI-005",
+            "hybrid is a mode of jobs, not of networks: such a job uses a tenant's own pool and the open one, and in a"
+            " closed network there is no open one",
+            'Leave --mode out; then set tenant = "NAME" below [market] in config.toml, and mode = "hybrid" and the same'
+            " tenant in the job.",
+        )
+    return (keypair.public,) if mode == "closed" else ()
+
+
+def _new_network(
+    label: str, witnesses: tuple[bytes, ...], auditors: tuple[bytes, ...], admitters: tuple[bytes, ...]
+) -> Genesis:
+    """A network of one, at the world's own pace; whoever gets its genesis file can join, and is invited if it is
+    closed."""
     from protocol.genesis import Clock, Genesis
 
     now_ms = time.time_ns() // 10**6
@@ -207,4 +235,6 @@ def _new_network(label: str, witnesses: tuple[bytes, ...], auditors: tuple[bytes
         slot_ms=NEW_NETWORK_SLOT_MS,
         witnesses=witnesses,
         auditors=auditors,
+        admission="closed" if admitters else "open",
+        admitters=admitters,
     )

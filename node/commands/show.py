@@ -79,6 +79,8 @@ def status(node: Mapping[str, Any], faults: str) -> None:
         say(f"PAUSED by {power['paused_by']}")
     for reason in jobs["declined"]:
         say(f"NO BID: {reason}")
+    if node["admission_warning"]:
+        say(f"NOT FOR LONG: {node['admission_warning']}")
     if power["unaudited"] and not power["unattested"]:
         say(f"NOT AUDITED: {power['unaudited']}")
     surplus = "no forecast" if power["surplus_w"] is None else f"{power['surplus_w']} W surplus now"
@@ -94,11 +96,21 @@ def status(node: Mapping[str, Any], faults: str) -> None:
                 "network",
                 f"{node['network_name']}  {node['network'][:16]}  slot {node['slot']}, {moment(node['now_ms'])}",
             ),
+            ("mode", _mode(node)),
             ("power", f"{power['carrier']} in {power['zone'] or 'no zone'}: {surplus}{grid} ({attested})"),
             ("peers", f"{connected} connected, {known} known"),
             ("ledger", f"{node['ledger_entries']} entries" + (f", {node['forks']} forks" if node["forks"] else "")),
         ),
     )
+
+
+def _mode(node: Mapping[str, Any]) -> str:
+    """Who may join, and by what this node has."""
+    if node["admission"] != "closed":
+        return str(node["admission"])
+    if node["admitted_until_ms"] is not None:
+        return f"closed, invited until {moment(node['admitted_until_ms'])}"
+    return "closed" + (", may invite" if node["admitter"] else "")
 
 
 def peers(answer: Mapping[str, Any]) -> None:

@@ -110,7 +110,7 @@ def make(directory: Path, count: int, seed: int, witnesses: int = 0, auditors: i
         if index >= count:
             config = as_keeper(config)
         home = Home(directory / f"{index}-{draft.site.name}")
-        create_home(home, config, genesis, draft.seed)
+        create_home(home, config, genesis, draft.seed, is_public=True)
         if draft.key in genesis.auditors:
             write_approvals(home.approvals_path, approvals)
         members.append(Member(draft.site, home, draft.key, draft.ports[0]))

@@ -34,6 +34,7 @@ class ApiConfig(_Section):
 class LinkConfig(_Section):
     """Where peers reach the node: libp2p, and the HTTPS listener that serves blobs, both on the address of `listen`.
 
+    `allow` names, by peer id, whom this node lets into a closed network without an invitation; other nodes need not.
     `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
     """
 
@@ -41,6 +42,14 @@ class LinkConfig(_Section):
     data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,180}$")] | None = None
     data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
     bootstrap: tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...] = ()
+    allow: tuple[str, ...] = ()
+
+    @field_validator("allow")
+    @classmethod
+    def _named_by_peer_id(cls, peers: tuple[str, ...]) -> tuple[str, ...]:
+        for peer in peers:
+            public_key(peer)
+        return peers
 
     @property
     def bind_host(self) -> str:

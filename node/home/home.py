@@ -4,6 +4,7 @@ config.toml   what the operator says          genesis.json  the network it belon
 key           Ed25519 seed, 0600              token         for the local API, 0600
 ledger.db     entries                         blobs/        data, parameters, deltas, checkpoints
 fresh         there until the key first signs
+invitation    what lets it into a closed network
 peers.json    addresses to dial again         runtime.json  where the running node listens
 rules.json    when the node pauses, by its operator's rules
 ledger.dsn    where entries rest instead of ledger.db, if in PostgreSQL; 0600
@@ -30,6 +31,10 @@ class Home:
     @property
     def genesis_path(self) -> Path:
         return self.path / "genesis.json"
+
+    @property
+    def invitation_path(self) -> Path:
+        return self.path / "invitation"
 
     @property
     def key_path(self) -> Path:

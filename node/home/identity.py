@@ -80,9 +80,12 @@ def load_dsn(home: Home, config: LedgerConfig) -> str | None:
     return dsn.strip()
 
 
-def create_home(home: Home, config: Config, genesis: Genesis, devnet_seed: bytes | None = None) -> None:
-    """Write a new node's files, with a fresh key unless it is a devnet's, into a directory that is new or empty: a
-    directory of anybody else's is not closed to its users. Raises LocalError."""
+def create_home(
+    home: Home, config: Config, genesis: Genesis, seed: bytes | None = None, *, is_public: bool = False
+) -> None:
+    """Write a new node's files, with a fresh key unless a `seed` is given, into a directory that is new or empty: a
+    directory of anybody else's is not closed to its users. `is_public`: anybody can compute the seed, as a devnet's;
+    the file says so. Raises LocalError."""
     try:
         home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if any(home.path.iterdir()):
@@ -92,7 +95,7 @@ def create_home(home: Home, config: Config, genesis: Genesis, devnet_seed: bytes
                 "Start it with: heliotrope up, or choose another --home. A node's key is its identity: keep it.",
             )
         home.path.chmod(0o700)
-        key = secrets.token_hex(32) if devnet_seed is None else DEVNET_KEY_PREFIX + devnet_seed.hex()
+        key = (DEVNET_KEY_PREFIX if is_public else "") + (seed or secrets.token_bytes(32)).hex()
         home.genesis_path.write_text(genesis.model_dump_json(indent=2) + "\n", encoding="utf-8")
         write_secret(home.key_path, key)
         home.fresh_path.touch()

@@ -7,9 +7,11 @@ import os
 from collections.abc import Sequence
 
 from node.energy.rules import Rule, parse_rules
+from node.home.config import LinkConfig
 from node.home.home import Home
 from node.home.secret import write_private
 from protocol.errors import LocalError
+from protocol.identity import peer_id
 
 
 def load_peers(home: Home) -> tuple[str, ...]:
@@ -49,3 +51,15 @@ def keep_rules(home: Home, rules: Sequence[str]) -> None:
 def write_runtime_file(home: Home, **facts: object) -> None:
     """Say that this process runs the node, and where it listens: `api` above all."""
     write_private(home.runtime_path, json.dumps({"pid": os.getpid(), **facts}, indent=2))
+
+
+def reachable_addresses(home: Home, config: LinkConfig, key: bytes) -> tuple[str, ...]:
+    """Where others reach the node, running or not, and whom it dials itself. Loopback counts only where it listens
+    nowhere else; an address for all interfaces or of any port is none."""
+    try:
+        said = json.loads(home.runtime_path.read_bytes())["addresses"]
+    except (OSError, ValueError, KeyError, TypeError):
+        said = [f"{config.listen}/p2p/{peer_id(key)}"]
+    own = [a for a in said if "/0.0.0.0/" not in a and "/ip6/::/" not in a and "/tcp/0/" not in a]
+    far = [a for a in own if not a.startswith(("/ip4/127.", "/ip6/::1/"))]
+    return tuple(dict.fromkeys((*(far or own), *config.bootstrap)))

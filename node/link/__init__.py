@@ -82,7 +82,8 @@ class Link:
     is; it runs on the libp2p thread: it must be pure.
     `deliver` is called on the loop, in order, and must not block; it returns False for a message that it did not take,
     and whoever sent that learns it. `network` is the genesis document's hash, `invitation` what lets this node into a
-    closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`.
+    closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`:
+    at its hello, and every `ping_interval_s` again, for what let it in may expire.
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
     """
 

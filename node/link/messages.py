@@ -73,6 +73,7 @@ class Peer:
     """A connected peer, for as long as it is. It counts once it is `admitted`: both hellos were accepted."""
 
     session: bytes = b""
+    hello: Hello | None = None  # once accepted
     is_admitted: bool = False
     refusal: str = ""
     heard: trio.Event = field(default_factory=trio.Event)  # we have accepted its hello
@@ -125,6 +126,7 @@ class Messages:
             if reason := self._house.judge(key, hello):
                 await self._refuse(stream, key, peer, reason)
                 return
+            peer.hello = hello
             await stream.write((1).to_bytes(8, "big"))
             peer.heard.set()
             await peer.settled.wait()

@@ -239,7 +239,7 @@ class LinkThread:
     async def _dismiss(self, key: bytes, peer: Peer, reason: str) -> None:
         if peer.gone.is_set():
             return
-        if not peer.is_admitted and not peer.refusal:
+        if not peer.refusal:
             peer.refusal = reason
             self.crossing.post(PeerRefused(key, reason))
         for connection in self._swarm.get_connections(id_of(key)):
@@ -266,8 +266,10 @@ class LinkThread:
     async def _reconcile_all(self) -> None:
         while True:
             await trio.sleep(self.settings.ping_interval_s)
-            for key in list(self._peers):
+            for key, peer in list(self._peers.items()):
                 self._reconcile(id_of(key))
+                if peer.is_admitted and peer.hello and (reason := self._judge_hello(key, peer.hello)):
+                    self._nursery.start_soon(self._dismiss, key, peer, reason)  # an invitation has expired
 
     async def _admits(self, peer: ID) -> bool:
         met = self._meet(peer)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from node import events as ev
+from node.admission import refusal
 from node.feeds.checkpoints import read_note
 from node.home.config import LinkConfig
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, PeerRefused, Verdict
@@ -18,7 +19,8 @@ from node.link import PeerDisconnected as LinkDisconnected
 from node.turn import Identity
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
-from protocol.identity import peer_id
+from protocol.hello import Hello
+from protocol.identity import peer_id, public_key
 
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
 
@@ -43,6 +45,7 @@ class Network:
         self._identity, self._now_ms = identity, now_ms
         self._emit, self._put, self._try_hear, self._notify = emit, put, hear, notify
         self._heard_bytes = 0  # of messages in the queue
+        self._allowed = frozenset(map(public_key, config.allow))
         topics = identity.topics
         self.link = Link(
             seed=identity.keypair.seed,
@@ -51,6 +54,8 @@ class Network:
             judge=self._judge,
             deliver=self._deliver,
             network=identity.network,
+            invitation=identity.invitation,
+            admit=self._refusal,
         )
 
     def taken(self, event: ev.Event) -> None:
@@ -91,6 +96,10 @@ class Network:
         except Reject:
             return Verdict.REJECT
         return Verdict.ACCEPT
+
+    def _refusal(self, peer: bytes, hello: Hello) -> str:
+        """Called on the libp2p thread: pure but for the clock."""
+        return refusal(self._identity.genesis, self._allowed, peer, hello.invitation, self._now_ms())
 
     def _deliver(self, event: LinkEvent) -> bool:
         """Whether it was taken; of a message that was not, its sender is told."""

@@ -33,6 +33,7 @@ from node.home.approvals import approvals_event
 from node.home.config import Config, load_config
 from node.home.home import Home
 from node.home.identity import load_dsn, load_genesis, load_keypair, load_token
+from node.home.invitations import load_invitation
 from node.home.lasting import load_peers, load_rules, write_runtime_file
 from node.link import LinkError
 from node.market.question import answer
@@ -91,7 +92,8 @@ class Runtime:
         ledger = snapshot.load(self.genesis, self.store)
         self._snapshot_at = ledger.count
         chance, label = random.SystemRandom(), self.config.label
-        identity = Identity(self.keypair, label, self.genesis, network, Topics.of(network), chance)
+        topics, invitation = Topics.of(network), load_invitation(home)
+        identity = Identity(self.keypair, label, self.genesis, network, topics, chance, invitation)
         bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
         kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
         may_sign = self.trusts_ledger or (home.fresh_path.exists() and self.keypair.public not in ledger.heads)

@@ -114,21 +114,45 @@ def test_tokens_are_rounds_times_steps_times_batch_times_context() -> None:
         {"auditors": (keypair(1).public,)},
         {"surplus_assurance_min": 0},
         {"admission": "devnet"},
+        {"admission": "closed", "admitters": (keypair(1).public,)},
+        {"admission": "closed", "admitters": (keypair(2).public,)},
     ],
 )
 def test_every_field_of_the_genesis_document_changes_the_network(changes: dict[str, Any]) -> None:
     assert genesis(**changes).network_id() != genesis().network_id()
 
 
-def test_the_genesis_document_survives_the_wire_and_json() -> None:
-    document = genesis(witnesses=(keypair(1).public,))
+def test_networks_older_than_closed_ones_keep_their_ids() -> None:
+    document = genesis()
+    assert "admitters" not in decode(document.encoded())
+    assert document.network_id().hex() == "78bf8e0c14acd7afda9a2de6775deae23d8381cee6a1d1a2aac739309f8ebecf"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        genesis(witnesses=(keypair(1).public,)),
+        genesis(admission="closed", admitters=(keypair(1).public, keypair(2).public)),
+    ],
+    ids=lambda document: document.admission,
+)
+def test_the_genesis_document_survives_the_wire_and_json(document: Genesis) -> None:
     assert Genesis.model_validate(decode(document.encoded())) == document
     assert Genesis.model_validate_json(document.model_dump_json()) == document
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"slot_ms": 0}, {"slot_ms": 3_600_001}, {"surplus_assurance_min": 5}, {"admission": "anyone"}, {"name": ""}],
+    [
+        {"slot_ms": 0},
+        {"slot_ms": 3_600_001},
+        {"surplus_assurance_min": 5},
+        {"admission": "anyone"},
+        {"name": ""},
+        {"admission": "closed"},
+        {"admitters": (keypair(1).public,)},
+        {"admission": "devnet", "admitters": (keypair(1).public,)},
+    ],
 )
 def test_a_genesis_document_out_of_bounds_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

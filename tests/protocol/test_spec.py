@@ -22,7 +22,7 @@ from ledger.places import PLACES_SHA256
 from ledger.state import JOB_TABLE, LOT_TABLE, PLACEMENT_TABLE
 from ledger.transitions import PROCESS
 from ledger.witness import Status
-from protocol import adverts, direct, envelope, gossip
+from protocol import adverts, direct, envelope, gossip, invitation
 from protocol.adverts import Advert
 from protocol.bodies import BODIES
 from protocol.certificates import Lot
@@ -31,6 +31,7 @@ from protocol.genesis import Clock, Genesis
 from protocol.gossip import Topics
 from protocol.hello import Hello
 from protocol.identity import peer_id
+from protocol.invitation import Invitation
 from protocol.messages import (
     INTEGER_MAX,
     Blob,
@@ -51,8 +52,8 @@ MODELS: dict[str, type[Body]] = {
     **{
         model.__name__: model
         for model in (
-            *(Advert, Blob, Clock, Countersignature, Genesis, Hello, Lot, MeterSeal, ModelSpec, Place, Placement),
-            *(SlotEnergy, Ticket, TrainingSpec),
+            *(Advert, Blob, Clock, Countersignature, Genesis, Hello, Invitation, Lot, MeterSeal, ModelSpec, Place),
+            *(Placement, SlotEnergy, Ticket, TrainingSpec),
         )
     },
 }
@@ -68,6 +69,7 @@ MODULES = (
         "gossip",
         "hello",
         "identity",
+        "invitation",
         "messages",
         "scan",
     ),
@@ -239,7 +241,11 @@ def test_numbered_checks_are_those_of_the_code(heading: str, functions: tuple[Ca
 
 @pytest.mark.parametrize(
     ("topic", "functions"),
-    [("adverts", (adverts.open_advert, gossip.judge_advert)), ("entries", (gossip.judge_announcement,))],
+    [
+        ("adverts", (adverts.open_advert, gossip.judge_advert)),
+        ("entries", (gossip.judge_announcement,)),
+        ("invitation", (invitation.open_invitation, invitation.judge_invitation)),
+    ],
     ids=lambda part: part if isinstance(part, str) else "",
 )
 def test_every_check_of_gossip_has_its_verdict(topic: str, functions: tuple[Callable[..., Any], ...]) -> None:

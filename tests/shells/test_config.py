@@ -138,7 +138,7 @@ def test_a_file_without_a_key_is_named_and_not_quoted(home: Home, content: str, 
 
 def test_a_devnet_key_serves_on_a_devnet_only(tmp_path: Path) -> None:
     home, devnet = Home(tmp_path / "node"), genesis(admission="devnet")
-    create_home(home, CONFIG, devnet, digest("seed"))
+    create_home(home, CONFIG, devnet, digest("seed"), is_public=True)
     load_keypair(home, devnet)
     with pytest.raises(Refused, match="anyone can compute") as failure:
         load_keypair(home, genesis())
