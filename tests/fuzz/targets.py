@@ -18,13 +18,14 @@ from node.matching.problem import CARBON_MAX
 from node.study.answer import Replay
 from node.study.lines import JobHour
 from node.study.lines import read as read_lines
-from protocol import adverts
+from protocol import adverts, invitation
 from protocol.adverts import open_advert
 from protocol.codec import BYTES_PER_VALUE, VALUE_MAX_BYTES, decode, encode
 from protocol.direct import decode_direct, encode_direct
 from protocol.envelope import is_signed, parse, signed_bytes
 from protocol.errors import Ignore, Reject, VerificationFailed
 from protocol.gossip import ADVERT_MAX_BYTES, Topics, encode_announcement, judge, judge_announcement
+from protocol.hello import INVITATION_MAX_BYTES
 from protocol.messages import ARRAY_MAX
 from protocol.scan import scan
 from protocol.signed import sign_array
@@ -39,6 +40,8 @@ from tests.matching.instances import lines as lines_of
 from tests.protocol.test_direct import MESSAGES
 from tests.protocol.test_gossip import HEAD
 from tests.protocol.test_gossip import REAL as ADVERT
+from tests.protocol.test_invitation import CLOSED, FOUNDER, GUEST
+from tests.protocol.test_invitation import REAL as INVITATION
 from tests.protocol.test_tickets import HEADER, SERVER, UNIX_MS
 from tests.study.jobs import job as job_of_study
 from tests.study.jobs import job_hour as job_hour_of
@@ -52,6 +55,7 @@ PLANNED = greedy(
     read(lines_of(small_instance([peer(0), peer(1), peer(2, zone=1)], [job(0), job(1)], [zone(0), zone(1)]))), [1, 0]
 )
 
+ONE = {"checkpoint": cosigned().encoded(), "ticket": HEADER.encode(), "invited": INVITATION}
 ROAMING = job_of_study(zones=["A", "B"], move_cost=0.5)
 LEVELS = {"A": [100.0] * 200, "B": [90.0 + hour % 24 for hour in range(200)]}
 ANSWERED = {
@@ -159,6 +163,25 @@ def advert(raw: bytes) -> None:
         assert adverts.seal(keypair(0), NETWORK_OF_GOSSIP, opened.advert) == signed
 
 
+def invited(raw: bytes) -> None:
+    """What a stranger shows, as it stands, and the same under a valid signature of an admitter."""
+    try:
+        *unsigned, _ = decode(raw, INVITATION_MAX_BYTES)
+        signed = sign_array(FOUNDER, invitation.DOMAIN, tuple(unsigned[:14]))
+    except (Reject, TypeError, ValueError):
+        signed = raw
+    for shown in (raw, signed):
+        try:
+            found = invitation.judge_invitation(shown, CLOSED, GUEST.public, NOW_MS)
+        except Ignore:
+            continue
+        except Reject as refusal:
+            if not str(refusal).startswith("check ") or not str(refusal).isprintable():
+                raise AssertionError from refusal
+            continue
+        assert invitation.seal(FOUNDER, CLOSED.network_id(), found.invitation) == shown
+
+
 def judged(topic: str, raw: bytes) -> bool:
     try:
         judge(TOPICS, NETWORK_OF_GOSSIP, topic, raw, NOW_MS)
@@ -224,6 +247,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         gossip,
         archive,
         ticket,
+        invited,
         instance,
         plan,
         job_hour,
@@ -243,8 +267,6 @@ def _good(name: str) -> Iterator[bytes]:
         yield from (bytes.fromhex(raw) for raw, _, _ in REFUSED.values() if len(raw) < 1000)
     elif name == "envelope":
         yield from {entry.kind: entry.raw for entry in whole_history().entries}.values()
-    elif name == "checkpoint":
-        yield cosigned().encoded()
     elif name == "witness":
         yield from (request(0, 7), request(3, 7))
     elif name == "proof":
@@ -258,8 +280,8 @@ def _good(name: str) -> Iterator[bytes]:
         for whole in (history.archive(), History().archive()):
             yield whole
             yield b"".join(lines.write(check.split(io.BytesIO(whole))))
-    elif name == "ticket":
-        yield HEADER.encode()
+    elif name in ONE:
+        yield ONE[name]
     elif name == "instance":
         yield b"\n".join(lines_of(generated(1, 3, 2, 4)))
         yield b"\n".join(lines_of(small_instance([peer(0), peer(1)], [job(0), job(1, carbon_max_mg=10**6)])))

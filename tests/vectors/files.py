@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import checkpoints, encodings, entries, forks, merkle, signatures, sun, transitions
+from tests.vectors import checkpoints, encodings, entries, forks, invitations, merkle, signatures, sun, transitions
 
 FOLDER = Path(__file__).parent
 MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
     "encodings": encodings.make,
     "signatures": signatures.make,
     "entries": entries.make,
+    "invitations": invitations.make,
     "merkle": merkle.make,
     "checkpoints": checkpoints.make,
     "transitions": transitions.make,

@@ -221,6 +221,38 @@ export function openEntry(raw, network) {
   return { id: sha256(signed), network: entryNetwork, kind, author, seq, prev, timeMs, refs, body };
 }
 
+// --- invitations to closed networks -----------------------------------------------------------------------------------
+
+const INVITATION_DOMAIN = Buffer.from("heliotrope-invitation/v1\0");
+const INVITATION = { bytes: 2048, lasts_ms: 34_560_000_000, ahead_ms: 600_000 };
+
+/** {issuer, body} of an invitation that lets this holder in now. Throws Refused with `check`. */
+export function judgeInvitation(raw, network, admitters, holder, nowMs) {
+  const check = (number, condition) => require(condition, `check ${number}`, { check: number });
+  let five;
+  try {
+    five = decode(raw, { ...BOUNDS, bytes: INVITATION.bytes });
+  } catch (refusal) {
+    throw new Refused(refusal.message, { check: 1 });
+  }
+  check(2, Array.isArray(five) && five.length === 5);
+  const [version, invitedTo, issuer, body, signature] = five;
+  check(3, version === 1);
+  check(4, Buffer.isBuffer(invitedTo) && invitedTo.equals(network));
+  check(5, Buffer.isBuffer(issuer) && Buffer.isBuffer(signature));
+  check(5, verify(issuer, Buffer.concat([INVITATION_DOMAIN, encode(five.slice(0, 4))]), signature));
+  check(6, body instanceof Map && [...body.keys()].join() === "expires_at_ms,holder,issued_at_ms,label");
+  const [expiresAt, invited, issuedAt, label] = body.values();
+  check(6, [expiresAt, issuedAt].every((time) => typeof time === "number" && time >= 0));
+  check(6, Buffer.isBuffer(invited) && invited.length === 32 && typeof label === "string" && [...label].length <= 32);
+  check(6, expiresAt > issuedAt && expiresAt - issuedAt <= INVITATION.lasts_ms);
+  check(7, admitters.some((key) => key.equals(issuer)));
+  check(8, invited.equals(holder));
+  check(9, issuedAt <= nowMs + INVITATION.ahead_ms);
+  check(10, expiresAt > nowMs);
+  return { issuer, body };
+}
+
 /** What two opened entries of one author prove: {seq, exact}; null where an honest author may sign both. */
 export function proveFork(a, b) {
   const isTwin = a.seq === b.seq && !a.id.equals(b.id);

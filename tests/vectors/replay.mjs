@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import {
-  Refused, decode, encode, openEntry, openNote, openProof, peerId, proveFork, rootOf, verify, verifyConsistency,
+  Refused, decode, encode, judgeInvitation, openEntry, openNote, openProof, peerId, proveFork, rootOf, verify, verifyConsistency,
   verifyInclusion,
 } from "./protocol.mjs";
 import { solarBound } from "./sun.mjs";
@@ -93,6 +93,20 @@ replayFile("entries", ({ networks: [{ id: network }] }) => ({
   },
   refused: ({ raw, check }) => same(refused(() => openEntry(hex(raw), hex(network))).check, check),
 }));
+
+replayFile("invitations", ({ networks: [{ id, genesis }] }) => {
+  const admitters = decode(hex(genesis)).get("admitters");
+  const judge = ({ raw, holder, now_ms }) => judgeInvitation(hex(raw), hex(id), admitters, hex(holder), now_ms);
+  return {
+    networks: isNetwork,
+    accepted: (expected) => {
+      const { issuer, body } = judge(expected);
+      same(issuer.toString("hex"), expected.issuer);
+      for (const name of ["label", "issued_at_ms", "expires_at_ms"]) same(body.get(name), expected[name]);
+    },
+    refused: (expected) => same(refused(() => judge(expected)).check, expected.check),
+  };
+});
 
 const includes = ({ root, size, index, leaf, proof }) => verifyInclusion(hex(root), size, index, hex(leaf), proof.map(hex));
 const continues = ({ old_size, old_root, size, root, proof }) =>

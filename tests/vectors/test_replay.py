@@ -39,6 +39,8 @@ CHANGES = [
     ("signatures", "speccheck", "accepted", True),
     ("entries", "accepted", "id", "00" * 32),
     ("entries", "refused", "check", 2),
+    ("invitations", "accepted", "holder", "00" * 32),
+    ("invitations", "refused", "check", 3),
     ("merkle", "roots", "root", "00" * 32),
     ("merkle", "inclusion", "proof", []),
     ("checkpoints", "accepted", "final", True),

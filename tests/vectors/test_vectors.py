@@ -13,9 +13,10 @@ from ledger.checkpoint import cosigners, is_final, open_note
 from ledger.feed import prove_fork
 from protocol.codec import decode, encode
 from protocol.envelope import open_entry, parse
-from protocol.errors import Reject, VerificationFailed
+from protocol.errors import Ignore, Reject, VerificationFailed
 from protocol.genesis import Genesis
 from protocol.identity import peer_id, verify
+from protocol.invitation import judge_invitation
 from tests.vectors.files import MAKERS, cases, path, rendered
 from tests.vectors.forks import Case, follow, follow_late, judged_pair
 from tests.vectors.summary import summary
@@ -84,6 +85,23 @@ def test_no_entries() -> None:
     for case in cases("entries", "refused"):
         with pytest.raises(Reject, match=rf"^check {case['check']}: "):
             open_entry(bytes.fromhex(case["raw"]), network)
+
+
+@every("invitations", "accepted")
+def test_invitation(case: dict[str, Any]) -> None:
+    (document,) = networks("invitations").values()
+    found = judge_invitation(bytes.fromhex(case["raw"]), document, bytes.fromhex(case["holder"]), case["now_ms"])
+    assert found.issuer.hex() == case["issuer"]
+    assert found.invitation.model_dump(include={"label", "issued_at_ms", "expires_at_ms"}) == {
+        name: case[name] for name in ("label", "issued_at_ms", "expires_at_ms")
+    }
+
+
+@every("invitations", "refused")
+def test_no_invitation(case: dict[str, Any]) -> None:
+    (document,) = networks("invitations").values()
+    with pytest.raises((Reject, Ignore), match=rf"^check {case['check']}: "):
+        judge_invitation(bytes.fromhex(case["raw"]), document, bytes.fromhex(case["holder"]), case["now_ms"])
 
 
 def test_roots() -> None:
