@@ -213,8 +213,8 @@ def _admitters(mode: str | None, keypair: KeyPair) -> tuple[bytes, ...]:
     if mode == "hybrid":
         raise Refused(
             "HEL-CLI-005",
-            "hybrid is a mode of jobs, not of networks: such a job uses a tenant's own pool and the open one, and in a"
-            " closed network there is no open one",
+            "hybrid is a mode of jobs, not of networks: such a job uses its tenant's own pool and the open one, while a"
+            " network lets the uninvited in or does not",
             'Leave --mode out; then set tenant = "NAME" below [market] in config.toml, and mode = "hybrid" and the same'
             " tenant in the job.",
         )

@@ -72,7 +72,8 @@ class LinkFailed:
 
 @dataclass(frozen=True, slots=True)
 class PeerRefused:
-    """A connection that came to nothing, since one side refused the other's hello; never after PeerConnected."""
+    """A connection that came to nothing, since one side refused the other's hello; or that ends, since what had let the
+    peer in no longer does."""
 
     peer: bytes
     reason: str

@@ -24,7 +24,7 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 
-from node.link.events import Crossing, LinkError, MessageArrived, describe, refused_by
+from node.link.events import Crossing, LinkError, MessageArrived, PeerRefused, describe, refused_by
 from node.link.muxer import is_usable
 from node.link.names import id_of, key_of
 from protocol.errors import Reject
@@ -159,12 +159,15 @@ class Messages:
         return outcome[0]
 
     async def _refuse(self, stream: INetStream, key: bytes, peer: Peer, reason: str) -> None:
-        """Say why, so that its operator can mend it, and then cut."""
+        """Say why, so that its operator can mend it, and then cut. It may be gone before: ours is told first."""
+        if not peer.refusal:
+            peer.refusal = f"we refused it: {reason}"
+            self._crossing.post(PeerRefused(key, peer.refusal))
         text = reason.encode()[:REASON_MAX_BYTES]
         with trio.move_on_after(REFUSAL_LINGERS_S):
             await stream.write(REFUSED.to_bytes(8, "big") + len(text).to_bytes(2, "big") + text)
             await peer.gone.wait()
-        await self._house.dismiss(key, peer, f"we refused it: {reason}")
+        await self._house.dismiss(key, peer, peer.refusal)
 
     # --- out --------------------------------------------------------------------------------------------------------
 
