@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from node.commands.options import HomeOption, JsonOption, home_of, print_json
-from protocol.errors import Ignore, Refused, Reject
+from protocol.errors import Ignore, LocalError, Refused, Reject
 
 if TYPE_CHECKING:
     from node.home.home import Home
@@ -36,6 +36,7 @@ def invite(
     """Invite a peer into your closed network. It needs this home's key only: the node may run, or not."""
     from pydantic import ValidationError
 
+    from node.commands.show import say
     from node.documents import faults_of, invalid
     from node.home.config import load_config
     from node.home.identity import load_genesis, load_keypair
@@ -56,6 +57,8 @@ def invite(
         )
     except ValidationError as error:
         raise invalid("the invitation", list(faults_of(error, Invitation).values())) from None
+    for named in address or ():
+        _require_peer_address(named)
     addresses = tuple(address or reachable_addresses(place, config.link, keypair.public))
     write_invitation_file(out, genesis, invitation, seal(keypair, genesis.network_id(), invitation), addresses)
     until = day(genesis, invitation.expires_at_ms)
@@ -64,8 +67,8 @@ def invite(
         who = {"peer_id": peer_id(invitation.holder), "label": label, "issuer": peer_id(keypair.public)}
         print_json({"file": str(out), "network": genesis.network_id().hex(), **who, **times, "addresses": addresses})
     else:
-        print(f"{peer_id(invitation.holder)} is invited to {genesis.name} until {until}")
-        print(f"Send {out} to its operator, who takes it with: heliotrope join {out.name}")
+        say(f"{peer_id(invitation.holder)} is invited to {genesis.name} until {until}")
+        say(f"Send {out} to its operator, who takes it with: heliotrope join {out.name}")
     if not addresses:
         print(
             "The file names no address: start this node first, or say --address /ip4/HOST/tcp/PORT/p2p/PEER_ID.",
@@ -81,6 +84,7 @@ def join(
     as_json: JsonOption = False,
 ) -> None:
     """Take an invitation: this home's node belongs to that network from now on. Also renews one that ends."""
+    from node.commands.show import say
     from node.home.config import load_config
     from node.home.identity import load_genesis, load_keypair
     from node.home.invitations import ASK_AGAIN, day, keep_invitation, read_invitation_file
@@ -106,8 +110,8 @@ def join(
         who = {"peer_id": peer_id(keypair.public), "network": genesis.network_id().hex(), "network_name": genesis.name}
         print_json({**who, "expires_at_ms": invitation.expires_at_ms, "addresses": received.addresses})
         return
-    print(f"{peer_id(keypair.public)} belongs to {genesis.name} until {day(genesis, invitation.expires_at_ms)}")
-    print("Start it, or start it again, with: heliotrope up" + (f" --home {home}" if home else ""))
+    say(f"{peer_id(keypair.public)} belongs to {genesis.name} until {day(genesis, invitation.expires_at_ms)}")
+    say("Start it, or start it again, with: heliotrope up" + (f" --home {home}" if home else ""))
 
 
 def _require_admitter(genesis: Genesis, key: bytes, place: Home) -> None:
@@ -128,6 +132,24 @@ def _require_admitter(genesis: Genesis, key: bytes, place: Home) -> None:
             f"{peer_id(key)} may not invite to {genesis.name!r}: who is invited invites nobody",
             f"Ask an admitter of that network: {named}",
         )
+
+
+def _require_peer_address(address: str) -> None:
+    """Raises LocalError."""
+    from protocol.identity import public_key
+
+    place, _, peer = address.rpartition("/p2p/")
+    try:
+        public_key(peer)
+        if place.startswith("/") and len(address) < 256:
+            return
+    except ValueError:
+        pass
+    raise LocalError(
+        "HEL-INVITE-007",
+        f"--address: {address[:256]!r} is no address of a peer",
+        "One looks like /ip4/192.0.2.1/tcp/8471/p2p/12D3KooW…; a running node prints its own.",
+    )
 
 
 def _require_unused(place: Home, own: Genesis, other: Genesis) -> None:

@@ -79,6 +79,10 @@ def init(
     print(f"{name} is {peer_id(keypair.public)}, in {place.path}")
     new = "" if genesis else " (new)"
     print(f"network  {network.name} {network.network_id().hex()[:16]}, {network.admission}{new}")
+    if network.admission == "closed":
+        ours = "you let others in with: heliotrope invite PEER_ID --out FILE"
+        theirs = f"an admitter lets this node in with: heliotrope invite {peer_id(keypair.public)} --out FILE"
+        print(f"         {ours if keypair.public in network.admitters else theirs}")
     if witness or auditor:
         print(f"         its witnesses and auditors start with {place.genesis_path} in place of their own")
     print(f"power    {carrier} of {capacity_w} W in zone {config.energy.zone}")

@@ -41,7 +41,7 @@ class InvitationFile(Strict):
     """What travels."""
 
     version: Literal[1] = 1
-    note: Annotated[str, Field(max_length=512)]
+    note: Annotated[str, Field(max_length=4096)]
     genesis: Genesis
     invitation: Annotated[str, Field(max_length=2 * INVITATION_MAX_BYTES)]
     addresses: Annotated[tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...], Field(max_length=ADDRESSES_MAX)]

@@ -94,6 +94,7 @@ class Host:
         trains: bool = False,
         may_sign: bool = True,
         key: int = 0,
+        invitation: bytes = b"",
     ) -> None:
         self.genesis = network or genesis(surplus_assurance_min=0)
         self.keypair = keypair(key)
@@ -101,7 +102,7 @@ class Host:
         self.store = SqliteStore(directory / "ledger.db" if raws else ":memory:", network_id)
         self.store.append([parse(raw) for raw in raws], durable=True)
         topics = Topics.of(network_id)
-        identity = Identity(self.keypair, "lead", self.genesis, network_id, topics, random.Random(0))
+        identity = Identity(self.keypair, "lead", self.genesis, network_id, topics, random.Random(0), invitation)
         self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap, may_sign=may_sign)
         self.blobs = BlobStore(directory / "blobs", 2**30)
         self.log = FollowedLog(self._on_followed)

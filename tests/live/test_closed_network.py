@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+import trio
+from libp2p import new_host
+from libp2p.abc import INetStream
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.utils.varint import encode_varint_prefixed
+from multiaddr import Multiaddr
 
 from node.admission import refusal
 from node.api.server import serve
@@ -20,6 +30,7 @@ from node.home.home import Home
 from node.home.identity import create_home
 from node.home.invitations import Received, keep_invitation
 from node.link import Link, LinkError, PeerConnected, PeerDisconnected, PeerRefused, Verdict
+from node.link.messages import PROTOCOL
 from node.running.runtime import Runtime
 from protocol.errors import Unreachable
 from protocol.genesis import Clock, Genesis
@@ -28,10 +39,11 @@ from protocol.identity import KeyPair, peer_id
 from protocol.invitation import Invitation, seal
 from tests.builders import NOW_MS, digest, genesis, keypair
 
-from .links import ANY_PORT, TOPIC, Inbox
+from .links import ANY_PORT, HELLO, TOPIC, Inbox, hear_hello, say_hello
 from .nodes import eventually
 
 FOUNDER, GUEST, FRIEND = keypair(0), keypair(1), keypair(2)
+RAW = KeyPair(b"r" * 32)
 CLOSED = genesis(admission="closed", admitters=(FOUNDER.public,))
 NETWORK = CLOSED.network_id()
 HOUR_MS = 3_600_000
@@ -140,6 +152,22 @@ async def test_a_stranger_is_refused_with_the_reason_and_hears_nothing(party: Pa
     assert PeerConnected(GUEST.public) not in at_host.events
 
 
+@pytest.mark.parametrize("is_invited", [False, True], ids=["silent stranger", "guest"])
+async def test_who_subscribes_without_a_word_hears_nothing(party: Party, is_invited: bool) -> None:
+    host, _ = await party.enter(FOUNDER)
+    friend, at_friend = await party.enter(FRIEND, invitation(holder=FRIEND))
+    await friend.dial(host.addresses[0])
+    hello = HELLO.model_copy(update={"network": NETWORK, "invitation": invitation(holder=RAW)}) if is_invited else None
+    async with eavesdropper(host.addresses[0], hello) as heard:
+        arrived = asyncio.create_task(at_friend.until_counts(messages=0, gossip=1))
+        async with asyncio.timeout(20):
+            while not arrived.done() or (is_invited and b"among friends" not in b"".join(heard)):
+                await host.publish(TOPIC, b"among friends")
+                await asyncio.sleep(0.1)
+        await arrived
+    assert (b"among friends" in b"".join(heard)) is is_invited
+
+
 async def test_a_host_that_dials_a_stranger_says_that_it_refused_it(party: Party) -> None:
     (host, _), (stranger, _) = await party.enter(FOUNDER), await party.enter(GUEST)
     with pytest.raises(LinkError, match="no invitation was shown"):
@@ -165,6 +193,44 @@ async def test_a_connected_guest_is_cut_when_its_invitation_ends(party: Party) -
     await asyncio.gather(at_host.has(PeerDisconnected(GUEST.public)), at_guest.has(PeerDisconnected(FOUNDER.public)))
     with pytest.raises(LinkError, match="the invitation expired"):
         await guest.dial(host.addresses[0])
+
+
+@asynccontextmanager
+async def eavesdropper(address: str, hello: Hello | None) -> AsyncIterator[list[bytes]]:
+    """An unhardened libp2p host that asks for all gossip of the topic, and what it gets; it says this hello or none."""
+    heard: list[bytes] = []
+    subscribed, done = threading.Event(), threading.Event()
+
+    async def keep(stream: INetStream) -> None:
+        with suppress(Exception):  # the end of the stream
+            while chunk := await stream.read(65536):
+                heard.append(chunk)
+
+    async def run() -> None:
+        raw = new_host(key_pair=create_new_key_pair(RAW.seed))
+        async with raw.run([Multiaddr(ANY_PORT)]):
+            raw.set_stream_handler(PROTOCOL, hear_hello)
+            raw.set_stream_handler(PROTOCOL_ID_V11, keep)
+            target = info_from_p2p_addr(Multiaddr(address))
+            await raw.connect(target)
+            if hello is not None:
+                await say_hello(raw, target.peer_id, hello)
+            stream = await raw.new_stream(target.peer_id, [PROTOCOL_ID_V11])
+            wanted = rpc_pb2.RPC.SubOpts(subscribe=True, topicid=TOPIC)
+            graft = rpc_pb2.ControlMessage(graft=[rpc_pb2.ControlGraft(topicID=TOPIC)])
+            asked = rpc_pb2.RPC(subscriptions=[wanted], control=graft)
+            await stream.write(encode_varint_prefixed(asked.SerializeToString()))
+            subscribed.set()
+            await trio.to_thread.run_sync(done.wait)
+            await raw.close()
+
+    life = asyncio.create_task(asyncio.to_thread(trio.run, run))
+    try:
+        assert await asyncio.to_thread(subscribed.wait, 10)
+        yield heard
+    finally:
+        done.set()
+        await life
 
 
 # --- nodes ------------------------------------------------------------------------------------------------------------
