@@ -69,6 +69,8 @@ def invite(
     else:
         say(f"{peer_id(invitation.holder)} is invited to {genesis.name} until {until}")
         say(f"Send {out} to its operator, who takes it with: heliotrope join {out.name}")
+        for reached in addresses:
+            say(f"  it will dial {reached}")
     if not addresses:
         print(
             "The file names no address: start this node first, or say --address /ip4/HOST/tcp/PORT/p2p/PEER_ID.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Sequence
 
 from node.energy.rules import Rule, parse_rules
@@ -55,11 +56,33 @@ def write_runtime_file(home: Home, **facts: object) -> None:
 
 def reachable_addresses(home: Home, config: LinkConfig, key: bytes) -> tuple[str, ...]:
     """Where others reach the node, running or not, and whom it dials itself. Loopback counts only where it listens
-    nowhere else; an address for all interfaces or of any port is none."""
+    nowhere else, and a port that is drawn at each start only while it runs."""
     try:
         said = json.loads(home.runtime_path.read_bytes())["addresses"]
     except (OSError, ValueError, KeyError, TypeError):
         said = [f"{config.listen}/p2p/{peer_id(key)}"]
-    own = [a for a in said if "/0.0.0.0/" not in a and "/ip6/::/" not in a and "/tcp/0/" not in a]
-    far = [a for a in own if not a.startswith(("/ip4/127.", "/ip6/::1/"))]
+    own = [named for address in said if "/tcp/0/" not in address for named in _on_an_interface(address)]
+    far = [address for address in own if not address.startswith(("/ip4/127.", "/ip6/::1/"))]
     return tuple(dict.fromkeys((*(far or own), *config.bootstrap)))
+
+
+def _on_an_interface(address: str) -> list[str]:
+    """The address itself; for one of all interfaces, that of the interface that leads out, if one does."""
+    for anywhere, family, far_away in (
+        ("/ip4/0.0.0.0/", socket.AF_INET, "192.0.2.1"),  # addresses of documents: nobody has them
+        ("/ip6/::/", socket.AF_INET6, "2001:db8::1"),
+    ):
+        if address.startswith(anywhere):
+            host = outward_host(family, far_away)
+            return [address.replace(anywhere, f"/{anywhere.split('/')[1]}/{host}/", 1)] if host else []
+    return [address]
+
+
+def outward_host(family: socket.AddressFamily, far_away: str) -> str | None:
+    """This machine's address on the way there; None if there is no way. Nothing is sent."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far_away, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
