@@ -78,6 +78,13 @@ def test_a_limit_for_somebody_who_is_no_peer_is_refused(home: Home) -> None:
         load_config(home)
 
 
+def test_somebody_who_is_no_peer_cannot_be_allowed_in(home: Home) -> None:
+    config = home.config_path.read_text()
+    home.config_path.write_text(config.replace("allow = []", 'allow = ["nobody"]'))
+    with pytest.raises(LocalError, match="'nobody' is no Ed25519 peer id"):
+        load_config(home)
+
+
 def test_a_new_home_and_its_secrets_are_its_owners_alone(home: Home) -> None:
     assert stat.S_IMODE(home.path.stat().st_mode) == 0o700
     assert {stat.S_IMODE(p.stat().st_mode) for p in (home.key_path, home.token_path)} == {0o600}
