@@ -24,10 +24,11 @@ from node.link import (
     PeerDisconnected,
     Verdict,
 )
-from node.link import gossip as link_gossip
+from node.link import conduct as link_conduct
 from node.link import host as link_host
 from node.link.events import GOSSIP_UNDELIVERED_MAX, Crossing
-from node.link.gossip import MESSAGE_IDS_MAX, TokenBucket, trim_control
+from node.link.gossip import MESSAGE_IDS_MAX, trim_control
+from node.link.rates import TokenBucket
 from protocol.identity import KeyPair, peer_id
 
 from .links import TOPIC, Opener, Proxy, child
@@ -140,8 +141,8 @@ async def test_a_failing_judge_loses_one_message_only(open_link: Opener) -> None
 async def test_gossip_over_a_peers_rate_is_dropped_and_counted(
     open_link: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_gossip, "BURST", 5.0)
-    monkeypatch.setattr(link_gossip, "RATE_PER_S", 0.001)
+    monkeypatch.setattr(link_conduct, "GOSSIP_BURST", 5.0)
+    monkeypatch.setattr(link_conduct, "GOSSIP_PER_S", 0.001)
     (a, _), (b, at_b) = await open_link(), await open_link()
     await a.dial(b.addresses[0])
 
