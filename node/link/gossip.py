@@ -14,7 +14,6 @@ from itertools import chain, islice
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import trio
-from google.protobuf.message import DecodeError
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.exceptions import ParseError
 from libp2p.host.basic_host import BasicHost
@@ -109,7 +108,7 @@ class ContainedPubsub(Pubsub):
                 frame = await read_varint_prefixed_bytes_limited(stream, RPC_MAX_BYTES)
                 await self._handle_rpc(peer, frame)
                 await self._conduct.pace_rpc(key_of(peer), len(frame))
-        except (Reject, DecodeError, ParseError, MessageTooLarge):
+        except (Reject, ParseError, MessageTooLarge):
             self._conduct.blame(key_of(peer), Act.MALFORMED)
             raise
         finally:
@@ -117,10 +116,7 @@ class ContainedPubsub(Pubsub):
 
     async def _handle_rpc(self, peer: ID, frame: bytes) -> None:
         """One item after the other: a peer's gossip keeps its order, and a flood waits for itself."""
-        rpc = rpc_pb2.RPC()
-        rpc.ParseFromString(frame)
-        if len(rpc.publish) + len(rpc.subscriptions) > RPC_ITEMS_MAX:
-            raise Reject(f"an RPC has {len(rpc.publish)} messages and {len(rpc.subscriptions)} subscriptions")
+        rpc = parse_rpc(frame)
         self._conduct.counts_gossip(key_of(peer), len(rpc.publish))
         for message in rpc.publish:
             await self.push_msg(peer, message)
@@ -216,6 +212,18 @@ class ContainedPubsub(Pubsub):
 
     def _peer_is_connected(self, peer_id: ID) -> bool:
         return any(not connection.is_closed for connection in self.host.get_network().get_connections(peer_id))
+
+
+def parse_rpc(frame: bytes) -> rpc_pb2.RPC:
+    """Raises Reject."""
+    rpc = rpc_pb2.RPC()
+    try:
+        rpc.ParseFromString(frame)
+    except Exception as error:  # its kind is the parser's, which may be any of three
+        raise Reject(f"no RPC: {type(error).__name__}") from error
+    if len(rpc.publish) + len(rpc.subscriptions) > RPC_ITEMS_MAX:
+        raise Reject(f"an RPC has {len(rpc.publish)} messages and {len(rpc.subscriptions)} subscriptions")
+    return rpc
 
 
 def trim_control(control: rpc_pb2.ControlMessage, topics: Collection[str]) -> rpc_pb2.ControlMessage:
