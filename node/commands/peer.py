@@ -49,9 +49,7 @@ def unban(who: WhoArgument, /, *, home: HomeOption = None, as_json: JsonOption =
         denied = _denied(client)
         if network not in denied:
             cause = f"{network} is not denied, but {', '.join(denied) or 'no network'}"
-            raise LocalError(
-                "HEL-LINK-015", cause, "See: heliotrope peer list. What config.toml denies is lifted there."
-            )
+            raise LocalError("HEL-LINK-015", cause, "See: heliotrope peer list. For config.toml, edit it.")
         answer = client.deny({each: seconds for each, seconds in denied.items() if each != network})
     _show(answer, as_json)
 
