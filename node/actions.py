@@ -134,6 +134,13 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True)
+class Blame:
+    """This peer sent what no honest peer sends; never for what came late, or what we cannot use."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Dial:
     address: str
 
@@ -297,6 +304,7 @@ Action = (
     | Serving
     | FindForks
     | Verify
+    | Blame
     | Dial
     | RememberPeers
     | KeepRules

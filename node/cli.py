@@ -25,6 +25,7 @@ from node.commands import (
     match,
     meter,
     node,
+    peer,
     study,
 )
 from node.commands.options import Unsuccessful
@@ -55,7 +56,7 @@ for command in (
     devnet.demo,
 ):
     app.command(command)
-NOUNS = (job, ledger, energy, device, meter, certificate, credit, auditor, study, devnet)
+NOUNS = (job, ledger, peer, energy, device, meter, certificate, credit, auditor, study, devnet)
 for noun in (module.app for module in NOUNS):
     app.command(noun)
 

@@ -65,6 +65,19 @@ class Client:
     def peers(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/peers")
 
+    def ban(self, key: str, seconds: int | None, reason: str) -> dict[str, Any]:
+        """Keep a peer out, by its key in hexadecimal; the list of peers."""
+        asked = {"seconds": seconds, "reason": reason}
+        return self._ask("PUT", f"/v1/peers/{key}/ban", json.dumps(asked).encode())
+
+    def unban(self, key: str) -> dict[str, Any]:
+        return self._ask("DELETE", f"/v1/peers/{key}/ban")
+
+    def deny(self, networks: Mapping[str, int | None]) -> dict[str, Any]:
+        """Replace the denied networks, each for so many seconds or, with None, for good; the list of peers."""
+        asked = [{"network": network, "seconds": seconds} for network, seconds in networks.items()]
+        return self._ask("PUT", "/v1/peers/denied", json.dumps({"networks": asked}).encode())
+
     def energy(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/energy")
 

@@ -14,6 +14,7 @@ from ledger.doubts import Watch
 from ledger.ledger import Ledger
 from node.actions import (
     Action,
+    Blame,
     SetTimeout,
 )
 from node.claims.attesting import Attesting
@@ -208,6 +209,7 @@ class Node:
             message = decode_direct(event.data)
         except Reject as refusal:
             turn.notify("message refused", peer=peer_id(event.peer), reason=str(refusal))
+            turn.do(Blame(event.peer))
             return
         handle = EXCHANGE.get(type(message)) or (MARKET.get(type(message)) if self.may_sign else None)
         if handle is not None:

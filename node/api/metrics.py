@@ -6,14 +6,18 @@ Everything is read from the node's state when it is asked for; nothing is counte
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from prometheus_client.core import CollectorRegistry, GaugeMetricFamily, Metric
+from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
 from node.api import energy_views, views
 from node.core import Node
 from node.energy.source import UNIT_OF, UnitName
 from node.energy.watched import Health
+
+if TYPE_CHECKING:
+    from node.running.guarding import LinkFacts
 
 # What a figure is multiplied by to be in base units: a share of 1, grams per joule would help nobody.
 _BASE: dict[UnitName, tuple[str, float]] = {
@@ -24,16 +28,16 @@ _BASE: dict[UnitName, tuple[str, float]] = {
 }
 
 
-def exposition(node: Node, now_ms: int) -> str:
+def exposition(node: Node, link: LinkFacts, now_ms: int) -> str:
     """All metrics of a node, as one page."""
     registry = CollectorRegistry()
-    registry.register(_Collector(node, now_ms))
+    registry.register(_Collector(node, link, now_ms))
     return generate_latest(registry).decode()
 
 
 class _Collector:
-    def __init__(self, node: Node, now_ms: int) -> None:
-        self._node = node
+    def __init__(self, node: Node, link: LinkFacts, now_ms: int) -> None:
+        self._node, self._link = node, link
         self._now_ms = now_ms
 
     def collect(self) -> Iterator[Metric]:
@@ -44,7 +48,25 @@ class _Collector:
         yield _gauge("ledger_entries", "Entries in the ledger", node.ledger.count)
         yield _gauge("ledger_forks", "Authors that signed two histories", len(node.ledger.forks))
         yield _gauge("shards_running", "Shards that this node trains now", len(node.provider.works))
+        yield from _network(self._link)
         yield from _energy(node, now_ms)
+
+
+def _network(link: LinkFacts) -> Iterator[Metric]:
+    yield _gauge("link_connections", "Connections open now, those not admitted yet among them", link.connections)
+    yield _gauge("link_peers_banned", "Peers whose ban stands", len(link.bans))
+    yield _gauge("link_networks_denied", "Networks with which there is no connection", len(link.denied))
+    gossip = CounterMetricFamily(
+        "heliotrope_gossip_messages",
+        "Gossip judged, by verdict: only what is accepted is forwarded",
+        labels=["topic", "verdict"],
+    )
+    for (topic, verdict), count in sorted(link.results.items(), key=lambda each: (each[0][0], each[0][1].value)):
+        gossip.add_metric([topic, verdict.value], count)
+    losses = CounterMetricFamily("heliotrope_link_losses", "What was dropped, refused or cut", labels=["cause"])
+    for cause, count in sorted(link.losses.items()):
+        losses.add_metric([cause], count)
+    yield from (gossip, losses)
 
 
 def _energy(node: Node, now_ms: int) -> Iterator[Metric]:

@@ -18,7 +18,7 @@ from node.api.problems import PROBLEM_TYPE, Problem
 JSON_TYPE, BINARY_TYPE, EVENTS_TYPE = "application/json", "application/octet-stream", "text/event-stream"
 TEXT_TYPE = "text/plain"
 PATH_PARAMETER = re.compile(r"\{(\w+)\}")
-PATH_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{64}$"}  # every one is the SHA-256 of something
+PATH_SCHEMA = {"type": "string", "pattern": "^[0-9a-f]{64}$"}  # every one is a SHA-256 or a key
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,32 +126,12 @@ class Payment(Strict):
     total_microcredits: Positive
 
 
-class KnownPeer(Strict):
-    """A peer that is connected or has advertised."""
-
-    identity: Peer
-    connected: bool
-    advert_age_ms: int | None
-    advert_fresh: bool
-    zone: str | None
-    carrier: Carrier | None
-    device: str | None
-    addresses: tuple[str, ...]
-    round_trip_ms: int | None  # None: not measured yet, or this node does not say where it stands
-    doubt: str  # why it cannot be where it says; "" if it can
-
-
 class FailedAddress(Strict):
     """An address that does not answer; it is dialled again, forever."""
 
     address: str
     failures: int
     reason: str
-
-
-class PeerList(Strict):
-    peers: tuple[KnownPeer, ...]
-    unreachable: tuple[FailedAddress, ...]
 
 
 class LiveOffer(Strict):

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil, inf
 from statistics import median_low
+from typing import TYPE_CHECKING
 
 from ledger.doubts import said
 from ledger.forecasts import reliability_permille
 from ledger.state import AttestationRecord
 from node.admission import Membership, membership
+from node.api.peer_resources import BannedPeer, DeniedNetwork, KnownPeer, PeerList
 from node.api.resources import (
     ActiveShard,
     FailedAddress,
-    KnownPeer,
     LiveOffer,
     OfferList,
     OthersJobs,
     Peer,
-    PeerList,
     Power,
     ThisNode,
 )
@@ -32,6 +33,9 @@ from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.identity import peer_id
 from protocol.units import slot_of
+
+if TYPE_CHECKING:
+    from node.running.guarding import LinkFacts
 
 # An advert is sealed as it is sent: one dated this far ahead means that a clock is wrong. Guess, not measured.
 CLOCK_AHEAD_MAX_MS = 2_000
@@ -92,16 +96,33 @@ def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int)
     )
 
 
-def peers(node: Node, now_ms: int) -> PeerList:
-    """Everyone who is connected or has advertised, by key; and the addresses that do not answer."""
+def peers(node: Node, link: LinkFacts, now_ms: int) -> PeerList:
+    """Everyone who is connected or has advertised, by key; the addresses that do not answer; and who is kept out."""
     known = sorted(node.peers.connected | node.peers.adverts.keys())
     return PeerList(
-        peers=tuple(_known_peer(node, key, now_ms) for key in known),
+        peers=tuple(_known_peer(node, key, link.scores.get(key, 0.0), now_ms) for key in known),
         unreachable=tuple(
             FailedAddress(address=address, failures=node.peers.failures.get(address, 0), reason=reason)
             for address, reason in sorted(node.peers.reasons.items())
         ),
+        banned=tuple(
+            BannedPeer(
+                identity=peer(node, key),
+                seconds_left=_whole(ban.left_s),
+                reason=ban.reason,
+                by_operator=ban.by_operator,
+            )
+            for key, ban in sorted(link.bans.items())
+        ),
+        denied=tuple(
+            DeniedNetwork(network=network, seconds_left=_whole(left_s), configured=network in link.configured)
+            for network, left_s in sorted(link.denied.items())
+        ),
     )
+
+
+def _whole(left_s: float) -> int | None:
+    return None if left_s == inf else ceil(left_s)
 
 
 def offers(node: Node, now_ms: int) -> OfferList:
@@ -216,7 +237,7 @@ def _others_jobs(node: Node) -> OthersJobs:
     )
 
 
-def _known_peer(node: Node, key: bytes, now_ms: int) -> KnownPeer:
+def _known_peer(node: Node, key: bytes, score: float, now_ms: int) -> KnownPeer:
     signed = node.peers.adverts.get(key)
     advert = signed.advert if signed else None
     finding = node.round_trips.finding(key, advert.offer.place) if advert else None
@@ -231,6 +252,7 @@ def _known_peer(node: Node, key: bytes, now_ms: int) -> KnownPeer:
         addresses=advert.addresses if advert else (),
         round_trip_ms=node.round_trips.round_trip_ms(key),
         doubt="" if finding is None else said(finding),
+        score=round(score),
     )
 
 

@@ -116,7 +116,7 @@ def _mode(node: Mapping[str, Any]) -> str:
 def peers(answer: Mapping[str, Any]) -> None:
     """Peers, and the addresses that do not answer."""
     rows(
-        ("peer", "id", "connected", "zone", "carrier", "device", "advert", "round trip"),
+        ("peer", "id", "connected", "zone", "carrier", "device", "advert", "round trip", "score"),
         (
             (
                 p["identity"]["label"],
@@ -127,6 +127,7 @@ def peers(answer: Mapping[str, Any]) -> None:
                 p["device"],
                 None if p["advert_age_ms"] is None else f"{p['advert_age_ms'] / 1000:.0f} s ago",
                 None if p["round_trip_ms"] is None else f"{p['round_trip_ms']} ms",
+                p["score"],
             )
             for p in answer["peers"]
         ),
@@ -136,6 +137,22 @@ def peers(answer: Mapping[str, Any]) -> None:
             say(f"DOUBT: {p['identity']['label']} {p['doubt']}")
     for failed in answer["unreachable"]:
         say(f"no answer from {failed['address']} ({failed['failures']} times): {failed['reason']}")
+    if answer["banned"] or answer["denied"]:
+        kept_out(answer)
+
+
+def kept_out(answer: Mapping[str, Any]) -> None:
+    """Peers and networks with which there is no connection."""
+
+    def left(seconds: int | None) -> str:
+        return "until it is lifted" if seconds is None else f"for {seconds} s more"
+
+    for p in answer["banned"]:
+        say(f"banned {left(p['seconds_left'])}: {p['identity']['label']} {p['identity']['peer_id']}, {p['reason']}")
+    for each in answer["denied"]:
+        say(f"denied {left(each['seconds_left'])}: {each['network']}")
+    if not answer["banned"] and not answer["denied"]:
+        say("nobody is kept out")
 
 
 # --- the ledger ---------------------------------------------------------------------------------------------------

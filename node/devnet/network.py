@@ -122,7 +122,11 @@ def _config(site: Site, ports: list[int], bootstrap: tuple[str, ...]) -> Config:
         label=site.name,
         api=ApiConfig(host=LOOPBACK, port=ports[0]),
         link=LinkConfig(
-            listen=f"/ip4/{LOOPBACK}/tcp/{ports[1]}", data_host=LOOPBACK, data_port=ports[2], bootstrap=bootstrap
+            listen=f"/ip4/{LOOPBACK}/tcp/{ports[1]}",
+            data_host=LOOPBACK,
+            data_port=ports[2],
+            bootstrap=bootstrap,
+            connections_per_address=256,  # all come from one
         ),
         energy=site.energy,
         machine=MachineConfig(**{name: getattr(site, name) for name in MachineConfig.model_fields if name != "power"}),

@@ -18,7 +18,18 @@ from itertools import pairwise
 from ledger.feed import Fork, ForkProof, Gap, is_fork
 from ledger.heads import HeadIndex
 from ledger.sync import answer_compare, answer_summary, difference, standings, summary
-from node.actions import FindForks, PersistCursor, PersistFork, Send, SendEntries, SendIds, SendNews, SetTimeout, Verify
+from node.actions import (
+    Blame,
+    FindForks,
+    PersistCursor,
+    PersistFork,
+    Send,
+    SendEntries,
+    SendIds,
+    SendNews,
+    SetTimeout,
+    Verify,
+)
 from node.events import EntriesVerified, ForksFound, Timer, TimerKind
 from node.feeds.asking import Asks
 from node.feeds.missing import Missing
@@ -192,6 +203,7 @@ class Exchange:
         self.verifying[event.peer] = max(0, self.verifying[event.peer] - 1)
         grown: set[bytes] = set()
         old: list[Entry] = []
+        refusals = list(event.refusals)
         for entry in event.entries:
             try:
                 turn.accept(entry)
@@ -205,9 +217,11 @@ class Exchange:
             except Ignore:
                 self._take_aside(turn, event.peer, entry, old)
             except Reject as refusal:
-                turn.notify("entry refused", peer=peer_id(event.peer), reason=str(refusal))
-        for reason in event.refusals:
+                refusals.append(str(refusal))
+        for reason in refusals:
             turn.notify("entry refused", peer=peer_id(event.peer), reason=reason)
+        if refusals:
+            turn.do(Blame(event.peer))  # an honest peer has judged what it hands on, by the same rules
         for proof in _proofs_among(event.entries):
             self._freeze(turn, event.peer, proof)
         if old:

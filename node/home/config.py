@@ -36,6 +36,8 @@ class LinkConfig(_Section):
 
     `allow` names, by peer id, whom this node lets into a closed network without an invitation; other nodes need not.
     `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
+    `connections_per_address`: incoming ones from one IPv4 address, or one /64 of IPv6. `deny`: networks as in
+    `192.0.2.0/24` with which there is never a connection.
     """
 
     listen: Annotated[str, Field(pattern=r"^/ip[46]/[0-9a-fA-F.:]+/tcp/\d{1,5}$")] = "/ip4/0.0.0.0/tcp/8471"
@@ -43,6 +45,8 @@ class LinkConfig(_Section):
     data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
     bootstrap: tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...] = ()
     allow: tuple[str, ...] = ()
+    connections_per_address: Annotated[int, Field(ge=1, le=256)] = 16
+    deny: tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F.:/]{2,49}$")], ...] = ()
 
     @field_validator("allow")
     @classmethod

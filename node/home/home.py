@@ -7,6 +7,7 @@ fresh         there until the key first signs
 invitation    what lets it into a closed network
 peers.json    addresses to dial again         runtime.json  where the running node listens
 rules.json    when the node pauses, by its operator's rules
+bans.json     peers and networks that it keeps out; 0600
 ledger.dsn    where entries rest instead of ledger.db, if in PostgreSQL; 0600
 approvals.json  devices that this node, as an auditor, may vouch for; 0600
 """
@@ -76,6 +77,10 @@ class Home:
     @property
     def rules_path(self) -> Path:
         return self.path / "rules.json"
+
+    @property
+    def bans_path(self) -> Path:
+        return self.path / "bans.json"
 
     @property
     def runtime_path(self) -> Path:

@@ -21,9 +21,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from weakref import WeakValueDictionary
 
 from multiaddr import Multiaddr
@@ -35,16 +38,19 @@ from node.link.events import (
     LinkEvent,
     LinkFailed,
     MessageArrived,
+    PeerBanned,
     PeerConnected,
     PeerDisconnected,
     PeerRefused,
     Verdict,
     thread_is_down,
 )
+from node.link.gate import Network, parse_network, require_few
 from node.link.gossip import GOSSIP_MAX_BYTES
 from node.link.host import demote_library_logging
 from node.link.messages import MESSAGE_MAX_BYTES, unsent
-from node.link.thread import LinkThread, Settings
+from node.link.standing import Act, Ban, Standings
+from node.link.thread import LinkThread, Record, Settings
 from node.version import version
 from protocol.hello import VERSION, Hello
 from protocol.identity import KeyPair, public_key
@@ -52,12 +58,15 @@ from protocol.identity import KeyPair, public_key
 __all__ = [
     "GOSSIP_MAX_BYTES",
     "MESSAGE_MAX_BYTES",
+    "Act",
+    "Ban",
     "GossipArrived",
     "Link",
     "LinkError",
     "LinkEvent",
     "LinkFailed",
     "MessageArrived",
+    "PeerBanned",
     "PeerConnected",
     "PeerDisconnected",
     "PeerRefused",
@@ -84,7 +93,9 @@ class Link:
     and whoever sent that learns it. `network` is the genesis document's hash, `invitation` what lets this node into a
     closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`:
     at its hello, and every `ping_interval_s` again, for what let it in may expire.
-    A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
+    A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`. No address has
+    more than `connections_per_address` incoming connections; there is none with a network of `deny`, ever. Raises
+    LocalError for what is no network.
     """
 
     def __init__(
@@ -100,11 +111,19 @@ class Link:
         admit: Callable[[bytes, Hello], str] = lambda peer, hello: "",
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
+        connections_per_address: int = 256,
+        deny: Sequence[str] = (),
     ) -> None:
         self.public = KeyPair(seed).public
         self.addresses: tuple[str, ...] = ()
         self.losses: Counter[str] = Counter()
-        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox), gossip_over_rate (a flooding peer)"""
+        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox); of others' making: gossip_over_rate,
+        streams_over_rate, connections_refused (by address), bans"""
+        self.results: Counter[tuple[str, Verdict]] = Counter()
+        """of the judge, by topic"""
+        self._standings = Standings(lambda peer: self._thread is not None and self._thread.is_connected(peer))
+        self._denied: dict[Network, float] = {}
+        self._record = Record(self._standings, self._denied, self.losses, self.results)
         hello = Hello(
             version=VERSION,
             network=network,
@@ -113,7 +132,18 @@ class Link:
             observed="",
             invitation=invitation,
         )
-        self._settings = Settings(seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s)
+        self._settings = Settings(
+            seed,
+            listen,
+            tuple(topics),
+            judge,
+            hello,
+            admit,
+            ping_interval_s,
+            ping_timeout_s,
+            connections_per_address,
+            tuple(map(parse_network, deny)),
+        )
         self._deliver = deliver
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
@@ -193,13 +223,64 @@ class Link:
             await thread.call(thread.messages.abandon, peer)
             raise unsent(peer, len(data), f"not acknowledged within {ACKNOWLEDGE_TIMEOUT_S:g} s") from None
 
+    # Who is not wanted. All of this holds whether the thread runs or not.
+
+    async def deny(self, networks: Sequence[str] | Mapping[str, float]) -> None:
+        """No connection with these networks from now on, and with no others but those of the start denied; a mapping
+        says for how many seconds. Connections that are denied are cut. Raises LocalError for what is no network."""
+        now_s = time.monotonic()
+        for_s = networks if isinstance(networks, Mapping) else dict.fromkeys(networks, inf)
+        denied = {parse_network(text): now_s + seconds for text, seconds in for_s.items()}
+        require_few(denied)
+        self._denied.clear()
+        self._denied.update(denied)
+        await self._tell(lambda thread: thread.deny())
+
+    def denied(self) -> dict[str, float]:
+        """Networks that `deny` has named, and for how many seconds more."""
+        now_s = time.monotonic()
+        return {str(network): until_s - now_s for network, until_s in self._denied.items() if until_s > now_s}
+
+    async def ban(self, peer: bytes, ban: Ban) -> None:
+        """Cut its connections, refuse its hellos with the reason, and do not dial it."""
+        self._standings.ban(peer, time.monotonic(), ban)
+        await self._tell(lambda thread: thread.cut_off(peer, str(ban)))
+
+    def unban(self, peer: bytes) -> None:
+        """Forget whatever this peer did, and its ban."""
+        self._standings.unban(peer)
+
+    def bans(self) -> dict[bytes, Ban]:
+        """Those that stand."""
+        return self._standings.bans(time.monotonic())
+
+    def scores(self) -> Mapping[bytes, float]:
+        """Points of peers that have done anything worth points lately; at `standing.BANNED_BELOW` a ban begins."""
+        return self._standings.scores(time.monotonic())
+
+    def blame(self, peer: bytes, act: Act) -> None:
+        """For what the link cannot judge by itself."""
+        if self._thread is not None:
+            self._thread.blame(peer, act)
+
+    def connections(self) -> int:
+        """How many are open."""
+        return 0 if self._thread is None else self._thread.connections()
+
+    async def _tell(self, what: Callable[[LinkThread], Awaitable[None]]) -> None:
+        """The thread, if it runs: another will find it in the record."""
+        thread = self._thread
+        if thread is not None:
+            with suppress(LinkError):
+                await thread.call(what, thread)
+
     def _running_thread(self) -> LinkThread:
         if self._thread is None:
             raise thread_is_down("it has died, or was stopped")
         return self._thread
 
     async def _start_thread(self) -> None:
-        thread = LinkThread(self._settings, self._crossing, self._outbox, self.losses)
+        thread = LinkThread(self._settings, self._crossing, self._outbox, self._record)
         thread.start()
         try:
             self.addresses = await asyncio.shield(thread.ready)

@@ -79,7 +79,15 @@ class PeerRefused:
     reason: str
 
 
-LinkEvent = PeerConnected | PeerDisconnected | PeerRefused | GossipArrived | MessageArrived | LinkFailed
+@dataclass(frozen=True, slots=True)
+class PeerBanned:
+    """By its own acts: its connections are cut, and its hellos refused. `reason` says for how long, too."""
+
+    peer: bytes
+    reason: str
+
+
+LinkEvent = PeerConnected | PeerDisconnected | PeerRefused | PeerBanned | GossipArrived | MessageArrived | LinkFailed
 
 
 class LinkError(LocalError):
@@ -109,6 +117,12 @@ def refused_by(peer: str, reason: str) -> LinkError:
         f"{peer} refuses this node: {reason[:200]!r}",
         "do what it asks, or ask its operator; nodes of another network, and of a closed one that did not invite this"
         " node, refuse it",
+    )
+
+
+def banned(peer: str, reason: str) -> LinkError:
+    return LinkError(
+        "HEL-LINK-013", f"{peer} is {reason}", f"wait until it has ended, or lift it: heliotrope peer unban {peer}"
     )
 
 

@@ -1,21 +1,23 @@
 """Gossip from strangers: bounded before it is parsed, judged before it is forwarded, and never the end of the host.
 
 The library's Gossipsub v1.1 with its faults contained; each class names them. The settings are NETWORK.md's, where each
-default is shown to hurt. Peer scoring stays off: the judge says yes or no, and a score must know whose fault a no is.
+default is shown to hurt. The library's peer scoring stays off: `conduct.py` scores by the judge's verdict, which knows
+whose fault a no is.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from itertools import chain, islice
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
+from libp2p.exceptions import ParseError
 from libp2p.host.basic_host import BasicHost
+from libp2p.io.exceptions import MessageTooLarge
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
@@ -23,8 +25,11 @@ from libp2p.pubsub.pubsub import Pubsub
 from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
+from node.link.conduct import Conduct
 from node.link.events import Verdict
-from node.link.names import is_ed25519
+from node.link.names import is_ed25519, key_of
+from node.link.standing import Act
+from protocol.errors import Reject
 
 GOSSIP_MAX_BYTES = 256 * 1024  # NETWORK.md: the library loses larger ones silently
 RPC_MAX_BYTES = 1024 * 1024  # the library's default, and go-libp2p-pubsub's
@@ -33,36 +38,8 @@ MESSAGE_IDS_MAX = 1024  # in one IHAVE or IWANT; guess, not measured (go-libp2p-
 MESSAGE_ID_MAX_BYTES = 64  # ours have 46: author and sequence number
 PRUNE_BACKOFF_MAX_S = 600  # guess, not measured
 OUTBOUND_RPCS_MAX = 128  # waiting for one peer, then the newest is dropped; the library's 32 lost bursts
-RATE_PER_S = 200.0  # from one peer, forwarded messages included; a core carries 70 to 90 (NETWORK.md)
-BURST = 400.0  # guess, not measured
 
 log = logging.getLogger(__name__)
-
-
-class TokenBucket:
-    """`rate` tokens a second, at most `burst` saved up; starts full. Time is passed in, in seconds."""
-
-    def __init__(self, rate: float, burst: float, now: float) -> None:
-        self.rate, self.burst = rate, burst
-        self._tokens, self._at = burst, now
-
-    def take(self, now: float) -> bool:
-        """Whether there was a token; it is gone now."""
-        self._refill(now)
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-    def reserve(self, now: float) -> float:
-        """Take a token in any case; the seconds until it is due."""
-        self._refill(now)
-        self._tokens -= 1
-        return max(0.0, -self._tokens / self.rate)
-
-    def _refill(self, now: float) -> None:
-        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
-        self._at = now
 
 
 class ContainedGossipSub(GossipSub):
@@ -110,12 +87,11 @@ class ContainedPubsub(Pubsub):
         admits: Callable[[ID], Awaitable[bool]],
         judge: Callable[[str, bytes], Verdict],
         accept: Callable[[ID, str, bytes], None],
-        losses: Counter[str],
+        conduct: Conduct,
     ) -> None:
         super().__init__(host, router, strict_signing=True, allowed_topics=frozenset(topics))
         self.counter = time.time_ns()  # the default repeats itself when a node restarts within a second
-        self._admits, self._judge, self._accept, self._losses = admits, judge, accept, losses
-        self._buckets: dict[ID, TokenBucket] = {}
+        self._admits, self._judge, self._accept, self._conduct = admits, judge, accept, conduct
         self._opening: WeakValueDictionary[ID, trio.Lock] = WeakValueDictionary()
         self._writing: WeakKeyDictionary[INetStream, trio.Lock] = WeakKeyDictionary()
         for topic in topics:
@@ -126,19 +102,22 @@ class ContainedPubsub(Pubsub):
 
         The library would then open our own stream anew as well, and lose what waits for it.
         """
+        peer = stream.muxed_conn.peer_id
         try:
-            while await self._admits(stream.muxed_conn.peer_id):
+            while await self._admits(peer):
                 frame = await read_varint_prefixed_bytes_limited(stream, RPC_MAX_BYTES)
-                await self._handle_rpc(stream.muxed_conn.peer_id, frame)
+                await self._handle_rpc(peer, frame)
+                await self._conduct.pace_rpc(key_of(peer), len(frame))
+        except (Reject, ParseError, MessageTooLarge):
+            self._conduct.blame(key_of(peer), Act.MALFORMED)
+            raise
         finally:
             await stream.reset()
 
     async def _handle_rpc(self, peer: ID, frame: bytes) -> None:
         """One item after the other: a peer's gossip keeps its order, and a flood waits for itself."""
-        rpc = rpc_pb2.RPC()
-        rpc.ParseFromString(frame)
-        if len(rpc.publish) + len(rpc.subscriptions) > RPC_ITEMS_MAX:
-            raise ValueError(f"an RPC has {len(rpc.publish)} messages and {len(rpc.subscriptions)} subscriptions")
+        rpc = parse_rpc(frame)
+        self._conduct.counts_gossip(key_of(peer), len(rpc.publish))
         for message in rpc.publish:
             await self.push_msg(peer, message)
         for subscription in rpc.subscriptions:
@@ -149,8 +128,12 @@ class ContainedPubsub(Pubsub):
             await self.router.handle_rpc(rpc_pb2.RPC(control=trim_control(rpc.control, self.topic_ids)), peer)
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
-        if msg_forwarder == self.my_id or self._admit(msg_forwarder, msg):
+        if msg_forwarder == self.my_id:
             await super().push_msg(msg_forwarder, msg)
+        elif self._admit(msg_forwarder, msg):
+            await super().push_msg(msg_forwarder, msg)
+            if not self._is_msg_seen(msg) and self.validation_cache.get(self._msg_id_constructor(msg)) is None:
+                self._conduct.blame(key_of(msg_forwarder), Act.BAD_SIGNATURE)  # nobody else leaves it unjudged
 
     def _admit(self, peer: ID, message: rpc_pb2.Message) -> bool:
         """Whether a message is worth the price of verifying its signature.
@@ -168,11 +151,7 @@ class ContainedPubsub(Pubsub):
             or self._is_msg_seen(message)
         ):
             return False
-        now = trio.current_time()
-        if self._buckets.setdefault(peer, TokenBucket(RATE_PER_S, BURST, now)).take(now):
-            return True
-        self._losses["gossip_over_rate"] += 1
-        return False
+        return self._conduct.takes_gossip(key_of(peer), message.topicIDs[0])
 
     def _validate(self, peer: ID, message: rpc_pb2.Message) -> bool:
         """Judge and deliver: the library asks once per message, and no later hook knows who handed it to us.
@@ -183,13 +162,14 @@ class ContainedPubsub(Pubsub):
             return True
         topic, data = message.topicIDs[0], message.data
         try:
-            accepted = self._judge(topic, data) is Verdict.ACCEPT
+            verdict = self._judge(topic, data)
         except Exception:
             log.exception("a gossip message is dropped: the judge failed on it")
             return False
-        if accepted:
+        self._conduct.judged(key_of(peer), topic, verdict)
+        if verdict is Verdict.ACCEPT:
             self._accept(peer, topic, data)
-        return accepted
+        return verdict is Verdict.ACCEPT
 
     def notify_subscriptions(self, publish_message: rpc_pb2.Message) -> None:
         """Nothing: `_validate` has delivered. The library's queues would fill up and complain."""
@@ -228,11 +208,22 @@ class ContainedPubsub(Pubsub):
         if self._peer_is_connected(peer_id):
             self._replayed_recent_topics.pop(peer_id, None)  # what the lost stream held comes again on the next
         else:
-            self._buckets.pop(peer_id, None)
             super()._forget_all_subscriptions(peer_id)
 
     def _peer_is_connected(self, peer_id: ID) -> bool:
         return any(not connection.is_closed for connection in self.host.get_network().get_connections(peer_id))
+
+
+def parse_rpc(frame: bytes) -> rpc_pb2.RPC:
+    """Raises Reject."""
+    rpc = rpc_pb2.RPC()
+    try:
+        rpc.ParseFromString(frame)
+    except Exception as error:  # its kind is the parser's, which may be any of three
+        raise Reject(f"no RPC: {type(error).__name__}") from error
+    if len(rpc.publish) + len(rpc.subscriptions) > RPC_ITEMS_MAX:
+        raise Reject(f"an RPC has {len(rpc.publish)} messages and {len(rpc.subscriptions)} subscriptions")
+    return rpc
 
 
 def trim_control(control: rpc_pb2.ControlMessage, topics: Collection[str]) -> rpc_pb2.ControlMessage:

@@ -24,9 +24,11 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 
+from node.link.conduct import Conduct
 from node.link.events import Crossing, LinkError, MessageArrived, PeerRefused, describe, refused_by
 from node.link.muxer import is_usable
 from node.link.names import id_of, key_of
+from node.link.standing import Act
 from protocol.errors import Reject
 from protocol.hello import HELLO_MAX_BYTES, Hello, decode_hello
 from protocol.identity import peer_id
@@ -96,6 +98,7 @@ class House:
     restarted: Callable[[bytes, INetConn], Awaitable[Peer]]
     dismiss: Callable[[bytes, Peer, str], Awaitable[None]]
     spawn: Callable[..., None]
+    conduct: Conduct
 
 
 class Messages:
@@ -123,8 +126,12 @@ class Messages:
                 peer = await self._house.restarted(key, stream.swarm_conn)  # type: ignore[attr-defined]
                 peer.readers += 1
             peer.session = hello.session
+            if reason := self._house.conduct.refusal(key):
+                await self._refuse(stream, key, peer, reason)
+                return
             if reason := self._house.judge(key, hello):
                 await self._refuse(stream, key, peer, reason)
+                self._house.conduct.blame(key, Act.REFUSED_HELLO)
                 return
             peer.hello = hello
             await stream.write((1).to_bytes(8, "big"))
@@ -133,6 +140,8 @@ class Messages:
             await self._read_on(key, peer, stream)
         except (StreamEOF, Reject, trio.TooSlowError) as error:
             log.debug("a message stream of %s has ended: %s", peer_id(key), error)
+            if isinstance(error, Reject):
+                self._house.conduct.blame(key, Act.MALFORMED)
         finally:
             peer.readers -= 1
             await stream.reset()
@@ -140,10 +149,12 @@ class Messages:
     async def _read_on(self, key: bytes, peer: Peer, stream: INetStream) -> None:
         count = 1
         while peer.is_admitted and not peer.gone.is_set():
-            if not await self._hand_over(key, await read_frame(stream, MESSAGE_MAX_BYTES)):
+            data = await read_frame(stream, MESSAGE_MAX_BYTES)
+            if not await self._hand_over(key, data):
                 return  # the end of the stream tells the sender that its message was not taken
             count += 1
             await stream.write(count.to_bytes(8, "big"))
+            await self._house.conduct.pace_message(key, len(data))
 
     async def _hand_over(self, key: bytes, data: bytes) -> bool:
         """Whether the loop has taken it."""

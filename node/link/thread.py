@@ -22,14 +22,17 @@ from libp2p.abc import INetConn, INetStream
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
+from node.link.conduct import Conduct
 from node.link.events import (
     Crossing,
     GossipArrived,
     LinkError,
+    PeerBanned,
     PeerConnected,
     PeerDisconnected,
     PeerRefused,
     Verdict,
+    banned,
     cannot_listen,
     describe,
     did_not_start,
@@ -37,12 +40,18 @@ from node.link.events import (
     thread_is_down,
     unreachable,
 )
-from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
+from node.link.gate import Gate, Network
+from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch
 from node.link.host import build_host, require_free, running
 from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, House, Messages, Peer
 from node.link.muxer import cut
 from node.link.names import id_of, key_of
+from node.link.ping import PROTOCOL as PING
+from node.link.ping import Pings
+from node.link.rates import TokenBucket
+from node.link.standing import Act, Ban, Standings
 from protocol.hello import Hello, encode_hello
+from protocol.identity import peer_id
 
 PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
@@ -64,15 +73,29 @@ class Settings:
     admit: Callable[[bytes, Hello], str]
     ping_interval_s: float
     ping_timeout_s: float
+    connections_per_address: int
+    denied: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of others, whatever becomes of the thread."""
+
+    standings: Standings
+    denied: dict[Network, float]  # until when, by `time.monotonic`
+    losses: Counter[str]
+    results: Counter[tuple[str, Verdict]]  # of the judge, by topic
 
 
 class LinkThread:
     """`start`, `call`, `wake_publisher`, `stop` and the two futures belong to the loop; all else runs on the thread."""
 
     def __init__(
-        self, settings: Settings, crossing: Crossing, outbox: deque[tuple[str, bytes]], losses: Counter[str]
+        self, settings: Settings, crossing: Crossing, outbox: deque[tuple[str, bytes]], record: Record
     ) -> None:
-        self.settings, self.crossing, self.outbox, self.losses = settings, crossing, outbox, losses
+        self.settings, self.crossing, self.outbox, self.record = settings, crossing, outbox, record
+        self.losses = record.losses
+        self.conduct = Conduct(record.standings, record.losses, record.results, self._on_banned)
         self.loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[tuple[str, ...]] = self.loop.create_future()
         """the addresses; or LinkError"""
@@ -104,6 +127,15 @@ class LinkThread:
 
     def wake_publisher(self) -> None:
         self._on_thread(self._outbox_filled.set)
+
+    def blame(self, key: bytes, act: Act) -> None:
+        self._on_thread(self.conduct.blame, key, act)
+
+    def is_connected(self, key: bytes) -> bool:
+        return key in self._peers
+
+    def connections(self) -> int:
+        return len(self._swarm.get_connections())
 
     def stop(self) -> None:
         """Once `ready`."""
@@ -145,9 +177,12 @@ class LinkThread:
         settings = self.settings
         require_free(settings.listen)
         self._host, self._swarm = build_host(settings.seed, settings.ping_interval_s, settings.ping_timeout_s)
+        self._swarm.conduct = self.conduct
+        self._swarm.gate = Gate(settings.connections_per_address, settings.denied)
+        self._swarm.gate.deny(self.record.denied)
         router = ContainedGossipSub()
         pubsub = ContainedPubsub(
-            self._host, router, settings.topics, self._admits, settings.judge, self._accept_gossip, self.losses
+            self._host, router, settings.topics, self._admits, settings.judge, self._accept_gossip, self.conduct
         )
         self._swarm.register_notifee(PeerWatch(pubsub, self._reconcile))
         house = House(
@@ -158,9 +193,11 @@ class LinkThread:
             self._restarted,
             self._dismiss,
             self._spawn_soon,
+            self.conduct,
         )
         self.messages = Messages(self._host, house, self.crossing, self._on_thread)
         self._host.set_stream_handler(PROTOCOL, self.messages.read)
+        self._host.set_stream_handler(PING, Pings(self.conduct).answer)
         try:
             with trio.CancelScope() as scope:
                 async with running(self._swarm), running(pubsub), running(router), trio.open_nursery() as self._nursery:
@@ -245,6 +282,14 @@ class LinkThread:
         for connection in self._swarm.get_connections(id_of(key)):
             await cut(connection)
 
+    def _on_banned(self, key: bytes, ban: Ban) -> None:
+        self.crossing.post(PeerBanned(key, str(ban)))
+        self._spawn_soon(self.cut_off, key, str(ban))
+
+    async def cut_off(self, key: bytes, reason: str) -> None:
+        if (peer := self._peers.get(key)) is not None:
+            await self._dismiss(key, peer, f"we refused it: {reason}")
+
     async def _restarted(self, key: bytes, kept: INetConn) -> Peer:
         """A peer came back before we noticed that it was gone: what leads to its former self is dead."""
         if key in self._peers:
@@ -299,6 +344,8 @@ class LinkThread:
         async with lock:
             if key in self._peers:
                 return
+            if reason := self.conduct.refusal(key):
+                raise banned(peer_id(key), reason)
             try:
                 with trio.move_on_after(DIAL_TIMEOUT_S) as dialling:
                     await self._swarm.dial_addr(target, id_of(key))
@@ -311,6 +358,10 @@ class LinkThread:
                 await peer.settled.wait()
             if peer is None or not peer.is_admitted:
                 raise unreachable(target, peer.refusal if peer and peer.refusal else "the connection was lost at once")
+
+    async def deny(self) -> None:
+        """What the record denies, from now on, and nothing else."""
+        await self._swarm.deny(self.record.denied)
 
     async def disconnect(self, key: bytes) -> None:
         peer = self._peers.get(key)

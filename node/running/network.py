@@ -13,7 +13,17 @@ from node import events as ev
 from node.admission import refusal
 from node.feeds.checkpoints import read_note
 from node.home.config import LinkConfig
-from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, PeerRefused, Verdict
+from node.link import (
+    GossipArrived,
+    Link,
+    LinkError,
+    LinkEvent,
+    LinkFailed,
+    MessageArrived,
+    PeerBanned,
+    PeerRefused,
+    Verdict,
+)
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.turn import Identity
@@ -29,7 +39,7 @@ log = logging.getLogger("heliotrope")
 
 class Network:
     """`emit` and `put` queue an event of our own, at once or when there is room; `hear` queues a stranger's, and says
-    whether there was room."""
+    whether there was room; `banned` is told when the link has banned a peer."""
 
     def __init__(
         self,
@@ -41,9 +51,11 @@ class Network:
         put: Callable[[ev.Event], Awaitable[None]],
         hear: Callable[[ev.Event], bool],
         notify: Callable[[str, dict[str, object]], None],
+        banned: Callable[[], object],
     ) -> None:
         self._identity, self._now_ms = identity, now_ms
         self._emit, self._put, self._try_hear, self._notify = emit, put, hear, notify
+        self._banned = banned
         self._heard_bytes = 0  # of messages in the queue
         self._allowed = frozenset(map(public_key, config.allow))
         topics = identity.topics
@@ -56,6 +68,8 @@ class Network:
             network=identity.network,
             invitation=identity.invitation,
             admit=self._refusal,
+            connections_per_address=config.connections_per_address,
+            deny=config.deny,
         )
 
     def taken(self, event: ev.Event) -> None:
@@ -114,6 +128,9 @@ class Network:
                 return self._hear(ev.MessageReceived(peer, data))
             case PeerRefused(peer, reason):
                 self._notify("peer refused", {"peer": peer_id(peer), "reason": reason})
+            case PeerBanned(peer, reason):
+                self._notify("peer banned", {"peer": peer_id(peer), "reason": reason})
+                self._banned()
             case LinkFailed(reason):
                 self._notify("link failed", {"reason": reason})
                 log.warning(

@@ -35,12 +35,13 @@ from node.home.home import Home
 from node.home.identity import load_dsn, load_genesis, load_keypair, load_token
 from node.home.invitations import load_invitation
 from node.home.lasting import load_peers, load_rules, write_runtime_file
-from node.link import LinkError
+from node.link import Act, LinkError
 from node.market.question import answer
 from node.round_trips import own_place
 from node.running.answering import Answering
 from node.running.data import DataClient, DataServer, data_url, make_certificate, reachable_host
 from node.running.eventlog import EventLog
+from node.running.guarding import Guarding
 from node.running.keeping import keep, remember
 from node.running.meter import open_meter
 from node.running.network import Network
@@ -120,7 +121,9 @@ class Runtime:
             put=self._put,
             hear=self._hear,
             notify=lambda kind, data: self._perform(ac.Notify(kind, data)),
+            banned=lambda: self._tasks.start(self.guarding.keep()),
         )
+        self.guarding = Guarding(self._network.link, home, self.config.link.deny)
         self._answering = Answering(identity, self.store, self.blobs, self._network.send, self._tasks)
         self._verifying = Verifying(network, self._put)
         self._remember_turn = asyncio.Lock()
@@ -145,6 +148,7 @@ class Runtime:
             link, certificate_path = self.config.link, self.home.path / "tls.pem"
             certificate_sha256 = make_certificate(certificate_path)
             port = await self._data_server.start(link.bind_host, link.data_port, certificate_path)
+            await self.guarding.restore()
             await self._network.link.start()
             undo.callback(self.home.runtime_path.unlink, missing_ok=True)
             self.api_url = await undo.enter_async_context(serve(self, self.token))
@@ -293,6 +297,8 @@ class Runtime:
                 self._sending.start(self._network.send(peer, encode_direct(message)))
             case ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.SendMatching() | ac.Cosign():
                 self._answering.start(action)
+            case ac.Blame(peer):
+                self._network.link.blame(peer, Act.REJECTED_MESSAGE)
             case ac.Dial(address):
                 self._sending.start(self._network.dial(address))
             case ac.Verify():

@@ -173,6 +173,8 @@ class Host:
                 self.store.set_cursor(peer, cursor)
             case ac.RememberPeers() | ac.KeepRules() | ac.Notify():
                 self._note(action)
+            case ac.Blame():
+                pass  # a simulated link bans nobody
             case ac.SetTimer(timer, at_ms):
                 clock = self.world.genesis.clock
                 self._bring(clock.real_ms(max(0, at_ms - self.world.now_ms)), ev.TimerFired(timer))

@@ -40,8 +40,11 @@ from node.events import (
     TimerKind,
 )
 from node.home.config import ApiConfig, MarketConfig
+from node.home.home import Home
+from node.link import Link, Verdict
 from node.market.question import answer
 from node.running.eventlog import EventLog
+from node.running.guarding import Guarding
 from node.sim.training import Trainer
 from node.training.blobs import BlobStore
 from node.turn import Identity
@@ -106,6 +109,14 @@ class Host:
         self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap, may_sign=may_sign)
         self.blobs = BlobStore(directory / "blobs", 2**30)
         self.log = FollowedLog(self._on_followed)
+        link = Link(
+            seed=self.keypair.seed,
+            listen="/ip4/127.0.0.1/tcp/0",
+            topics=(topics.adverts,),
+            judge=lambda topic, data: Verdict.ACCEPT,
+            deliver=lambda event: None,
+        )
+        self.guarding = Guarding(link, Home(directory), ("192.0.2.0/24",))  # the link is not started
         self.config = SimpleNamespace(api=ApiConfig(port=0), market=MarketConfig())
         self.started_at_unix_ms = 1
         self.clock_ms = NOW_MS

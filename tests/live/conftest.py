@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ async def open_link() -> AsyncIterator[Opener]:
         judge: Callable[[str, bytes], Verdict] = lambda topic, data: Verdict.ACCEPT,
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
+        **options: Any,
     ) -> tuple[Link, Inbox]:
         inbox = Inbox()
         link = Link(
@@ -31,6 +33,7 @@ async def open_link() -> AsyncIterator[Opener]:
             deliver=inbox,
             ping_interval_s=ping_interval_s,
             ping_timeout_s=ping_timeout_s,
+            **options,
         )
         await link.start()
         links.append(link)

@@ -24,10 +24,10 @@ from node.link import (
     PeerDisconnected,
     Verdict,
 )
-from node.link import gossip as link_gossip
+from node.link import conduct as link_conduct
 from node.link import host as link_host
 from node.link.events import GOSSIP_UNDELIVERED_MAX, Crossing
-from node.link.gossip import MESSAGE_IDS_MAX, TokenBucket, trim_control
+from node.link.gossip import MESSAGE_IDS_MAX, trim_control
 from protocol.identity import KeyPair, peer_id
 
 from .links import TOPIC, Opener, Proxy, child
@@ -140,8 +140,8 @@ async def test_a_failing_judge_loses_one_message_only(open_link: Opener) -> None
 async def test_gossip_over_a_peers_rate_is_dropped_and_counted(
     open_link: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_gossip, "BURST", 5.0)
-    monkeypatch.setattr(link_gossip, "RATE_PER_S", 0.001)
+    monkeypatch.setattr(link_conduct, "GOSSIP_BURST", 5.0)
+    monkeypatch.setattr(link_conduct, "GOSSIP_PER_S", 0.001)
     (a, _), (b, at_b) = await open_link(), await open_link()
     await a.dial(b.addresses[0])
 
@@ -166,13 +166,6 @@ async def test_a_slow_loop_loses_the_oldest_gossip_and_no_message() -> None:
     assert delivered[0] == message
     assert delivered[1] == GossipArrived(TOPIC, b"peer", (3).to_bytes(2))
     assert losses["gossip_undelivered"] == 3
-
-
-def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
-    bucket = TokenBucket(rate=2, burst=3, now=0.0)
-    assert [bucket.take(0.0) for _ in range(4)] == [True, True, True, False]
-    assert [bucket.take(0.5), bucket.take(0.5)] == [True, False]
-    assert bucket.reserve(0.5) == 0.5
 
 
 def test_control_messages_are_trimmed_to_our_topics_and_bounds() -> None:

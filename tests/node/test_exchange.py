@@ -8,6 +8,7 @@ from ledger.heads import HeadIndex, mark_of
 from ledger.ledger import Ledger
 from ledger.sync import answer_summary, standings, summary
 from node.actions import (
+    Blame,
     Notify,
     Persist,
     PersistCursor,
@@ -286,19 +287,21 @@ def test_when_there_is_more_the_rest_is_asked_for(scene: Scene) -> None:
 
 def test_refusals_are_told_and_cost_nothing_else(scene: Scene) -> None:
     (entry,) = feed(BOB, 1)
-    persist, notice = scene.handle(EntriesVerified(CAROL.public, (entry,), ("invalid signature",), more=False))
+    persist, notice, blame = scene.handle(EntriesVerified(CAROL.public, (entry,), ("invalid signature",), more=False))
     assert persist == Persist((entry,))
     assert isinstance(notice, Notify)
     assert notice.data["reason"] == "invalid signature"
+    assert blame == Blame(CAROL.public)
 
 
 def test_an_entry_that_no_honest_program_writes_is_refused(scene: Scene) -> None:
     (entry,) = feed(BOB, 1)
     scene.take(BOB, [entry])
     earlier = seal(BOB, network=NETWORK, kind="note", seq=1, prev=entry.id, time_ms=NOW_MS - 1, refs=(), body={})
-    (notice,) = scene.take(CAROL, [earlier])
+    notice, blame = scene.take(CAROL, [earlier])
     assert isinstance(notice, Notify)
     assert notice.data["reason"] == f"feed check g: time_ms {NOW_MS - 1} is below the predecessor's {NOW_MS}"
+    assert blame == Blame(CAROL.public), "who has judged it hands it on to nobody"
 
 
 def test_entries_of_the_far_future_wait_outside(scene: Scene) -> None:

@@ -42,6 +42,9 @@ class NotingLink:
     async def stop(self) -> None:
         pass
 
+    async def deny(self, networks: Any) -> None:
+        self.said.extend(networks)
+
     async def send(self, peer: bytes, data: bytes) -> None:
         self.said.append("sent")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from ledger.ledger import replay
-from node.actions import Notify
+from node.actions import Blame, Notify
 from node.events import (
     EntriesVerified,
     GossipReceived,
@@ -313,6 +313,7 @@ def test_a_sender_of_nothing_new_does_not_keep_us_asking(training: tuple[World, 
 
 def test_refusals_are_told_to_people(training: tuple[World, bytes]) -> None:
     demo, _ = training
-    (notice,) = demo.node(WIND).handle(MessageReceived(CHEAT.public, b"\xff"), demo.now_ms)
+    notice, blame = demo.node(WIND).handle(MessageReceived(CHEAT.public, b"\xff"), demo.now_ms)
     assert isinstance(notice, Notify)
     assert notice.kind == "message refused"
+    assert blame == Blame(CHEAT.public)

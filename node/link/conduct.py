@@ -1,0 +1,109 @@
+"""What connected peers do, as the libp2p thread sees it: each act goes through here to be counted, paced or blamed.
+
+    gossip      over a rate per peer and topic    dropped and counted; far over it, blamed
+    messages    over a rate per peer              their reader waits: backpressure, no loss
+    streams     over a rate per peer              reset and counted, and blamed
+    pings       over a rate per peer              their reader waits
+
+A rate that an honest peer may pass on from others is no fault of its own: it is blamed for what no node could have
+verified and forwarded (`FLOOD_PER_S`). Else peers that keep just below every limit could have honest ones banned.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import trio
+
+from node.link.events import Verdict
+from node.link.rates import Buckets
+from node.link.standing import Act, Ban, Standings
+
+GOSSIP_PER_S, GOSSIP_BURST = 100.0, 300.0  # of one peer and topic; the budget is 20 a second in all (NETWORK.md)
+FLOOD_PER_S, FLOOD_BURST = 500.0, 2000.0  # of one peer: at 2 ms a message this fills a core
+RPC_BYTES_PER_S, RPC_BYTES_BURST = 8 * 2**20, 32 * 2**20  # of one peer; guess, not measured
+MESSAGES_PER_S, MESSAGES_BURST = 500.0, 2000.0  # of one peer; guess, not measured
+MESSAGE_BYTES_PER_S, MESSAGE_BYTES_BURST = 32 * 2**20, 64 * 2**20  # five times what noise and yamux move (NETWORK.md)
+STREAMS_PER_S, STREAMS_BURST = 20.0, 200.0  # of one peer; guess, not measured
+PINGS_PER_S, PINGS_BURST = 2.0, 20.0  # of one peer; guess, not measured
+
+_ACT_OF = {
+    Verdict.ACCEPT: Act.NEW_GOSSIP,
+    Verdict.IGNORE: Act.IGNORED_GOSSIP,
+    Verdict.REJECT: Act.REJECTED_GOSSIP,
+}
+
+
+class Conduct:
+    """`banned(peer, ban)` is called once for each ban that acts bring about. `results`: of the judge, by topic."""
+
+    def __init__(
+        self,
+        standings: Standings,
+        losses: Counter[str],
+        results: Counter[tuple[str, Verdict]],
+        banned: Callable[[bytes, Ban], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.standings, self.losses, self.results = standings, losses, results
+        self._banned, self._clock = banned, clock
+        self._gossip = Buckets(GOSSIP_PER_S, GOSSIP_BURST)
+        self._flood = Buckets(FLOOD_PER_S, FLOOD_BURST)
+        self._rpc_bytes = Buckets(RPC_BYTES_PER_S, RPC_BYTES_BURST)
+        self._messages = Buckets(MESSAGES_PER_S, MESSAGES_BURST)
+        self._message_bytes = Buckets(MESSAGE_BYTES_PER_S, MESSAGE_BYTES_BURST)
+        self._streams = Buckets(STREAMS_PER_S, STREAMS_BURST)
+        self._pings = Buckets(PINGS_PER_S, PINGS_BURST)
+
+    def blame(self, peer: bytes, act: Act) -> None:
+        """Count an act, good ones too."""
+        if (ban := self.standings.record(peer, act, self._clock())) is not None:
+            self.losses["bans"] += 1
+            self._banned(peer, ban)
+
+    def refusal(self, peer: bytes) -> str:
+        """Why this peer is not heard now, or ""."""
+        ban = self.standings.ban_of(peer, self._clock())
+        return "" if ban is None else str(ban)
+
+    def takes_gossip(self, peer: bytes, topic: str) -> bool:
+        """Whether a message is within the rate of its peer and topic."""
+        now = self._clock()
+        if self._gossip.take((peer, topic), now):
+            return True
+        self.losses["gossip_over_rate"] += 1
+        return False
+
+    def counts_gossip(self, peer: bytes, messages: int) -> None:
+        """All of an RPC, copies of what is known already among them."""
+        now = self._clock()
+        for _ in range(messages):
+            if not self._flood.take(peer, now):
+                self.blame(peer, Act.OVER_RATE)
+
+    def judged(self, peer: bytes, topic: str, verdict: Verdict) -> None:
+        self.results[topic, verdict] += 1
+        self.blame(peer, _ACT_OF[verdict])
+
+    def takes_stream(self, peer: bytes) -> bool:
+        """Whether a new stream is within the rate."""
+        if self._streams.take(peer, self._clock()):
+            return True
+        self.losses["streams_over_rate"] += 1
+        self.blame(peer, Act.OVER_RATE)
+        return False
+
+    async def pace_rpc(self, peer: bytes, size_bytes: int) -> None:
+        """Wait until the next may be read."""
+        await trio.sleep(self._rpc_bytes.reserve(peer, self._clock(), size_bytes))
+
+    async def pace_message(self, peer: bytes, size_bytes: int) -> None:
+        """Wait until the next may be read."""
+        now = self._clock()
+        await trio.sleep(max(self._messages.reserve(peer, now), self._message_bytes.reserve(peer, now, size_bytes)))
+
+    async def pace_ping(self, peer: bytes) -> None:
+        """Wait until the next may be answered."""
+        await trio.sleep(self._pings.reserve(peer, self._clock()))
