@@ -288,7 +288,8 @@ class Runtime:
             case ac.Publish(topic, data):
                 self._sending.start(self._network.link.publish(topic, data))
             case ac.Send(peer, message):
-                self._sending.start(self._network.send(peer, encode_direct(message)))
+                for_whom = peer if peer != self.keypair.public else None
+                self._sending.start(self._network.send(peer, encode_direct(message)), for_whom)
             case ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.SendMatching() | ac.Cosign():
                 self._answering.start(action)
             case ac.Dial(address):
