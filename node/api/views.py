@@ -102,8 +102,8 @@ def peers(node: Node, link: LinkFacts, now_ms: int) -> PeerList:
     return PeerList(
         peers=tuple(_known_peer(node, key, link.scores.get(key, 0.0), now_ms) for key in known),
         unreachable=tuple(
-            FailedAddress(address=address, failures=node.peers.failures.get(address, 0), reason=reason)
-            for address, reason in sorted(node.peers.reasons.items())
+            FailedAddress(address=address, failures=failures, reason=failure.reason)
+            for address, failures, failure in sorted(node.dialling.failed(), key=lambda failed: failed[0])
         ),
         banned=tuple(
             BannedPeer(
@@ -148,10 +148,10 @@ def not_ready(node: Node, now_ms: int) -> list[NotReady]:
         found.append(NotReady("own feed", f"{signing.value}: {REMEDIES[signing]}"))
     if not node.peers.connected and (fault := _membership(node, now_ms).fault):
         found.append(NotReady("admission", fault))
-    if node.peers.bootstrap and not node.peers.connected:
-        reasons = sorted(set(node.peers.reasons.values()))
+    count = node.dialling.count()
+    if count and not node.peers.connected:
+        reasons = sorted({failure.reason for _, _, failure in node.dialling.failed()})
         last = f"; the last attempts: {', '.join(reasons[:3])}" if reasons else ""
-        count = len(node.peers.bootstrap)
         found.append(NotReady("peers", f"none of {count} configured or remembered addresses is connected{last}"))
     if node.provider.offer is not None and node.may_sign:
         found += _energy_faults(node, now_ms)

@@ -107,7 +107,7 @@ def join(
         raise Refused("HEL-INVITE-003", f"{file} does not let this node in: {reason}", remedy) from None
     if own != genesis:
         _require_unused(place, own, genesis)
-    keep_invitation(place, received)
+    keep_invitation(place, received, now_ms)
     if as_json:
         who = {"peer_id": peer_id(keypair.public), "network": genesis.network_id().hex(), "network_name": genesis.name}
         print_json({**who, "expires_at_ms": invitation.expires_at_ms, "addresses": received.addresses})

@@ -104,11 +104,12 @@ def load_invitation(home: Home) -> bytes:
     raise LocalError("HEL-INVITE-002", cause, "Take the file anew that you were sent: heliotrope join FILE")
 
 
-def keep_invitation(home: Home, received: Received) -> None:
-    """Make the home one of that network, and let it dial those addresses. Raises OSError. The genesis comes last: who
-    is interrupted joins again."""
+def keep_invitation(home: Home, received: Received, now_ms: int) -> None:
+    """Make the home one of that network, and let it dial those addresses as if they had answered now. Raises OSError.
+    The genesis comes last: who is interrupted joins again."""
+    peers = dict(load_peers(home)) | dict.fromkeys(received.addresses, now_ms)
     write_private(home.invitation_path, base64.b64encode(received.raw).decode())
-    write_private(home.peers_path, json.dumps([*dict.fromkeys((*received.addresses, *load_peers(home)))], indent=2))
+    write_private(home.peers_path, json.dumps([*peers.items()]))
     write_private(home.genesis_path, received.genesis.model_dump_json(indent=2))
 
 

@@ -25,8 +25,8 @@ from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 
 from node.link.conduct import Conduct
-from node.link.events import Crossing, LinkError, MessageArrived, PeerRefused, describe, refused_by
-from node.link.muxer import is_usable
+from node.link.events import Crossing, LinkError, MessageArrived, PeerRefused, describe, refused_by, refused_here
+from node.link.muxer import cut, is_usable
 from node.link.names import id_of, key_of
 from node.link.standing import Act
 from protocol.errors import Reject
@@ -36,12 +36,14 @@ from protocol.identity import peer_id
 PROTOCOL = TProtocol("/heliotrope/1")
 MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 READERS_PER_PEER_MAX = 4  # incoming message streams; an honest peer has one, and another while it replaces that
+ABANDONED_LINGERS_S = 5.0  # a stream given up, until the peer has read to its end
 UNACKNOWLEDGED_MAX = 64  # frames on one stream; guess, not measured
 HELLO_TIMEOUT_S = 10.0  # guess, not measured: a round trip and a half
 WRITE_TIMEOUT_S = 30.0  # for a frame of 4 MiB over 1 Mbit/s
 REFUSED = 2**64 - 1
 REASON_MAX_BYTES = 512
 REFUSAL_LINGERS_S = 1.0  # until the refused peer has read why
+REPLACED_MAX = 8  # sessions of one key that are known to be over
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Outgoing:
     waiting: deque[Answer] = field(default_factory=deque)
     progress: trio.Event = field(default_factory=trio.Event)
     failure: LinkError | None = None  # once it has ended
+    life: trio.CancelScope = field(default_factory=trio.CancelScope)  # of its reader
 
     def advance(self) -> None:
         self.progress.set()
@@ -72,12 +75,17 @@ class Outgoing:
 
 @dataclass(slots=True)
 class Peer:
-    """A connected peer, for as long as it is. It counts once it is `admitted`: both hellos were accepted."""
+    """A connected peer, for as long as it is. It counts once it is `admitted`: both hellos were accepted.
+
+    `replaced`: earlier sessions of its key. One that comes back was not restarted: two processes run with that key.
+    """
 
     session: bytes = b""
     hello: Hello | None = None  # once accepted
+    replaced: tuple[bytes, ...] = ()
+    has_twin: bool = False  # which was told
     is_admitted: bool = False
-    refusal: str = ""
+    failure: LinkError | None = None  # why it was not admitted
     heard: trio.Event = field(default_factory=trio.Event)  # we have accepted its hello
     settled: trio.Event = field(default_factory=trio.Event)  # it is admitted, or gone
     gone: trio.Event = field(default_factory=trio.Event)
@@ -89,14 +97,15 @@ class Peer:
 @dataclass(frozen=True, slots=True)
 class House:
     """What messages need of the thread: `peers` holds the connected ones, `meet` finds one or None, `judge` says why a
-    hello is refused, `restarted` starts a peer over, on the one connection that is left, `dismiss` cuts all."""
+    hello is refused, `restarted` starts a peer over, with a new session, on the one connection that is left, `dismiss`
+    cuts all."""
 
     peers: dict[bytes, Peer]
     meet: Callable[[ID], Peer | None]
     hello_to: Callable[[INetStream], bytes]
     judge: Callable[[bytes, Hello], str]
-    restarted: Callable[[bytes, INetConn], Awaitable[Peer]]
-    dismiss: Callable[[bytes, Peer, str], Awaitable[None]]
+    restarted: Callable[[bytes, bytes, INetConn], Awaitable[Peer]]
+    dismiss: Callable[[bytes, Peer, LinkError], Awaitable[None]]
     spawn: Callable[..., None]
     conduct: Conduct
 
@@ -121,18 +130,18 @@ class Messages:
         try:
             with trio.fail_after(HELLO_TIMEOUT_S):
                 hello = decode_hello(await read_frame(stream, HELLO_MAX_BYTES))
-            if peer.session not in (b"", hello.session):
-                peer.readers -= 1
-                peer = await self._house.restarted(key, stream.swarm_conn)  # type: ignore[attr-defined]
-                peer.readers += 1
-            peer.session = hello.session
-            if reason := self._house.conduct.refusal(key):
+            if reason := self._house.conduct.refusal(key) or self._twin(key, peer, hello):
                 await self._refuse(stream, key, peer, reason)
                 return
             if reason := self._house.judge(key, hello):
                 await self._refuse(stream, key, peer, reason)
                 self._house.conduct.blame(key, Act.REFUSED_HELLO)
                 return
+            if peer.session not in (b"", hello.session):
+                successor = await self._house.restarted(key, hello.session, stream.swarm_conn)  # type: ignore[attr-defined]
+                peer.readers, successor.readers = peer.readers - 1, successor.readers + 1
+                peer = successor
+            peer.session = hello.session
             peer.hello = hello
             await stream.write((1).to_bytes(8, "big"))
             peer.heard.set()
@@ -169,16 +178,39 @@ class Messages:
         await handled.wait()
         return outcome[0]
 
+    def _twin(self, key: bytes, peer: Peer, hello: Hello) -> str:
+        """Why a hello is refused that comes from the other of two processes with one key; "" for any other."""
+        if hello.session not in peer.replaced:
+            return ""
+        if not peer.has_twin:
+            peer.has_twin = True
+            log.warning("two processes run with the key of %s; the older one is refused", peer_id(key))
+        return "another process with your key is connected here: end one of them, or give it a key of its own"
+
     async def _refuse(self, stream: INetStream, key: bytes, peer: Peer, reason: str) -> None:
-        """Say why, so that its operator can mend it, and then cut. It may be gone before: ours is told first."""
-        if not peer.refusal:
-            peer.refusal = f"we refused it: {reason}"
-            self._crossing.post(PeerRefused(key, peer.refusal))
+        """Say why, so that its operator can mend it, and then cut: all of a stranger's connections; of an admitted
+        key's, this one alone. It may be gone before: ours is told first."""
+        connection: INetConn = stream.swarm_conn  # type: ignore[attr-defined]
+        failure = refused_here(peer_id(key), reason)
+        if not peer.is_admitted and not peer.replaced and peer.failure is None:
+            peer.failure = failure
+            self._crossing.post(PeerRefused(key, failure.cause))
         text = reason.encode()[:REASON_MAX_BYTES]
         with trio.move_on_after(REFUSAL_LINGERS_S):
             await stream.write(REFUSED.to_bytes(8, "big") + len(text).to_bytes(2, "big") + text)
-            await peer.gone.wait()
-        await self._house.dismiss(key, peer, peer.refusal)
+            await connection.event_closed.wait()  # type: ignore[attr-defined]
+        if peer.is_admitted or peer.replaced:
+            await cut(connection)
+        else:
+            await self._house.dismiss(key, peer, failure)
+
+    def is_busy(self) -> bool:
+        """Whether a message is being written, or an acknowledgement awaited."""
+        return any(
+            peer.lock.locked() or (peer.outgoing is not None and peer.outgoing.waiting)
+            for peer in self._house.peers.values()
+            if peer.is_admitted
+        )
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -209,23 +241,31 @@ class Messages:
                     outgoing = await self._open(key, peer)
                     while len(outgoing.waiting) >= UNACKNOWLEDGED_MAX and outgoing.failure is None:
                         await outgoing.progress.wait()
+                    if outgoing.failure is not None:
+                        raise outgoing.failure
                     outgoing.waiting.append(acknowledged)
                     await outgoing.stream.write(len(data).to_bytes(4, "big") + data)
             except Exception as error:
-                await self.abandon(key, acknowledged)
+                await self._abandon(key, peer, acknowledged)
                 raise unsent(key, len(data), describe(error)) from error
 
-    async def abandon(self, key: bytes, told: Answer | None = None) -> None:
-        """Leave the stream of our messages: the next opens another. Whoever waits is told, but for `told`."""
+    async def give_up(self, key: bytes, acknowledged: Answer) -> None:
+        """Wait no longer for an acknowledgement, nor for those behind it."""
         peer = self._house.peers.get(key)
-        if peer is None or peer.outgoing is None:
-            return
+        if peer is not None and peer.outgoing is not None and acknowledged in peer.outgoing.waiting:
+            await self._abandon(key, peer)
+
+    async def _abandon(self, key: bytes, peer: Peer, told: Answer | None = None) -> None:
+        """Leave the stream of our messages: the next opens another. Whoever waits is told, but for `told`."""
         abandoned, peer.outgoing = peer.outgoing, None
+        if abandoned is None:
+            return
         if told in abandoned.waiting:
             abandoned.waiting.remove(told)  # type: ignore[arg-type]
-        with suppress(BaseLibp2pError):
-            await abandoned.stream.close()  # not a reset, which would discard the messages before this one
         abandoned.end(unsent(key, None, "its stream was given up"))
+        abandoned.life.deadline = trio.current_time() + ABANDONED_LINGERS_S
+        with suppress(BaseLibp2pError), trio.move_on_after(ABANDONED_LINGERS_S):
+            await abandoned.stream.close()  # not a reset, which would discard the messages before this one
 
     async def _open(self, key: bytes, peer: Peer) -> Outgoing:
         """The stream of our messages, made anew where there is none that works; under the lock."""
@@ -242,20 +282,23 @@ class Messages:
     async def _read_acknowledgements(self, key: bytes, outgoing: Outgoing) -> None:
         failure = unsent(key, None, "the connection was lost, or the peer did not take it")
         try:
-            while True:
-                count = int.from_bytes(await read_exactly(outgoing.stream, 8), "big")
-                if count == REFUSED:
-                    size = int.from_bytes(await read_exactly(outgoing.stream, 2), "big")
-                    reason = await read_exactly(outgoing.stream, min(size, REASON_MAX_BYTES))
-                    failure = refused_by(peer_id(key), reason.decode(errors="replace"))
-                    return
-                if not 0 < count - outgoing.taken <= len(outgoing.waiting):
-                    log.debug("%s acknowledged what was not sent", peer_id(key))
-                    return
-                for _ in range(count - outgoing.taken):
-                    outgoing.waiting.popleft()(None)
-                outgoing.taken = count
-                outgoing.advance()
+            with outgoing.life:
+                while True:
+                    count = int.from_bytes(await read_exactly(outgoing.stream, 8), "big")
+                    if count == REFUSED:
+                        size = int.from_bytes(await read_exactly(outgoing.stream, 2), "big")
+                        reason = await read_exactly(outgoing.stream, min(size, REASON_MAX_BYTES))
+                        failure = refused_by(peer_id(key), reason.decode(errors="replace"))
+                        return
+                    if outgoing.failure is not None:
+                        continue  # given up: nobody waits, but what was written is still read there
+                    if not 0 < count - outgoing.taken <= len(outgoing.waiting):
+                        log.debug("%s acknowledged what was not sent", peer_id(key))
+                        return
+                    for _ in range(count - outgoing.taken):
+                        outgoing.waiting.popleft()(None)
+                    outgoing.taken = count
+                    outgoing.advance()
         except Exception as error:  # noqa: BLE001  nothing is lost: whoever waits is told below
             log.debug("a message stream to %s has ended: %s", peer_id(key), describe(error))
         finally:

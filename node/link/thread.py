@@ -1,6 +1,6 @@
 """The libp2p side of the link: one host on one trio thread, from its first bind to its end.
 
-Nothing here restarts or decides; `link.py` does. The library's failures are contained in `host.py`
+Nothing here restarts or decides; `Link` does. The library's failures are contained in `host.py`
 and those it names; what they let through ends the thread, which says so. Messages: `messages.py`.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,12 +20,16 @@ from weakref import WeakValueDictionary
 
 import trio
 from libp2p.abc import INetConn, INetStream
+from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
 from node.link.conduct import Conduct
+from node.link.dials import seen_at, unreached
 from node.link.events import (
+    ANOTHER_NETWORK,
     Crossing,
+    DialRefused,
     GossipArrived,
     LinkError,
     PeerBanned,
@@ -37,15 +42,16 @@ from node.link.events import (
     describe,
     did_not_start,
     innermost,
+    refused_here,
     thread_is_down,
-    unreachable,
 )
 from node.link.gate import Gate, Network
 from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch
 from node.link.host import build_host, require_free, running
-from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, House, Messages, Peer
-from node.link.muxer import cut
+from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, REPLACED_MAX, House, Messages, Peer
+from node.link.muxer import cut, say_goodbye
 from node.link.names import id_of, key_of
+from node.link.outbox import Outbox
 from node.link.ping import PROTOCOL as PING
 from node.link.ping import Pings
 from node.link.rates import TokenBucket
@@ -57,6 +63,9 @@ PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core 
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
 DIAL_TIMEOUT_S = 10.0  # the library's default
 DISCONNECT_TIMEOUT_S = 2.0  # it takes milliseconds
+FLUSH_TIMEOUT_S = 1.0  # of what is under way at the end
+GOODBYE_TIMEOUT_S = 0.3
+LOOK_AGAIN_S = 0.05  # whether somebody listens by now, or the last byte has left
 
 log = logging.getLogger(__name__)
 
@@ -90,9 +99,7 @@ class Record:
 class LinkThread:
     """`start`, `call`, `wake_publisher`, `stop` and the two futures belong to the loop; all else runs on the thread."""
 
-    def __init__(
-        self, settings: Settings, crossing: Crossing, outbox: deque[tuple[str, bytes]], record: Record
-    ) -> None:
+    def __init__(self, settings: Settings, crossing: Crossing, outbox: Outbox, record: Record) -> None:
         self.settings, self.crossing, self.outbox, self.record = settings, crossing, outbox, record
         self.losses = record.losses
         self.conduct = Conduct(record.standings, record.losses, record.results, self._on_banned)
@@ -167,6 +174,7 @@ class LinkThread:
             trio.run(self._main)
         except BaseException as error:  # noqa: BLE001  nothing stands above a thread; the loop is told what is lost
             failure = innermost(error)
+            self.outbox.put_back(time.monotonic())
         for key, peer in self._peers.items():
             if peer.is_admitted:
                 self.crossing.post(PeerDisconnected(key))
@@ -176,7 +184,9 @@ class LinkThread:
         self._token = trio.lowlevel.current_trio_token()
         settings = self.settings
         require_free(settings.listen)
-        self._host, self._swarm = build_host(settings.seed, settings.ping_interval_s, settings.ping_timeout_s)
+        self._host, self._swarm = build_host(
+            settings.seed, settings.listen, settings.ping_interval_s, settings.ping_timeout_s
+        )
         self._swarm.conduct = self.conduct
         self._swarm.gate = Gate(settings.connections_per_address, settings.denied)
         self._swarm.gate.deny(self.record.denied)
@@ -210,11 +220,30 @@ class LinkThread:
                     self._nursery.start_soon(self._reconcile_all)
                     self._on_loop(self.ready.set_result, tuple(map(str, self._host.get_addrs())))
                     await self._stop_asked.wait()
-                    for connection in self._swarm.get_connections():
-                        await cut(connection)  # the library would leave them open
+                    with trio.move_on_after(FLUSH_TIMEOUT_S):
+                        await self._flush(pubsub)
+                    await self._say_goodbye()
                     scope.cancel()
         finally:
             pubsub.seen_messages.stop()  # a thread of its own
+
+    async def _flush(self, pubsub: ContainedPubsub) -> None:
+        """Until what is under way has left."""
+        while (self._peers and len(self.outbox)) or self.messages.is_busy() or pubsub.is_busy():  # noqa: ASYNC110  many events
+            await trio.sleep(LOOK_AGAIN_S)
+        await trio.sleep(LOOK_AGAIN_S)  # gossip is not acknowledged: until peers have read it
+
+    async def _say_goodbye(self) -> None:
+        """Peers close their ends; whoever does not is cut. The library would leave connections open."""
+        connections = self._swarm.get_connections()
+        with trio.move_on_after(GOODBYE_TIMEOUT_S):
+            async with trio.open_nursery() as nursery:
+                for connection in connections:
+                    nursery.start_soon(say_goodbye, connection)
+            for connection in connections:
+                await connection.event_closed.wait()  # type: ignore[attr-defined]
+        for connection in connections:
+            await cut(connection)
 
     def _spawn(self, answer: asyncio.Future[None], call: Callable[[], Awaitable[None]]) -> None:
         with suppress(RuntimeError):  # the nursery is closed: `_finish` answers
@@ -240,8 +269,8 @@ class LinkThread:
         elif not is_connected and key in self._peers:
             self._end(key)
 
-    def _begin(self, key: bytes) -> Peer:
-        peer = self._peers[key] = Peer()
+    def _begin(self, key: bytes, replaced: tuple[bytes, ...] = ()) -> Peer:
+        peer = self._peers[key] = Peer(replaced=replaced)
         self._nursery.start_soon(self._greet, key, peer)
         return peer
 
@@ -258,27 +287,27 @@ class LinkThread:
 
     async def _greet(self, key: bytes, peer: Peer) -> None:
         """Admit a peer once both hellos were accepted; else cut it."""
-        reason = f"it sent no hello within {HELLO_TIMEOUT_S:g} s: it is no Heliotrope node, or a busy one"
+        failure = no_hello(key, f"it sent no hello within {HELLO_TIMEOUT_S:g} s")
         with trio.move_on_after(HELLO_TIMEOUT_S):
             try:
                 await self.messages.greet(key, peer)
                 await peer.heard.wait()
             except Exception as error:  # noqa: BLE001  nothing is lost: the reason is reported
-                reason = error.cause if isinstance(error, LinkError) else describe(error)
+                failure = error if isinstance(error, DialRefused) else no_hello(key, describe(error))
             else:
                 if not peer.gone.is_set():
                     peer.is_admitted = True
                     self.crossing.post(PeerConnected(key))
                     peer.settled.set()
                 return
-        await self._dismiss(key, peer, reason)
+        await self._dismiss(key, peer, failure)
 
-    async def _dismiss(self, key: bytes, peer: Peer, reason: str) -> None:
+    async def _dismiss(self, key: bytes, peer: Peer, failure: LinkError) -> None:
         if peer.gone.is_set():
             return
-        if not peer.refusal:
-            peer.refusal = reason
-            self.crossing.post(PeerRefused(key, reason))
+        if peer.failure is None:
+            peer.failure = failure
+            self.crossing.post(PeerRefused(key, failure.cause))
         for connection in self._swarm.get_connections(id_of(key)):
             await cut(connection)
 
@@ -288,24 +317,30 @@ class LinkThread:
 
     async def cut_off(self, key: bytes, reason: str) -> None:
         if (peer := self._peers.get(key)) is not None:
-            await self._dismiss(key, peer, f"we refused it: {reason}")
+            await self._dismiss(key, peer, refused_here(peer_id(key), reason))
 
-    async def _restarted(self, key: bytes, kept: INetConn) -> Peer:
+    async def _restarted(self, key: bytes, session: bytes, kept: INetConn) -> Peer:
         """A peer came back before we noticed that it was gone: what leads to its former self is dead."""
-        if key in self._peers:
-            self._end(key)
         for connection in self._swarm.get_connections(id_of(key)):
             if connection is not kept:
                 await cut(connection)
-        return self._begin(key)
+                with trio.move_on_after(DISCONNECT_TIMEOUT_S):
+                    await connection.event_closed.wait()  # type: ignore[attr-defined]
+        former = self._peers.get(key)
+        if former is None:
+            return self._begin(key)
+        if former.session in (b"", session):
+            return former  # another stream of its has said so
+        self._end(key)
+        return self._begin(key, (*former.replaced, former.session)[-REPLACED_MAX:])
 
     def _hello_to(self, stream: INetStream) -> bytes:
-        return encode_hello(self.settings.hello)
+        return encode_hello(self.settings.hello.model_copy(update={"observed": seen_at(stream.muxed_conn)}))
 
     def _judge_hello(self, key: bytes, hello: Hello) -> str:
         own = self.settings.hello.network
         if hello.network != own:
-            return f"another network: yours is {hello.network.hex()[:16]}, this is {own.hex()[:16]}"
+            return f"{ANOTHER_NETWORK}: yours is {hello.network.hex()[:16]}, this is {own.hex()[:16]}"
         return self.settings.admit(key, hello)
 
     async def _reconcile_all(self) -> None:
@@ -314,7 +349,7 @@ class LinkThread:
             for key, peer in list(self._peers.items()):
                 self._reconcile(id_of(key))
                 if peer.is_admitted and peer.hello and (reason := self._judge_hello(key, peer.hello)):
-                    self._nursery.start_soon(self._dismiss, key, peer, reason)  # an invitation has expired
+                    self._nursery.start_soon(self.cut_off, key, reason)  # an invitation has expired
 
     async def _admits(self, peer: ID) -> bool:
         met = self._meet(peer)
@@ -329,10 +364,14 @@ class LinkThread:
     async def _publish(self, pubsub: ContainedPubsub) -> None:
         bucket = TokenBucket(PUBLISH_RATE_PER_S, PUBLISH_BURST, trio.current_time())
         while True:
-            while self.outbox:
+            while len(self.outbox):
+                publication = self.outbox.take(pubsub.is_heard, time.monotonic())
+                if publication is None:
+                    await trio.sleep(LOOK_AGAIN_S)
+                    continue
                 await trio.sleep(bucket.reserve(trio.current_time()))
                 try:
-                    await pubsub.publish(*self.outbox.popleft())
+                    await pubsub.publish(publication.topic, publication.data)
                 except Exception:
                     self.losses["gossip_unpublished"] += 1
                     log.debug("a publication is lost", exc_info=True)
@@ -340,24 +379,26 @@ class LinkThread:
             self._outbox_filled = trio.Event()
 
     async def dial(self, target: Multiaddr, key: bytes) -> None:
+        """Until the peer is admitted. Raises LinkError."""
         lock = self._dialling.setdefault(key, trio.Lock())
         async with lock:
-            if key in self._peers:
-                return
-            if reason := self.conduct.refusal(key):
-                raise banned(peer_id(key), reason)
-            try:
-                with trio.move_on_after(DIAL_TIMEOUT_S) as dialling:
-                    await self._swarm.dial_addr(target, id_of(key))
-            except Exception as error:
-                raise unreachable(target, describe(error)) from error
-            if dialling.cancelled_caught:
-                raise unreachable(target, f"no answer within {DIAL_TIMEOUT_S:g} s")
-            peer = self._meet(id_of(key))
+            peer = self._peers.get(key)
+            if peer is None:
+                if reason := self.conduct.refusal(key):
+                    raise banned(peer_id(key), reason)
+                try:
+                    with trio.move_on_after(DIAL_TIMEOUT_S) as dialling:
+                        await self._swarm.dial_addr(target, id_of(key))
+                except Exception as error:
+                    raise unreached(target, error, DIAL_TIMEOUT_S) from error
+                if dialling.cancelled_caught:
+                    raise unreached(target, None, DIAL_TIMEOUT_S)
+                peer = self._meet(id_of(key))
             if peer is not None:
                 await peer.settled.wait()
             if peer is None or not peer.is_admitted:
-                raise unreachable(target, peer.refusal if peer and peer.refusal else "the connection was lost at once")
+                failure = peer.failure if peer is not None else None
+                raise failure or unreached(target, StreamEOF("it was lost at once"), DIAL_TIMEOUT_S)
 
     async def deny(self) -> None:
         """What the record denies, from now on, and nothing else."""
@@ -371,6 +412,14 @@ class LinkThread:
             await cut(connection)
         with trio.move_on_after(DISCONNECT_TIMEOUT_S):
             await peer.gone.wait()
+
+
+def no_hello(key: bytes, reason: str) -> LinkError:
+    return LinkError(
+        "HEL-LINK-011",
+        f"{peer_id(key)} did not greet: {reason}",
+        "see that node's log: it may be stopping, busy, of an older version, or no Heliotrope node",
+    )
 
 
 def settle(answer: asyncio.Future[None], error: Exception | None) -> None:

@@ -292,8 +292,8 @@ async def test_a_guest_gets_adverts_and_entries_and_a_stranger_gets_neither_and_
     async with running(host_home) as host:
         now_ms = host.now_ms()
         raw = invitation(network=network.network_id(), from_ms=now_ms, until_ms=now_ms + HOUR_MS)
-        keep_invitation(guest_home, Received(network, raw, host.addresses))
-        stranger_home.peers_path.write_text(json.dumps(host.addresses))
+        keep_invitation(guest_home, Received(network, raw, host.addresses), now_ms)
+        stranger_home.peers_path.write_text(json.dumps([(address, now_ms) for address in host.addresses]))
         async with running(guest_home) as guest, running(stranger_home) as stranger:
             await asyncio.to_thread(members_share_all, operator(host), operator(guest))
             await asyncio.to_thread(stranger_knows_why, operator(stranger))

@@ -160,7 +160,7 @@ def test_a_token_that_lets_everybody_in_is_none(home: Home, content: str) -> Non
     assert failure.value.code == "HEL-KEY-005"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'"a"', b"\xff", b"null"])
+@pytest.mark.parametrize("content", [b"", b"{", b'"a"', b"\xff", b"null", b'[["a"]]', b"[[1, 2]]"])
 def test_a_damaged_address_book_is_an_empty_one(home: Home, content: bytes) -> None:
     home.peers_path.write_bytes(content)
     assert load_peers(home) == ()
@@ -168,8 +168,8 @@ def test_a_damaged_address_book_is_an_empty_one(home: Home, content: bytes) -> N
 
 def test_a_private_file_is_replaced_even_where_a_draft_was_left(home: Home) -> None:
     home.path.joinpath("peers.json.new").write_text("half")
-    write_private(home.peers_path, '["/ip4/192.0.2.1/tcp/1"]')
-    assert load_peers(home) == ("/ip4/192.0.2.1/tcp/1",)
+    write_private(home.peers_path, '[["/ip4/192.0.2.1/tcp/1", 5]]')
+    assert load_peers(home) == (("/ip4/192.0.2.1/tcp/1", 5),)
     assert stat.S_IMODE(home.peers_path.stat().st_mode) == 0o600
 
 

@@ -59,7 +59,7 @@ async def test_a_guest_shows_its_invitation_and_judges_others_by_theirs(tmp_path
     guest, stranger = Home(tmp_path / "guest"), keypair(8).public
     link = LinkConfig(data_port=0, allow=(peer_id(PEER),))
     create_home(guest, Config(label="guest", api=ApiConfig(port=0), link=link, energy=SITE), CLOSED, GUEST.seed)
-    keep_invitation(guest, Received(CLOSED, REAL, ()))
+    keep_invitation(guest, Received(CLOSED, REAL, ()), 0)
     runtime, _, _ = made(guest)
     settings = runtime._network.link.settings  # type: ignore[attr-defined]
     hello = Hello(version=1, network=NETWORK, session=bytes(16), agent="", observed="", invitation=b"")
