@@ -189,7 +189,8 @@ async def test_a_connected_guest_is_cut_when_its_invitation_ends(party: Party) -
     await guest.dial(host.addresses[0])
     await at_host.has(PeerConnected(GUEST.public))
     party.now_ms += HOUR_MS
-    await at_host.has(PeerRefused(GUEST.public, "check 10: the invitation expired 0 ms ago"))
+    cause = f"this node refuses {peer_id(GUEST.public)}: check 10: the invitation expired 0 ms ago"
+    await at_host.has(PeerRefused(GUEST.public, cause))
     await asyncio.gather(at_host.has(PeerDisconnected(GUEST.public)), at_guest.has(PeerDisconnected(FOUNDER.public)))
     with pytest.raises(LinkError, match="the invitation expired"):
         await guest.dial(host.addresses[0])
