@@ -109,7 +109,7 @@ class Link:
         self.public = KeyPair(seed).public
         self.addresses: tuple[str, ...] = ()
         self.losses: Counter[str] = Counter()
-        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox, or nobody who listens), gossip_over_rate (a
+        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox, or nobody listened), gossip_over_rate (a
         flooding peer)"""
         hello = Hello(
             version=VERSION,

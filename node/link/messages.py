@@ -94,15 +94,16 @@ class Peer:
 @dataclass(frozen=True, slots=True)
 class House:
     """What messages need of the thread: `peers` holds the connected ones, `meet` finds one or None, `judge` says why a
-    hello is refused, `restarted` starts a peer over, with a new session, on the one connection that is left, `dismiss`
-    cuts all."""
+    hello is refused, `restarted` starts a peer over, with a new session, on the one connection that is left,
+    `note_refusal` tells why a peer is not admitted, `dismiss` cuts all its connections."""
 
     peers: dict[bytes, Peer]
     meet: Callable[[ID], Peer | None]
     hello_to: Callable[[INetStream], bytes]
     judge: Callable[[bytes, Hello], str]
     restarted: Callable[[bytes, bytes, INetConn], Awaitable[Peer]]
-    dismiss: Callable[[bytes, Peer, LinkError], Awaitable[None]]
+    note_refusal: Callable[[bytes, Peer, LinkError], None]
+    dismiss: Callable[[bytes, Peer], Awaitable[None]]
     spawn: Callable[..., None]
 
 
@@ -178,14 +179,17 @@ class Messages:
         """Say why, so that its operator can mend it, and then cut: all of a stranger's connections; of an admitted
         key's, this one alone."""
         connection: INetConn = stream.swarm_conn  # type: ignore[attr-defined]
+        is_stranger = not peer.is_admitted and not peer.replaced
+        if is_stranger:
+            self._house.note_refusal(key, peer, refused_here(peer_id(key), reason))
         text = reason.encode()[:REASON_MAX_BYTES]
         with trio.move_on_after(REFUSAL_LINGERS_S):
             await stream.write(REFUSED.to_bytes(8, "big") + len(text).to_bytes(2, "big") + text)
             await connection.event_closed.wait()  # type: ignore[attr-defined]
-        if peer.is_admitted or peer.replaced:
-            await cut(connection)
+        if is_stranger:
+            await self._house.dismiss(key, peer)
         else:
-            await self._house.dismiss(key, peer, refused_here(peer_id(key), reason))
+            await cut(connection)
 
     def is_busy(self) -> bool:
         """Whether a message is being written, or an acknowledgement awaited."""
