@@ -194,8 +194,8 @@ class LinkThread:
                     scope.cancel()
         finally:
             pubsub.seen_messages.stop()  # a thread of its own
-            with trio.move_on_after(DISCONNECT_TIMEOUT_S, shield=True):  # or peers would wait for their pings
-                await self._cut_all()
+            with trio.CancelScope(shield=True), trio.move_on_after(DISCONNECT_TIMEOUT_S):
+                await self._cut_all()  # or peers would wait for their pings
 
     async def _flush(self, pubsub: ContainedPubsub) -> None:
         """Until what is under way has left."""
