@@ -15,6 +15,7 @@ from ledger.doubts import said
 from ledger.forecasts import reliability_permille
 from ledger.state import AttestationRecord
 from node.admission import Membership, membership
+from node.api.nobody import nobody
 from node.api.peer_resources import BannedPeer, DeniedNetwork, KnownPeer, PeerList
 from node.api.resources import (
     ActiveShard,
@@ -72,6 +73,7 @@ def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int)
         addresses=node.addresses,
         peers_connected=len(node.peers.connected),
         peers_known=len(node.peers.adverts.keys() | node.peers.connected),
+        nobody=nobody(node, now_ms),
         ledger_entries=node.ledger.count,
         forks=len(node.ledger.forks),
         witness=node.identity.key in genesis.witnesses,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -18,6 +19,11 @@ from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
 from protocol.identity import peer_id, public_key
 from protocol.messages import Count, Name, Offer, Positive, Tenant
+
+PEER_ADDRESS = (
+    r"^/(ip4/[0-9.]{7,15}|ip6/[0-9a-fA-F.:]{2,45}|dns[46]/[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63}){0,7})"
+    r"/tcp/[0-9]{1,5}/p2p/[1-9A-Za-z]{52}$"
+)
 
 
 class _Section(BaseModel):
@@ -36,6 +42,7 @@ class LinkConfig(_Section):
 
     `allow` names, by peer id, whom this node lets into a closed network without an invitation; other nodes need not.
     `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
+    `bootstrap`: addresses of other nodes; a name (`/dns4/`, `/dns6/`) is resolved anew at every dial.
     `connections_per_address`: incoming ones from one IPv4 address, or one /64 of IPv6. `deny`: networks as in
     `192.0.2.0/24` with which there is never a connection.
     """
@@ -43,10 +50,22 @@ class LinkConfig(_Section):
     listen: Annotated[str, Field(pattern=r"^/ip[46]/[0-9a-fA-F.:]+/tcp/\d{1,5}$")] = "/ip4/0.0.0.0/tcp/8471"
     data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,180}$")] | None = None
     data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
-    bootstrap: tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...] = ()
+    bootstrap: tuple[Annotated[str, Field(pattern=PEER_ADDRESS)], ...] = ()
     allow: tuple[str, ...] = ()
     connections_per_address: Annotated[int, Field(ge=1, le=256)] = 16
     deny: tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F.:/]{2,49}$")], ...] = ()
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _with_a_port_and_a_peer_id(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            _, kind, host, _, port, _, peer = address.split("/")
+            if kind in ("ip4", "ip6"):
+                ip_address(host)
+            if not 0 < int(port) < 65_536:
+                raise ValueError(f"port {port} is not from 1 to 65,535")
+            public_key(peer)
+        return addresses
 
     @field_validator("allow")
     @classmethod

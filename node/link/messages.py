@@ -25,7 +25,7 @@ from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 
 from node.link.conduct import Conduct
-from node.link.events import Crossing, LinkError, MessageArrived, PeerRefused, describe, refused_by, refused_here
+from node.link.events import Crossing, LinkError, MessageArrived, describe, refused_by, refused_here
 from node.link.muxer import cut, is_usable
 from node.link.names import id_of, key_of
 from node.link.standing import Act
@@ -97,15 +97,16 @@ class Peer:
 @dataclass(frozen=True, slots=True)
 class House:
     """What messages need of the thread: `peers` holds the connected ones, `meet` finds one or None, `judge` says why a
-    hello is refused, `restarted` starts a peer over, with a new session, on the one connection that is left, `dismiss`
-    cuts all."""
+    hello is refused, `restarted` starts a peer over, with a new session, on the one connection that is left,
+    `note_refusal` tells why a peer is not admitted, `dismiss` cuts all its connections."""
 
     peers: dict[bytes, Peer]
     meet: Callable[[ID], Peer | None]
     hello_to: Callable[[INetStream], bytes]
     judge: Callable[[bytes, Hello], str]
     restarted: Callable[[bytes, bytes, INetConn], Awaitable[Peer]]
-    dismiss: Callable[[bytes, Peer, LinkError], Awaitable[None]]
+    note_refusal: Callable[[bytes, Peer, LinkError], None]
+    dismiss: Callable[[bytes, Peer], Awaitable[None]]
     spawn: Callable[..., None]
     conduct: Conduct
 
@@ -191,18 +192,17 @@ class Messages:
         """Say why, so that its operator can mend it, and then cut: all of a stranger's connections; of an admitted
         key's, this one alone. It may be gone before: ours is told first."""
         connection: INetConn = stream.swarm_conn  # type: ignore[attr-defined]
-        failure = refused_here(peer_id(key), reason)
-        if not peer.is_admitted and not peer.replaced and peer.failure is None:
-            peer.failure = failure
-            self._crossing.post(PeerRefused(key, failure.cause))
+        is_stranger = not peer.is_admitted and not peer.replaced
+        if is_stranger:
+            self._house.note_refusal(key, peer, refused_here(peer_id(key), reason))
         text = reason.encode()[:REASON_MAX_BYTES]
         with trio.move_on_after(REFUSAL_LINGERS_S):
             await stream.write(REFUSED.to_bytes(8, "big") + len(text).to_bytes(2, "big") + text)
             await connection.event_closed.wait()  # type: ignore[attr-defined]
-        if peer.is_admitted or peer.replaced:
-            await cut(connection)
+        if is_stranger:
+            await self._house.dismiss(key, peer)
         else:
-            await self._house.dismiss(key, peer, failure)
+            await cut(connection)
 
     def is_busy(self) -> bool:
         """Whether a message is being written, or an acknowledgement awaited."""

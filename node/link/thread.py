@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 
 import trio
 from libp2p.abc import INetConn, INetStream
+from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
@@ -126,7 +127,10 @@ class LinkThread:
         await answer
 
     def expect(self) -> tuple[asyncio.Future[None], Callable[[Exception | None], None]]:
-        """A future, and what settles it from the thread; the thread's end settles it too."""
+        """A future, and what settles it from the thread; the thread's end settles it too. Raises LinkError if that was
+        before."""
+        if self.ended.done():
+            raise thread_is_down(self.ended.result())
         answer = self.loop.create_future()
         self._calls.add(answer)
         answer.add_done_callback(self._calls.discard)
@@ -201,6 +205,7 @@ class LinkThread:
             self._hello_to,
             self._judge_hello,
             self._restarted,
+            self._note_refusal,
             self._dismiss,
             self._spawn_soon,
             self.conduct,
@@ -226,15 +231,18 @@ class LinkThread:
                     scope.cancel()
         finally:
             pubsub.seen_messages.stop()  # a thread of its own
+            with trio.CancelScope(shield=True), trio.move_on_after(DISCONNECT_TIMEOUT_S):
+                await self._cut_all()  # or peers would wait for their pings
 
     async def _flush(self, pubsub: ContainedPubsub) -> None:
         """Until what is under way has left."""
-        while (self._peers and len(self.outbox)) or self.messages.is_busy() or pubsub.is_busy():  # noqa: ASYNC110  many events
+        # The library tells nobody when a queue is empty.
+        while (self._peers and len(self.outbox)) or self.messages.is_busy() or pubsub.is_busy():  # noqa: ASYNC110
             await trio.sleep(LOOK_AGAIN_S)
         await trio.sleep(LOOK_AGAIN_S)  # gossip is not acknowledged: until peers have read it
 
     async def _say_goodbye(self) -> None:
-        """Peers close their ends; whoever does not is cut. The library would leave connections open."""
+        """Peers close their ends; whoever does not is cut in the end."""
         connections = self._swarm.get_connections()
         with trio.move_on_after(GOODBYE_TIMEOUT_S):
             async with trio.open_nursery() as nursery:
@@ -242,8 +250,11 @@ class LinkThread:
                     nursery.start_soon(say_goodbye, connection)
             for connection in connections:
                 await connection.event_closed.wait()  # type: ignore[attr-defined]
-        for connection in connections:
-            await cut(connection)
+
+    async def _cut_all(self) -> None:
+        for connection in self._swarm.get_connections():
+            with suppress(BaseLibp2pError):
+                await cut(connection)
 
     def _spawn(self, answer: asyncio.Future[None], call: Callable[[], Awaitable[None]]) -> None:
         with suppress(RuntimeError):  # the nursery is closed: `_finish` answers
@@ -300,16 +311,18 @@ class LinkThread:
                     self.crossing.post(PeerConnected(key))
                     peer.settled.set()
                 return
-        await self._dismiss(key, peer, failure)
+        self._note_refusal(key, peer, failure)
+        await self._dismiss(key, peer)
 
-    async def _dismiss(self, key: bytes, peer: Peer, failure: LinkError) -> None:
-        if peer.gone.is_set():
-            return
-        if peer.failure is None:
+    def _note_refusal(self, key: bytes, peer: Peer, failure: LinkError) -> None:
+        if not peer.gone.is_set() and peer.failure is None:
             peer.failure = failure
             self.crossing.post(PeerRefused(key, failure.cause))
-        for connection in self._swarm.get_connections(id_of(key)):
-            await cut(connection)
+
+    async def _dismiss(self, key: bytes, peer: Peer) -> None:
+        if not peer.gone.is_set():
+            for connection in self._swarm.get_connections(id_of(key)):
+                await cut(connection)
 
     def _on_banned(self, key: bytes, ban: Ban) -> None:
         self.crossing.post(PeerBanned(key, str(ban)))
@@ -317,7 +330,8 @@ class LinkThread:
 
     async def cut_off(self, key: bytes, reason: str) -> None:
         if (peer := self._peers.get(key)) is not None:
-            await self._dismiss(key, peer, refused_here(peer_id(key), reason))
+            self._note_refusal(key, peer, refused_here(peer_id(key), reason))
+            await self._dismiss(key, peer)
 
     async def _restarted(self, key: bytes, session: bytes, kept: INetConn) -> Peer:
         """A peer came back before we noticed that it was gone: what leads to its former self is dead."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.devnet.network import make
+from node.events import PeerConnected
 from node.home.config import as_witness, load_config
 from node.home.home import Home
 from node.home.identity import load_genesis, load_keypair
@@ -169,11 +170,20 @@ def test_a_wrong_token_is_refused(heliotrope: Heliotrope, node: Running) -> None
 
 
 def test_the_first_line_of_status_says_why_the_node_is_idle(heliotrope: Heliotrope, node: Running) -> None:
+    node.do(node.host.turn, PeerConnected(keypair(1).public))
     said = heliotrope("status")
     assert said.code == 0
     assert said.out.splitlines()[0] == "IDLE: no job of others was seen yet"
     assert "200 W surplus now" in said.out
     assert "(modelled, A0)" in said.out
+
+
+def test_with_nobody_there_status_begins_with_that_and_with_numbered_remedies(
+    heliotrope: Heliotrope, node: Running
+) -> None:
+    first, second, *_ = heliotrope("status").out.splitlines()
+    assert first.startswith("NOBODY IS CONNECTED: this node knows no address to dial")
+    assert second.startswith("  1. name a running node of this network below [link] in config.toml")
 
 
 def test_status_as_json(heliotrope: Heliotrope, node: Running) -> None:
