@@ -32,9 +32,7 @@ def test_every_fault_repeated_at_once_ends_in_a_ban_that_names_it(act: Act) -> N
     count = ceil(BANNED_BELOW / act.points)
     assert ban.left_s == BAN_FIRST_S
     assert str(ban).endswith(f" {act.value[1]}")
-    assert (
-        0.9 * count <= int(ban.reason.split()[0]) <= count
-    )
+    assert 0.9 * count <= int(ban.reason.split()[0]) <= count
     assert standings.ban_of(PEER, now_s + BAN_FIRST_S - 1) is not None
     assert standings.ban_of(PEER, now_s + BAN_FIRST_S) is None
     assert standings.ban_of(OTHER, now_s) is None
