@@ -26,7 +26,8 @@ TELLING = (
     b"\xcf\0\x20\0\0\0\0\0\0",
     b"\xdd\xff\xff\xff\xff",
 )
-
+INSTRUMENTED = ["ledger", "node.link", "node.matching", "protocol"]
+INSTRUMENTED += [f"libp2p.{part}" for part in ("protocol_muxer", "pubsub", "stream_muxer", "utils")]
 
 Target = Callable[[bytes], None]
 
@@ -49,7 +50,7 @@ def coverage(load: Callable[[], Target], folders: Sequence[Path], limits: Limits
     first folder; the input that fails goes beside it."""
     import atheris
 
-    with atheris.instrument_imports(include=["ledger", "node.matching", "protocol"]):
+    with atheris.instrument_imports(include=INSTRUMENTED):
         target = load()
     options = [f"-runs={limits.runs or -1}", f"-seed={limits.seed}", f"-max_total_time={limits.seconds}"]
     options += [

@@ -255,10 +255,31 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 }
 
 
+def _of_the_wire(name: str) -> Callable[[bytes], None]:
+    """Imported when it runs: libp2p takes long."""
+
+    def target(raw: bytes) -> None:
+        from tests.fuzz import wire
+
+        wire.TARGETS[name](raw)
+
+    return target
+
+
+WIRE = ("hello", "frames", "meshsub", "negotiation", "yamux")
+TARGETS |= {name: _of_the_wire(name) for name in WIRE}
+
+
 def seeds(name: str) -> list[bytes]:
     """What a run sets out from: good inputs, and the committed ones, that earlier runs found to reach far."""
     found = (CORPUS / f"{name}.hex").read_text().splitlines()
-    return [*_good(name), *map(bytes.fromhex, found)]
+    return [*(_good_on_the_wire(name) if name in WIRE else _good(name)), *map(bytes.fromhex, found)]
+
+
+def _good_on_the_wire(name: str) -> Iterator[bytes]:
+    from tests.fuzz import wire
+
+    return wire.good(name)
 
 
 def _good(name: str) -> Iterator[bytes]:
