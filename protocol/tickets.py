@@ -1,6 +1,6 @@
-"""Tickets: leave to fetch one blob, given by the peer that serves it to the one peer that may.
+"""Tickets: leave to fetch one blob for one lease, given by the peer that serves it to the one peer that may.
 
-A ticket is signed by its server, bound to the holder's key and expires. The holder proves its key with every request,
+A ticket is signed by its server, bound to the holder's key and the lease, and expires. The holder proves its key with every request,
 so a ticket that leaks is of no use to anyone else.
 """
 
@@ -28,15 +28,25 @@ DIGITS = re.compile("[0-9]{1,16}")
 
 
 def issue(
-    keypair: KeyPair, *, blob: Blob, url: str, certificate_sha256: bytes, holder: bytes, expires_at_ms: int
+    keypair: KeyPair,
+    *,
+    blob: Blob,
+    url: str,
+    certificate_sha256: bytes,
+    holder: bytes,
+    award: bytes,
+    shard: int,
+    expires_at_ms: int,
 ) -> Ticket:
-    """A ticket for `holder` on this server's blob."""
+    """A ticket for `holder` on this server's blob, for the lease of this shard of this award."""
     ticket = Ticket(
         blob=blob,
         url=url,
         certificate_sha256=certificate_sha256,
         server=keypair.public,
         holder=holder,
+        award=award,
+        shard=shard,
         expires_at_ms=expires_at_ms,
         signature=bytes(64),
     )

@@ -42,6 +42,8 @@ class Served(NamedTuple):
             "url": self.url,
             "certificate_sha256": self.certificate_sha256,
             "holder": HOLDER.public,
+            "award": digest("award"),
+            "shard": 0,
             "expires_at_ms": NOW_MS + 1000,
         }
         return issue(SERVER, **fields | changes)

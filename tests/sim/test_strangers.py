@@ -10,6 +10,7 @@ import pytest
 from ledger.ledger import replay
 from node.actions import Notify
 from node.events import (
+    ShardId,
     EntriesVerified,
     GossipReceived,
     MessageReceived,
@@ -154,7 +155,7 @@ def messages_about(in_world: World, job_id: bytes, name: str, server: str) -> di
     award, shard = record.award, record.placement.shard
     node = in_world.node(server)
     turn = Turn(node.identity, node.ledger, in_world.now_ms)
-    ticket = node.tickets.issue(turn, Blob(sha256=bytes(32), size_bytes=1), record.placement.provider)
+    ticket = node.tickets.issue(turn, Blob(sha256=bytes(32), size_bytes=1), record.placement.provider, ShardId(award, shard))
     messages: tuple[Body, ...] = (
         Assignment(award=award, shard=shard, data=(ticket.model_copy(update={"blob": TEXT}),), moments=None),
         RoundStart(award=award, shard=shard, round=9, parameters=ticket),
