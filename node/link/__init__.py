@@ -22,12 +22,14 @@ import asyncio
 import logging
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from multiaddr import Multiaddr
 
+from node.link.blobs import BlobHead, NoBlobs, ServeBlob
 from node.link.events import (
     Crossing,
     GossipArrived,
@@ -83,6 +85,7 @@ class Link:
     `deliver` is called on the loop, in order, and must not block; it returns False for a message that it did not take,
     and whoever sent that learns it. `network` is the genesis document's hash, `invitation` what lets this node into a
     closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`.
+    `serve_blob(peer, authorization, first_byte)` is called on the loop where a peer asks for a blob.
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
     """
 
@@ -97,6 +100,7 @@ class Link:
         network: bytes = bytes(32),
         invitation: bytes = b"",
         admit: Callable[[bytes, Hello], str] = lambda peer, hello: "",
+        serve_blob: ServeBlob = NoBlobs,
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
     ) -> None:
@@ -112,7 +116,9 @@ class Link:
             observed="",
             invitation=invitation,
         )
-        self._settings = Settings(seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s)
+        self._settings = Settings(
+            seed, listen, tuple(topics), judge, hello, admit, serve_blob, ping_interval_s, ping_timeout_s
+        )
         self._deliver = deliver
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
@@ -191,6 +197,18 @@ class Link:
         except TimeoutError:
             await thread.call(thread.messages.abandon, peer)
             raise unsent(peer, len(data), f"not acknowledged within {ACKNOWLEDGE_TIMEOUT_S:g} s") from None
+
+    @asynccontextmanager
+    async def fetch_blob(
+        self, peer: bytes, authorization: str, first_byte: int
+    ) -> AsyncIterator[tuple[BlobHead, AsyncIterator[bytes]]]:
+        """Ask a connected peer for a blob, from that byte on; its answer and the bytes. Raises LinkError, and so may
+        the bytes."""
+        reader = self._running_thread().fetch_blob(peer, authorization, first_byte)
+        try:
+            yield await reader.head(), reader.chunks()
+        finally:
+            reader.close()
 
     def _running_thread(self) -> LinkThread:
         if self._thread is None:

@@ -15,6 +15,7 @@ from node.home.config import LinkConfig
 from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, PeerRefused, Verdict
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
+from node.link.blobs import ServeBlob
 from node.turn import Identity
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
@@ -39,6 +40,7 @@ class Network:
         put: Callable[[ev.Event], Awaitable[None]],
         hear: Callable[[ev.Event], bool],
         notify: Callable[[str, dict[str, object]], None],
+        serve_blob: ServeBlob,
     ) -> None:
         self._identity, self._now_ms = identity, now_ms
         self._emit, self._put, self._try_hear, self._notify = emit, put, hear, notify
@@ -51,6 +53,7 @@ class Network:
             judge=self._judge,
             deliver=self._deliver,
             network=identity.network,
+            serve_blob=serve_blob,
         )
 
     def taken(self, event: ev.Event) -> None:
