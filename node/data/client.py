@@ -20,7 +20,8 @@ from protocol.identity import KeyPair
 from protocol.messages import Blob
 from protocol.tickets import authorization
 
-FAILURES_MAX = 4  # in a row, without a byte between them
+FAILURES_MAX = 4  # in a row, without a byte between them: about 4 s
+FAILURES_BEGUN_MAX = 8  # the same, once a part is here: about a minute. It is worth waiting for
 BACKOFF_S = 0.5  # doubled at every failure, and up to half as much again by chance
 BUSY_WAIT_MAX_S = 60  # a server that says later than this says no
 AGAIN = (429, 503)
@@ -78,7 +79,7 @@ class DataClient:
                     retry_after_s = error.retry_after_s if isinstance(error, Broken) else 0.0
                     if not retry_after_s:
                         failures = 1 if sink.size_bytes > first_byte else failures + 1
-                    if failures == FAILURES_MAX:
+                    if failures == (FAILURES_BEGUN_MAX if sink.size_bytes else FAILURES_MAX):
                         raise
                     backoff_s = self._backoff_s * 2 ** max(0, failures - 1)
                     await asyncio.sleep(max(retry_after_s, backoff_s) * CHANCE.uniform(1, 1.5))

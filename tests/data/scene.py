@@ -38,6 +38,19 @@ class Served(NamedTuple):
     certificate_sha256: bytes
     blobs: BlobStore
     traffic: Traffic = Traffic()
+    server: DataServer | None = None
+
+    @property
+    def transfers(self) -> int:
+        """Under way now."""
+        assert self.server is not None
+        return self.server._admission._quota.under_way.total()
+
+    @property
+    def connections(self) -> int:
+        """Held now, asked or not."""
+        assert self.server is not None
+        return self.server._door.per_address.total()
 
     @property
     def port(self) -> int:
@@ -82,9 +95,15 @@ async def serving(directory: Path, content: bytes = CONTENT, **options: Any) -> 
     server = DataServer(admission, **options)
     port = await server.start("127.0.0.1", 0, directory / "tls.pem")
     try:
-        yield Served(data_url("127.0.0.1", port), certificate_sha256, blobs, admission.traffic)
+        yield Served(data_url("127.0.0.1", port), certificate_sha256, blobs, admission.traffic, server)
     finally:
         await server.stop()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110  what it waits for sets no event
+            await asyncio.sleep(0.005)
 
 
 def client(holder: KeyPair = HOLDER, stall_timeout_s: float = 10, roads: Sequence[Road] | None = None) -> DataClient:

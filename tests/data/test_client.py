@@ -18,6 +18,7 @@ from node.data.traffic import RoadName
 from node.training.blobs import BlobStore
 from protocol.errors import LocalError
 from protocol.messages import Blob
+from tests.builders import NOW_MS, digest
 from tests.data.scene import (
     BLOB,
     CONTENT,
@@ -29,8 +30,8 @@ from tests.data.scene import (
     lying,
     refusal,
     speaking,
+    until,
 )
-from tests.builders import NOW_MS, digest
 
 
 @pytest.fixture
@@ -178,9 +179,8 @@ class Breaking:
             self.answer(first, size) + (bytes(size) if self.is_false(first) else CONTENT)[first:][:PIECE_BYTES]
         )
         await writer.drain()
-        async with asyncio.timeout(10):
-            while self.fetcher._traffic.fetched_bytes[RoadName.HTTPS] < min(size, first + PIECE_BYTES):
-                await asyncio.sleep(0.001)
+        end = min(size, first + PIECE_BYTES)
+        await until(lambda: self.fetcher._traffic.fetched_bytes[RoadName.HTTPS] >= end)
 
     def is_false(self, first: int) -> bool:
         return self.spoil == "other bytes" and first > 0
