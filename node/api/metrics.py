@@ -1,17 +1,18 @@
 """The node in numbers, in the text format of Prometheus: names begin with `heliotrope_`, units are base units.
 
-Everything is read from the node's state when it is asked for; nothing is counted on the way.
+Everything is read from the node's state when it is asked for; nothing but the traffic of blobs is counted on the way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.core import CollectorRegistry, GaugeMetricFamily, Metric
+from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
 from node.api import energy_views, views
 from node.core import Node
+from node.data.traffic import RoadName, Traffic
 from node.energy.source import UNIT_OF, UnitName
 from node.energy.watched import Health
 
@@ -24,16 +25,16 @@ _BASE: dict[UnitName, tuple[str, float]] = {
 }
 
 
-def exposition(node: Node, now_ms: int) -> str:
+def exposition(node: Node, traffic: Traffic, now_ms: int) -> str:
     """All metrics of a node, as one page."""
     registry = CollectorRegistry()
-    registry.register(_Collector(node, now_ms))
+    registry.register(_Collector(node, traffic, now_ms))
     return generate_latest(registry).decode()
 
 
 class _Collector:
-    def __init__(self, node: Node, now_ms: int) -> None:
-        self._node = node
+    def __init__(self, node: Node, traffic: Traffic, now_ms: int) -> None:
+        self._node, self._traffic = node, traffic
         self._now_ms = now_ms
 
     def collect(self) -> Iterator[Metric]:
@@ -45,6 +46,7 @@ class _Collector:
         yield _gauge("ledger_forks", "Authors that signed two histories", len(node.ledger.forks))
         yield _gauge("shards_running", "Shards that this node trains now", len(node.provider.works))
         yield from _energy(node, now_ms)
+        yield from _blobs(self._traffic)
 
 
 def _energy(node: Node, now_ms: int) -> Iterator[Metric]:
@@ -82,6 +84,18 @@ def _sources(sources: Iterable[Health], now_ms: int) -> Iterator[Metric]:
             )
             family.add_metric(labels, reading.value * factor)
     yield from (up, failures, ages, *figures.values())
+
+
+def _blobs(traffic: Traffic) -> Iterator[Metric]:
+    sent = CounterMetricFamily("heliotrope_blob_sent_bytes", "Of blobs, to holders of tickets", labels=["road"])
+    fetched = CounterMetricFamily("heliotrope_blob_fetched_bytes", "Of blobs, whole or not", labels=["road"])
+    refused = CounterMetricFamily("heliotrope_blob_refusals", "Requests for blobs that got none", labels=["reason"])
+    for road in RoadName:
+        sent.add_metric([road.value], traffic.sent_bytes[road])
+        fetched.add_metric([road.value], traffic.fetched_bytes[road])
+    for reason, count in traffic.refused.items():
+        refused.add_metric([reason], count)
+    yield from (sent, fetched, refused)
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

@@ -91,7 +91,7 @@ async def set_rules(runtime: Runtime, request: web.Request, asked: RuleList) -> 
 
 
 async def metrics(runtime: Runtime, request: web.Request, _: None) -> str:
-    return exposition(runtime.node, runtime.now_ms())
+    return exposition(runtime.node, runtime.traffic, runtime.now_ms())
 
 
 async def peers(runtime: Runtime, request: web.Request, _: None) -> PeerList:

@@ -27,6 +27,7 @@ from node.actions import (
 )
 from node.api.server import serve
 from node.core import Node
+from node.data.traffic import Traffic
 from node.energy.profile import Profile
 from node.energy.supply import EnergyConfig
 from node.events import (
@@ -104,6 +105,7 @@ class Host:
         identity = Identity(self.keypair, "lead", self.genesis, network_id, topics, random.Random(0))
         self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap, may_sign=may_sign)
         self.blobs = BlobStore(directory / "blobs", 2**30)
+        self.traffic = Traffic()
         self.log = FollowedLog(self._on_followed)
         self.config = SimpleNamespace(api=ApiConfig(port=0), market=MarketConfig())
         self.started_at_unix_ms = 1
