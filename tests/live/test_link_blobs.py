@@ -121,11 +121,11 @@ async def test_the_same_is_refused_as_by_https(scene: Scene) -> None:
     others = ticket(blob=BLOB, holder=STRANGER.public)
     gone = ticket()
     wrong = {
-        proof(TICKET, STRANGER): (403, "the request does not prove the holder's key"),
+        proof(TICKET, STRANGER): (403, "check 4: the request does not prove the holder's key"),
         proof(others, STRANGER): (403, "the ticket is for another peer"),
         proof(gone): (404, "no such blob here any more"),
-        "": (403, "not a Heliotrope ticket"),
-        "é" * 3000: (403, "not a Heliotrope ticket"),
+        "": (403, "check 1: not a Heliotrope ticket"),
+        "é" * 3000: (403, "check 1: not a Heliotrope ticket"),
     }
     for authorization, refusal in wrong.items():
         head, content = await asked(scene, authorization)
