@@ -1,7 +1,7 @@
 """Tickets: leave to fetch one blob for one lease, given by the peer that serves it to the one peer that may.
 
-A ticket is signed by its server, bound to the holder's key and the lease, and expires. The holder proves its key with every request,
-so a ticket that leaks is of no use to anyone else.
+A ticket is signed by its server, bound to the holder's key and the lease, and expires. The holder proves its key with
+every request, so a ticket that leaks is of no use to anyone else.
 """
 
 from __future__ import annotations

@@ -24,11 +24,12 @@ RETRY_AFTER = re.compile("[0-9]{1,5}")
 
 
 class Unreached(Exception):
-    """There is no way to the server by this road; why is for our log alone."""
+    """No answer came by this road; why is for our log alone."""
 
 
 class Broken(Exception):
-    """The road gave way. It may be taken again, after `retry_after_s`; why is for our log alone."""
+    """The road gave way, or its server is busy. It may be taken again, after `retry_after_s`; why is for our log
+    alone."""
 
     def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -81,12 +82,8 @@ class Https:
             url = f"{ticket.url}/v1/blobs/{ticket.blob.sha256.hex()}"
             try:
                 response = await session.get(url, headers=headers, ssl=self._context, allow_redirects=False)
-            except (aiohttp.ClientConnectorError, aiohttp.ServerFingerprintMismatch, ValueError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 raise Unreached(repr(error)) from None
-            except aiohttp.ConnectionTimeoutError as error:
-                raise Unreached(repr(error)) from None
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise Broken(repr(error)) from None
             async with response:
                 yield await _read_head(response, ticket.blob.size_bytes, first_byte)
 
@@ -135,7 +132,7 @@ class Streams:
                     raise Reject(f"its server has {head.size_bytes} bytes, {ticket.blob.size_bytes} were promised")
                 yield Answer(head.status, head.reason, head.retry_after_s, _read_stream(chunks))
         except LinkError as error:
-            raise (Unreached if error.code == "HEL-LINK-004" else Broken)(error.cause) from None
+            raise Unreached(error.cause) from None
 
 
 async def _read_stream(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

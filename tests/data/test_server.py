@@ -207,18 +207,18 @@ LARGE_BLOB = Blob(sha256=hashlib.sha256(LARGE).digest(), size_bytes=len(LARGE))
 
 
 @asynccontextmanager
-async def not_reading(served: Served) -> AsyncIterator[None]:
-    """Somebody has asked for the large blob, and takes none of it beyond what buffers take."""
+async def asking(served: Served) -> AsyncIterator[asyncio.StreamReader]:
+    """Somebody has asked for the large blob, and takes none of it yet beyond what buffers take."""
     path = f"/v1/blobs/{LARGE_BLOB.sha256.hex()}"
-    async with connected(served, limit=1024) as (_, writer):
+    async with connected(served, limit=1024) as (reader, writer):
         lines = (f"GET {path} HTTP/1.1", "Host: x", f"Authorization: {proof(served.ticket(blob=LARGE_BLOB))}")
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         await until(lambda: served.transfers == 1)
-        yield
+        yield reader
 
 
 async def test_a_reader_that_stands_still_loses_its_connection(tmp_path: Path) -> None:
-    async with serving(tmp_path, LARGE, stall_timeout_s=0.3) as served, not_reading(served):
+    async with serving(tmp_path, LARGE, stall_timeout_s=0.3) as served, asking(served):
         await until(lambda: served.transfers == 0 and served.connections == 0)
         assert 0 < served.traffic.sent_bytes.total() < len(LARGE)
 
@@ -227,15 +227,22 @@ async def test_a_reader_that_trickles_loses_its_connection(tmp_path: Path, monke
     monkeypatch.setattr(admission, "RATE_MIN_BYTES_PER_S", 10 * len(LARGE))
     async with serving(tmp_path, LARGE, stall_timeout_s=0.3) as served:
         assert served.server is not None
-        async with not_reading(served):
+        async with asking(served):
             served.server._stall_timeout_s = 60  # it may stand still for longer: the transfer as a whole is too slow
             await until(lambda: served.transfers == 0 and served.connections == 0)
             assert served.traffic.sent_bytes.total() < len(LARGE)
 
 
+async def test_the_time_for_a_question_does_not_end_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "QUESTION_TIMEOUT_S", 0.1)
+    async with serving(tmp_path, LARGE) as served, asking(served) as reader:
+        await asyncio.sleep(0.3)  # what would end is to end within it
+        assert body(await reader.read()) == LARGE
+
+
 async def test_a_reader_that_hangs_up_gives_its_quota_back(tmp_path: Path) -> None:
     async with serving(tmp_path, LARGE) as served:
-        async with not_reading(served):
+        async with asking(served):
             pass
         await until(lambda: served.transfers == 0 and served.connections == 0)
         assert served.server is not None
@@ -274,7 +281,7 @@ async def test_connections_of_all_addresses_are_bounded_and_the_silent_make_room
 
 async def test_who_is_being_served_makes_room_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "CONNECTIONS_MAX", 1)
-    async with serving(tmp_path, LARGE) as served, not_reading(served):
+    async with serving(tmp_path, LARGE) as served, asking(served):
         with pytest.raises((OSError, TimeoutError)):
             async with connected(served):
                 pass

@@ -25,7 +25,7 @@ from node.training.blobs import BlobStore
 from protocol.errors import LocalError
 from protocol.identity import KeyPair
 from protocol.messages import Blob
-from tests.data.scene import HOLDER, SERVER, STRANGER, admission_of, proof, ticket, until
+from tests.data.scene import HOLDER, SERVER, STRANGER, admission_of, proof, speaking, ticket, until
 
 from .links import ANY_PORT, TOPIC, Inbox, Proxy, as_raw_peer
 
@@ -82,6 +82,16 @@ async def test_a_blob_comes_by_a_stream_where_its_address_leads_nowhere(scene: S
     assert scene.traffic.fetched_bytes == {RoadName.STREAM: len(CONTENT)}
     await idle(scene)
     assert scene.admission.traffic.sent_bytes == {RoadName.STREAM: len(CONTENT)}
+
+
+async def test_a_blob_comes_by_a_stream_where_whoever_is_at_its_address_hangs_up(scene: Scene, tmp_path: Path) -> None:
+    async def hang_up(question: bytes, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    await scene.holder.dial(scene.server.addresses[0])
+    async with speaking(tmp_path, hang_up) as other:
+        path = await scene.client.fetch(other.ticket(blob=BLOB), scene.blobs)
+    assert path.read_bytes() == CONTENT
 
 
 async def test_a_server_that_is_no_connected_peer_is_reached_by_neither_road(scene: Scene) -> None:
