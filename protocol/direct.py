@@ -185,7 +185,7 @@ class Matching(Body):
 
 
 class Ticket(Body):
-    """Where a blob can be fetched, by whom and until when; signed by the server.
+    """Where a blob can be fetched, by whom, for which lease and until when; signed by the server.
 
     The certificate is pinned here, under the signature, so that a ticket needs nothing else to be trusted.
     """
@@ -195,6 +195,8 @@ class Ticket(Body):
     certificate_sha256: Digest
     server: Key
     holder: Key
+    award: Digest  # with `shard`: the lease that needs the blob, whichever of its two sides serves it
+    shard: Shard
     expires_at_ms: Count
     signature: Signature
 

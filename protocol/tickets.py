@@ -1,7 +1,7 @@
-"""Tickets: leave to fetch one blob, given by the peer that serves it to the one peer that may.
+"""Tickets: leave to fetch one blob for one lease, given by the peer that serves it to the one peer that may.
 
-A ticket is signed by its server, bound to the holder's key and expires. The holder proves its key with every request,
-so a ticket that leaks is of no use to anyone else.
+A ticket is signed by its server, bound to the holder's key and the lease, and expires. The holder proves its key with
+every request, so a ticket that leaks is of no use to anyone else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from protocol.adverts import first_fault
 from protocol.codec import decode, encode
 from protocol.direct import Ticket
-from protocol.errors import Reject
+from protocol.errors import fault
 from protocol.identity import KeyPair, verify
 from protocol.messages import Blob
 
@@ -28,15 +28,25 @@ DIGITS = re.compile("[0-9]{1,16}")
 
 
 def issue(
-    keypair: KeyPair, *, blob: Blob, url: str, certificate_sha256: bytes, holder: bytes, expires_at_ms: int
+    keypair: KeyPair,
+    *,
+    blob: Blob,
+    url: str,
+    certificate_sha256: bytes,
+    holder: bytes,
+    award: bytes,
+    shard: int,
+    expires_at_ms: int,
 ) -> Ticket:
-    """A ticket for `holder` on this server's blob."""
+    """A ticket for `holder` on this server's blob, for the lease of this shard of this award."""
     ticket = Ticket(
         blob=blob,
         url=url,
         certificate_sha256=certificate_sha256,
         server=keypair.public,
         holder=holder,
+        award=award,
+        shard=shard,
         expires_at_ms=expires_at_ms,
         signature=bytes(64),
     )
@@ -64,22 +74,22 @@ def redeem(header: str, server: bytes, network_ms: int, unix_ms: int) -> Ticket:
     scheme, _, value = header.partition(" ")
     parts = value.split(".")
     if scheme != "Heliotrope" or len(value) > 2 * TICKET_MAX_BYTES or len(parts) != 3 or not DIGITS.fullmatch(parts[1]):
-        raise Reject("not a Heliotrope ticket")
+        raise fault(1, "not a Heliotrope ticket")
     try:
         raw, proof = base64.urlsafe_b64decode(parts[0]), base64.urlsafe_b64decode(parts[2])
         ticket = Ticket.model_validate(decode(raw, TICKET_MAX_BYTES))
     except (binascii.Error, ValueError) as error:
         complaint = first_fault(error) if isinstance(error, ValidationError) else "not base64"
-        raise Reject(f"unreadable ticket: {complaint}") from None
+        raise fault(1, f"unreadable ticket: {complaint}") from None
     if ticket.server != server or not is_genuine(ticket):
-        raise Reject("the ticket was not issued by this node")
+        raise fault(2, "the ticket was not issued by this node")
     if ticket.expires_at_ms <= network_ms:
-        raise Reject(f"the ticket expired {network_ms - ticket.expires_at_ms} ms ago")
+        raise fault(3, f"the ticket expired {network_ms - ticket.expires_at_ms} ms ago")
     proved_at_ms = int(parts[1])
     if abs(unix_ms - proved_at_ms) > PROOF_AGE_MAX_MS:
-        raise Reject(f"the proof is {unix_ms - proved_at_ms} ms old, at most {PROOF_AGE_MAX_MS} are allowed")
+        raise fault(4, f"the proof is {unix_ms - proved_at_ms} ms old, at most {PROOF_AGE_MAX_MS} are allowed")
     if not verify(ticket.holder, _proof_bytes(raw, proved_at_ms), proof):
-        raise Reject("the request does not prove the holder's key")
+        raise fault(4, "the request does not prove the holder's key")
     return ticket
 
 

@@ -1,6 +1,6 @@
 """The node in numbers, in the text format of Prometheus: names begin with `heliotrope_`, units are base units.
 
-Everything is read from the node's state when it is asked for; nothing is counted on the way.
+Everything is read from the node's state when it is asked for; nothing but the traffic of blobs is counted on the way.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from prometheus_client.exposition import generate_latest
 
 from node.api import energy_views, views
 from node.core import Node
+from node.data.traffic import RoadName, Traffic
 from node.energy.source import UNIT_OF, UnitName
 from node.energy.watched import Health
 
@@ -28,16 +29,16 @@ _BASE: dict[UnitName, tuple[str, float]] = {
 }
 
 
-def exposition(node: Node, link: LinkFacts, now_ms: int) -> str:
+def exposition(node: Node, link: LinkFacts, traffic: Traffic, now_ms: int) -> str:
     """All metrics of a node, as one page."""
     registry = CollectorRegistry()
-    registry.register(_Collector(node, link, now_ms))
+    registry.register(_Collector(node, link, traffic, now_ms))
     return generate_latest(registry).decode()
 
 
 class _Collector:
-    def __init__(self, node: Node, link: LinkFacts, now_ms: int) -> None:
-        self._node, self._link = node, link
+    def __init__(self, node: Node, link: LinkFacts, traffic: Traffic, now_ms: int) -> None:
+        self._node, self._link, self._traffic = node, link, traffic
         self._now_ms = now_ms
 
     def collect(self) -> Iterator[Metric]:
@@ -50,6 +51,7 @@ class _Collector:
         yield _gauge("shards_running", "Shards that this node trains now", len(node.provider.works))
         yield from _network(self._link)
         yield from _energy(node, now_ms)
+        yield from _blobs(self._traffic)
 
 
 def _network(link: LinkFacts) -> Iterator[Metric]:
@@ -104,6 +106,18 @@ def _sources(sources: Iterable[Health], now_ms: int) -> Iterator[Metric]:
             )
             family.add_metric(labels, reading.value * factor)
     yield from (up, failures, ages, *figures.values())
+
+
+def _blobs(traffic: Traffic) -> Iterator[Metric]:
+    sent = CounterMetricFamily("heliotrope_blob_sent_bytes", "Of blobs, to holders of tickets", labels=["road"])
+    fetched = CounterMetricFamily("heliotrope_blob_fetched_bytes", "Of blobs, whole or not", labels=["road"])
+    refused = CounterMetricFamily("heliotrope_blob_refusals", "Requests for blobs that got none", labels=["reason"])
+    for road in RoadName:
+        sent.add_metric([road.value], traffic.sent_bytes[road])
+        fetched.add_metric([road.value], traffic.fetched_bytes[road])
+    for reason, count in traffic.refused.items():
+        refused.add_metric([reason], count)
+    yield from (sent, fetched, refused)
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

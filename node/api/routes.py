@@ -99,7 +99,7 @@ async def set_rules(runtime: Runtime, request: web.Request, asked: RuleList) -> 
 
 
 async def metrics(runtime: Runtime, request: web.Request, _: None) -> str:
-    return exposition(runtime.node, runtime.guarding.facts(), runtime.now_ms())
+    return exposition(runtime.node, runtime.guarding.facts(), runtime.traffic, runtime.now_ms())
 
 
 async def offers(runtime: Runtime, request: web.Request, _: None) -> OfferList:

@@ -24,14 +24,15 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from math import inf
 from weakref import WeakValueDictionary
 
 from multiaddr import Multiaddr
 
+from node.link.blobs import BlobHead, NoBlobs, ServeBlob
 from node.link.events import (
     Crossing,
     DialRefused,
@@ -98,6 +99,7 @@ class Link:
     and whoever sent that learns it. `network` is the genesis document's hash, `invitation` what lets this node into a
     closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`:
     at its hello, and every `ping_interval_s` again, for what let it in may expire.
+    `serve_blob(peer, authorization, first_byte)` is called on the loop where a peer asks for a blob.
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`. No address has
     more than `connections_per_address` incoming connections; there is none with a network of `deny`, ever. Raises
     LocalError for what is no network.
@@ -114,6 +116,7 @@ class Link:
         network: bytes = bytes(32),
         invitation: bytes = b"",
         admit: Callable[[bytes, Hello], str] = lambda peer, hello: "",
+        serve_blob: ServeBlob = NoBlobs,
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
         connections_per_address: int = 256,
@@ -144,6 +147,7 @@ class Link:
             judge,
             hello,
             admit,
+            serve_blob,
             ping_interval_s,
             ping_timeout_s,
             connections_per_address,
@@ -242,6 +246,18 @@ class Link:
         except TimeoutError:
             await thread.call(thread.messages.give_up, peer, acknowledged)
             raise unsent(peer, len(data), f"not acknowledged within {ACKNOWLEDGE_TIMEOUT_S:g} s") from None
+
+    @asynccontextmanager
+    async def fetch_blob(
+        self, peer: bytes, authorization: str, first_byte: int
+    ) -> AsyncIterator[tuple[BlobHead, AsyncIterator[bytes]]]:
+        """Ask a connected peer for a blob, from that byte on; its answer and the bytes. Raises LinkError, and so may
+        the bytes."""
+        reader = self._running_thread().fetch_blob(peer, authorization, first_byte)
+        try:
+            yield await reader.head(), reader.chunks()
+        finally:
+            reader.close()
 
     # Who is not wanted. All of this holds whether the thread runs or not.
 

@@ -25,6 +25,8 @@ from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
+from node.link.blobs import PROTOCOL as BLOBS
+from node.link.blobs import BlobReader, Blobs, ServeBlob
 from node.link.conduct import Conduct
 from node.link.dials import seen_at, unreached
 from node.link.events import (
@@ -81,6 +83,7 @@ class Settings:
     judge: Callable[[str, bytes], Verdict]
     hello: Hello
     admit: Callable[[bytes, Hello], str]
+    serve_blob: ServeBlob
     ping_interval_s: float
     ping_timeout_s: float
     connections_per_address: int
@@ -135,6 +138,13 @@ class LinkThread:
         self._calls.add(answer)
         answer.add_done_callback(self._calls.discard)
         return answer, lambda failure: self._on_loop(settle, answer, failure)
+
+    def fetch_blob(self, key: bytes, authorization: str, first_byte: int) -> BlobReader:
+        """Begin to fill a reader; whoever has it closes it."""
+        reader = BlobReader(self._on_loop, self._on_thread)
+        filling = asyncio.ensure_future(self.call(self.blobs.fetch, key, authorization, first_byte, reader))
+        filling.add_done_callback(reader.end)
+        return reader
 
     def wake_publisher(self) -> None:
         self._on_thread(self._outbox_filled.set)
@@ -213,6 +223,8 @@ class LinkThread:
         self.messages = Messages(self._host, house, self.crossing, self._on_thread)
         self._host.set_stream_handler(PROTOCOL, self.messages.read)
         self._host.set_stream_handler(PING, Pings(self.conduct).answer)
+        self.blobs = Blobs(self._host, self._peers, settings.serve_blob, self._on_loop, self._on_thread)
+        self._host.set_stream_handler(BLOBS, self.blobs.answer)
         try:
             with trio.CancelScope() as scope:
                 async with running(self._swarm), running(pubsub), running(router), trio.open_nursery() as self._nursery:

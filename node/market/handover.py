@@ -51,7 +51,7 @@ class Handover:
             return
         ticket = None
         if event.moments is not None:
-            ticket = self.provider.tickets.issue(turn, event.moments, work.owner)
+            ticket = self.provider.tickets.issue(turn, event.moments, work.owner, event.shard)
             work.moved_bytes += work.served_bytes(event.moments)
         self._tell(turn, event.shard, ticket)
 

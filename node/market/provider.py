@@ -294,7 +294,7 @@ class Provider:
             award=event.shard.award,
             shard=event.shard.shard,
             round=event.round,
-            delta=self.tickets.issue(turn, event.delta, work.owner),
+            delta=self.tickets.issue(turn, event.delta, work.owner, event.shard),
             loss_millinats=event.loss_millinats,
             tokens=event.tokens,
             duration_ms=max(0, work.busy_until_ms - busy_since_ms),

@@ -122,9 +122,11 @@ class Requester:
             turn.do(SetTimeout(Timer(TimerKind.SHARD_READY_DUE, shard.award, shard.shard), SHARD_READY_DUE_MS))
 
     def _assign(self, turn: Turn, run: Run, member: Member) -> None:
-        data = tuple(self.tickets.issue(turn, blob, member.provider) for blob in run.record.job.training.data)
+        data = tuple(
+            self.tickets.issue(turn, blob, member.provider, member.id) for blob in run.record.job.training.data
+        )
         kept = run.moments.get(member.id.shard)
-        moments = None if kept is None else self.tickets.issue(turn, kept, member.provider)
+        moments = None if kept is None else self.tickets.issue(turn, kept, member.provider, member.id)
         assignment = Assignment(award=member.id.award, shard=member.id.shard, data=data, moments=moments)
         turn.do(Send(member.provider, assignment))
 

@@ -138,7 +138,7 @@ def book_round(turn: Turn, run: Run) -> None:
 
 
 def _ask(turn: Turn, run: Run, parameters: Blob, member: Member, tickets: TicketOffice) -> None:
-    ticket = tickets.issue(turn, parameters, member.provider)
+    ticket = tickets.issue(turn, parameters, member.provider, member.id)
     message = RoundStart(award=member.id.award, shard=member.id.shard, round=run.round, parameters=ticket)
     turn.do(Send(member.provider, message))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from node.events import ShardId
 from node.turn import Turn
 from protocol import tickets
 from protocol.direct import Ticket
@@ -19,13 +20,15 @@ class TicketOffice:
     url: str = ""
     certificate_sha256: bytes = bytes(32)
 
-    def issue(self, turn: Turn, blob: Blob, holder: bytes) -> Ticket:
-        """A ticket for one peer on one blob of ours."""
+    def issue(self, turn: Turn, blob: Blob, holder: bytes, lease: ShardId) -> Ticket:
+        """A ticket for one peer on one blob of ours, which it needs for this lease."""
         return tickets.issue(
             turn.identity.keypair,
             blob=blob,
             url=self.url,
             certificate_sha256=self.certificate_sha256,
             holder=holder,
+            award=lease.award,
+            shard=lease.shard,
             expires_at_ms=turn.now_ms + TICKET_LIFETIME_MS * turn.identity.genesis.clock.speed,
         )

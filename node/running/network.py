@@ -28,6 +28,7 @@ from node.link import (
 )
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
+from node.link.blobs import ServeBlob
 from node.link.events import THREAD_IS_DOWN
 from node.turn import Identity
 from protocol.errors import Ignore, Reject
@@ -56,6 +57,7 @@ class Network:
         hear: Callable[[ev.Event], bool],
         notify: Callable[[str, dict[str, object]], None],
         banned: Callable[[], object],
+        serve_blob: ServeBlob,
     ) -> None:
         self._identity, self._now_ms = identity, now_ms
         self._emit, self._put, self._try_hear, self._notify = emit, put, hear, notify
@@ -75,6 +77,7 @@ class Network:
             admit=self._refusal,
             connections_per_address=config.connections_per_address,
             deny=config.deny,
+            serve_blob=serve_blob,
         )
 
     def taken(self, event: ev.Event) -> None:

@@ -17,6 +17,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from ledger import snapshot
@@ -25,6 +26,13 @@ from node import actions as ac
 from node import events as ev
 from node.actions import Action
 from node.core import Kept, Node
+from node.data.admission import STALL_TIMEOUT_S, Admission
+from node.data.certificate import data_url, make_certificate, reachable_host
+from node.data.client import DataClient
+from node.data.roads import Https, Streams
+from node.data.server import DataServer
+from node.data.stream_server import StreamServer
+from node.data.traffic import Traffic
 from node.energy.hardware.watch import open_watch
 from node.events import Event
 from node.feeds.checkpoints import restore
@@ -39,7 +47,6 @@ from node.link import Act, LinkError
 from node.market.question import answer
 from node.round_trips import own_place
 from node.running.answering import Answering
-from node.running.data import DataClient, DataServer, data_url, make_certificate, reachable_host
 from node.running.eventlog import EventLog
 from node.running.guarding import Guarding
 from node.running.keeping import keep, remember
@@ -106,13 +113,15 @@ class Runtime:
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
         self.log = EventLog()
-        self.started_at_unix_ms = time.time_ns() // 10**6
+        self.started_at_unix_ms = unix_ms()
         self.api_url = ""  # known once it runs, as are the addresses
         self.addresses: tuple[str, ...] = ()
         self.stopping = asyncio.Event()
         self._queue: asyncio.Queue[tuple[Event, asyncio.Future[list[Action]] | None]] = asyncio.Queue(QUEUE_MAX)
         self._tasks = Tasks()
         self._sending = Lossy(self._tasks, SENDING_MAX, LinkError)
+        self.traffic = Traffic()
+        admission = Admission(self._find_blob, self.keypair.public, self.now_ms, unix_ms, self.traffic)
         self._network = Network(
             identity,
             self.config.link,
@@ -122,15 +131,17 @@ class Runtime:
             hear=self._hear,
             notify=lambda kind, data: self._perform(ac.Notify(kind, data)),
             banned=lambda: self._tasks.start(self.guarding.keep()),
+            serve_blob=StreamServer(admission).serve,
         )
         self.guarding = Guarding(self._network.link, home, self.config.link.deny)
         self._answering = Answering(identity, self.store, self.blobs, self._network.send, self._tasks)
         self._verifying = Verifying(network, self._put)
         self._remember_turn = asyncio.Lock()
-        self._data_client = DataClient(self.keypair)
+        roads = (Https(STALL_TIMEOUT_S), Streams(self._network.link.fetch_blob))
+        self._data_client = DataClient(self.keypair, roads, self.traffic)
         power = open_watch(self.config.machine.power)
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit, power)
-        self._data_server = DataServer(self._trainer.find, self.keypair, self.now_ms)
+        self._data_server = DataServer(admission)
         self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms, power)
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -140,7 +151,6 @@ class Runtime:
         async with contextlib.AsyncExitStack() as undo:  # each step back is taken, whatever became of the others
             undo.callback(self.store.close)
             undo.callback(self._keep_snapshot)
-            undo.push_async_callback(self._data_client.close)
             undo.push_async_callback(self._data_server.stop)
             undo.push_async_callback(self._network.link.stop)
             undo.push_async_callback(self._trainer.stop)
@@ -190,11 +200,14 @@ class Runtime:
         except LocalError as error:
             log.warning("no snapshot was kept, the next start takes longer: %s", error)
 
+    def _find_blob(self, sha256: bytes) -> Path | None:
+        return self._trainer.find(sha256)
+
     # --- events in --------------------------------------------------------------------------------------------------
 
     def now_ms(self) -> int:
         """Network time."""
-        return self.genesis.clock.network_time_ms(time.time_ns() // 10**6)
+        return self.genesis.clock.network_time_ms(unix_ms())
 
     async def submit(self, event: Event) -> list[Action]:
         """Queue an event and wait until its turn was carried out, what it recorded durable; the turn's actions."""
@@ -354,3 +367,8 @@ class Runtime:
                 await self.compute(remember, self.home, action)
             except OSError as error:
                 log.warning("%s failed, the next start goes on from the last one: %s", type(action).__name__, error)
+
+
+def unix_ms() -> int:
+    """The world's time, which the machine's clock tells."""
+    return time.time_ns() // 10**6

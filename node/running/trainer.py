@@ -27,6 +27,7 @@ from node.actions import (
     StopShard,
     TrainRound,
 )
+from node.data.client import DataClient
 from node.energy.hardware.watch import Watch
 from node.events import (
     Event,
@@ -42,7 +43,6 @@ from node.events import (
     ShardSaved,
     ShardStarted,
 )
-from node.running.data import DataClient
 from node.training.blobs import BlobStore
 from node.training.errors import FaultyDelta, WorkerLost
 from node.training.seat import Seat

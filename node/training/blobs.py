@@ -28,7 +28,7 @@ class Incoming:
     def __init__(self, directory: Path, size_bytes_max: int) -> None:
         self._directory = directory
         self._size_bytes_max = size_bytes_max
-        self._size_bytes = 0
+        self.size_bytes = 0
         self._hash = hashlib.sha256()
         descriptor, name = tempfile.mkstemp(dir=directory, suffix=UNFINISHED)
         self.path = Path(name)
@@ -36,15 +36,15 @@ class Incoming:
 
     def write(self, chunk: bytes) -> None:
         """Append. Raises Reject before the file grows past its bound: a peer could fill the disk otherwise."""
-        self._size_bytes += len(chunk)
-        if self._size_bytes > self._size_bytes_max:
+        self.size_bytes += len(chunk)
+        if self.size_bytes > self._size_bytes_max:
             raise Reject(f"more than the {self._size_bytes_max} bytes that the blob may have")
         self._hash.update(chunk)
         self._file.write(chunk)
 
     def finish(self, expected: Blob | None = None) -> Blob:
         """Make it durable under its own name. Raises Reject when it is not the `expected` blob."""
-        blob = Blob(sha256=self._hash.digest(), size_bytes=self._size_bytes)
+        blob = Blob(sha256=self._hash.digest(), size_bytes=self.size_bytes)
         if expected is not None and blob != expected:
             raise Reject(
                 f"{blob.size_bytes} bytes with hash {blob.sha256.hex()} came for the blob"

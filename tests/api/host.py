@@ -27,6 +27,7 @@ from node.actions import (
 )
 from node.api.server import serve
 from node.core import Node
+from node.data.traffic import Traffic
 from node.energy.profile import Profile
 from node.energy.supply import EnergyConfig
 from node.events import (
@@ -108,6 +109,7 @@ class Host:
         identity = Identity(self.keypair, "lead", self.genesis, network_id, topics, random.Random(0), invitation)
         self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap, may_sign=may_sign)
         self.blobs = BlobStore(directory / "blobs", 2**30)
+        self.traffic = Traffic()
         self.log = FollowedLog(self._on_followed)
         link = Link(
             seed=self.keypair.seed,

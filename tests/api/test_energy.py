@@ -97,7 +97,9 @@ def test_metrics_are_what_prometheus_reads(host: Host) -> None:
     hear(host, well(host), SILENT)
     samples = {
         (sample.name, sample.labels.get("source", "")): sample.value
-        for family in text_string_to_metric_families(exposition(host.node, host.guarding.facts(), host.clock_ms))
+        for family in text_string_to_metric_families(
+            exposition(host.node, host.guarding.facts(), host.traffic, host.clock_ms)
+        )
         for sample in family.samples
     }
     assert samples["heliotrope_ready", ""] == 0

@@ -9,10 +9,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from ledger.forecasts import UNPROVEN_PERMILLE
+from node.api.metrics import exposition
 from node.api.problems import Problem
 from node.client import Client
+from node.data.traffic import RoadName
 from node.events import (
     DialFailed,
     GossipReceived,
@@ -26,6 +29,23 @@ from protocol.identity import peer_id
 from tests.api.host import TOKEN, Host, seller, served
 from tests.api.requests import job_request
 from tests.builders import NOW_MS, SLOT_MS, keypair, offer
+
+
+def test_metrics_tell_what_moved_by_which_road_and_why_it_did_not(host: Host) -> None:
+    host.traffic.sent_bytes[RoadName.HTTPS] = 10
+    host.traffic.fetched_bytes[RoadName.STREAM] = 20
+    host.traffic.refused["quota"] = 3
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(
+            exposition(host.node, host.guarding.facts(), host.traffic, host.clock_ms)
+        )
+        for sample in family.samples
+    }
+    assert samples["heliotrope_blob_sent_bytes_total", "https"] == 10
+    assert samples["heliotrope_blob_sent_bytes_total", "stream"] == 0
+    assert samples["heliotrope_blob_fetched_bytes_total", "stream"] == 20
+    assert samples["heliotrope_blob_refusals_total", "quota"] == 3
 
 
 def hear_advert(host: Host, number: int = 1, **changes: Any) -> None:

@@ -107,7 +107,7 @@ def test_metrics_tell_gossip_by_verdict_losses_by_cause_and_bans(host: Host) -> 
     )
     samples = {
         (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(exposition(host.node, facts, host.clock_ms))
+        for family in text_string_to_metric_families(exposition(host.node, facts, host.traffic, host.clock_ms))
         for sample in family.samples
     }
     assert samples["heliotrope_link_connections",] == 3

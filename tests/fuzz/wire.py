@@ -133,7 +133,7 @@ class Manager:
 def pubsub() -> tuple[ContainedPubsub, list[bytes]]:
     """One that has no peers, and what it accepted."""
     demote_library_logging()
-    host, _ = build_host(b"f" * 32, 5.0, 10.0)
+    host, _ = build_host(b"f" * 32, "/ip4/127.0.0.1/tcp/0", 5.0, 10.0)
     accepted: list[bytes] = []
 
     async def admits(peer: ID) -> bool:

@@ -20,6 +20,7 @@ from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_byt
 
 from node.link import LinkFailed, standing
 from node.link import conduct as link_conduct
+from node.link.blobs import PROTOCOL as BLOBS
 from node.link.messages import PROTOCOL
 from tests.fuzz.targets import seeds
 
@@ -42,6 +43,7 @@ PROTOCOLS: dict[TProtocol | None, Callable[[], list[bytes]]] = {
     PROTOCOL: lambda: [*seeds("frames"), *(len(raw).to_bytes(4) + raw for raw in seeds("hello"))],
     IDENTIFY: lambda: seeds("frames"),
     PING: lambda: seeds("frames"),
+    BLOBS: lambda: seeds("frames"),
 }
 
 

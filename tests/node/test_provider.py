@@ -66,7 +66,7 @@ class Scene:
 
     def assignment(self) -> Assignment:
         turn = Turn(self.world.node(LEAD).identity, self.world.node(LEAD).ledger, self.world.now_ms)
-        ticket = self.world.node(LEAD).tickets.issue(turn, TEXT, self.world.hosts[WIND].key)
+        ticket = self.world.node(LEAD).tickets.issue(turn, TEXT, self.world.hosts[WIND].key, self.shard)
         return Assignment(award=self.shard.award, shard=self.shard.shard, data=(ticket,), moments=None)
 
     def round_start(self, number: int) -> RoundStart:

@@ -66,6 +66,8 @@ class Scene:
             certificate_sha256=bytes(32),
             server=member.provider,
             holder=self.node.identity.key,
+            award=member.id.award,
+            shard=index,
             expires_at_ms=self.world.now_ms + 60_000,
             signature=bytes(64),
         )

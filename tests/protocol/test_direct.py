@@ -60,6 +60,8 @@ TICKET = Ticket(
     certificate_sha256=digest("certificate"),
     server=digest("server"),
     holder=digest("holder"),
+    award=AWARD,
+    shard=3,
     expires_at_ms=1,
     signature=bytes(64),
 )

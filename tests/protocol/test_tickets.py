@@ -27,6 +27,8 @@ def ticket(issuer: KeyPair = SERVER, **changes: Any) -> Ticket:
         "url": "https://127.0.0.1:4443",
         "certificate_sha256": digest("certificate"),
         "holder": HOLDER.public,
+        "award": digest("award"),
+        "shard": 3,
         "expires_at_ms": NOW_MS + 1000,
     }
     return issue(issuer, **fields | changes)
@@ -50,6 +52,8 @@ CHANGES: dict[str, Any] = {
     "certificate_sha256": digest("other"),
     "server": STRANGER.public,
     "holder": STRANGER.public,
+    "award": digest("another award"),
+    "shard": 4,
     "expires_at_ms": NOW_MS + 10**9,
     "signature": bytes(64),
 }

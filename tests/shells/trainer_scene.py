@@ -107,6 +107,8 @@ class FakeData:
             url="https://127.0.0.1:1",
             certificate_sha256=bytes(32),
             holder=keypair(0).public,
+            award=SHARD.award,
+            shard=SHARD.shard,
             expires_at_ms=1,
         )
 

@@ -14,6 +14,7 @@ from node.events import (
     GossipReceived,
     MessageReceived,
     PeerConnected,
+    ShardId,
 )
 from node.sim.world import World
 from node.turn import Turn
@@ -154,7 +155,9 @@ def messages_about(in_world: World, job_id: bytes, name: str, server: str) -> di
     award, shard = record.award, record.placement.shard
     node = in_world.node(server)
     turn = Turn(node.identity, node.ledger, in_world.now_ms)
-    ticket = node.tickets.issue(turn, Blob(sha256=bytes(32), size_bytes=1), record.placement.provider)
+    ticket = node.tickets.issue(
+        turn, Blob(sha256=bytes(32), size_bytes=1), record.placement.provider, ShardId(award, shard)
+    )
     messages: tuple[Body, ...] = (
         Assignment(award=award, shard=shard, data=(ticket.model_copy(update={"blob": TEXT}),), moments=None),
         RoundStart(award=award, shard=shard, round=9, parameters=ticket),

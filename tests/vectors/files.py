@@ -8,7 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import checkpoints, encodings, entries, forks, invitations, merkle, signatures, sun, transitions
+from tests.vectors import (
+    checkpoints,
+    encodings,
+    entries,
+    forks,
+    invitations,
+    merkle,
+    signatures,
+    sun,
+    tickets,
+    transitions,
+)
 
 FOLDER = Path(__file__).parent
 MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -21,6 +32,7 @@ MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
     "transitions": transitions.make,
     "forks": forks.make,
     "sun": sun.make,
+    "tickets": tickets.make,
 }
 
 

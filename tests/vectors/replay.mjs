@@ -8,6 +8,7 @@ import {
   verifyInclusion,
 } from "./protocol.mjs";
 import { solarBound } from "./sun.mjs";
+import { redeem } from "./tickets.mjs";
 
 const load = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), "utf8"));
 const hex = (text) => Buffer.from(text, "hex");
@@ -79,6 +80,16 @@ const isVerified = ({ public: key, message, signature, accepted }) =>
   same(verify(hex(key), hex(message), hex(signature)), accepted);
 replayFile("sun", () => ({
   bounds: ({ name, bound_j, is_night, ...claim }) => same(solarBound(claim), { bound_j, is_night }),
+}));
+const redeemed = (each) => redeem(each.authorization, hex(each.server), each.network_ms, each.unix_ms);
+replayFile("tickets", () => ({
+  accepted: (each) => {
+    const ticket = redeemed(each);
+    const [blob, holder, award] = [ticket.get("blob"), ticket.get("holder"), ticket.get("award")];
+    same([blob.get("sha256"), holder, award].map((part) => part.toString("hex")), [each.sha256, each.holder, each.award]);
+    same([ticket.get("shard"), blob.get("size_bytes"), ticket.get("url")], [each.shard, each.size_bytes, each.url]);
+  },
+  refused: (each) => same(refused(() => redeemed(each)).check, each.check),
 }));
 replayFile("signatures", () => ({ speccheck: isVerified, ordinary: isVerified }));
 

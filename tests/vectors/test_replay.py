@@ -56,6 +56,9 @@ CHANGES = [
     ("forks", "cases", "aside", []),
     ("sun", "bounds", "bound_j", 1),
     ("sun", "bounds", "is_night", False),
+    ("tickets", "accepted", "award", "00" * 32),
+    ("tickets", "accepted", "unix_ms", 0),
+    ("tickets", "refused", "check", 9),
 ]
 
 

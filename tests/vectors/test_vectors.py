@@ -12,11 +12,13 @@ from ledger import merkle, proof
 from ledger.checkpoint import cosigners, is_final, open_note
 from ledger.feed import prove_fork
 from protocol.codec import decode, encode
+from protocol.direct import Ticket
 from protocol.envelope import open_entry, parse
 from protocol.errors import Ignore, Reject, VerificationFailed
 from protocol.genesis import Genesis
 from protocol.identity import peer_id, verify
 from protocol.invitation import judge_invitation
+from protocol.tickets import redeem
 from tests.vectors.files import MAKERS, cases, path, rendered
 from tests.vectors.forks import Case, follow, follow_late, judged_pair
 from tests.vectors.summary import summary
@@ -69,6 +71,23 @@ def test_signatures(key: str) -> None:
     for case in cases("signatures", key):
         parts = (bytes.fromhex(case[part]) for part in ("public", "message", "signature"))
         assert verify(*parts) is case["accepted"], case["name"]
+
+
+def redeemed(case: dict[str, Any]) -> Ticket:
+    return redeem(case["authorization"], bytes.fromhex(case["server"]), case["network_ms"], case["unix_ms"])
+
+
+@every("tickets", "accepted")
+def test_ticket(case: dict[str, Any]) -> None:
+    ticket = redeemed(case)
+    assert [ticket.blob.sha256, ticket.holder, ticket.award] == hashes([case["sha256"], case["holder"], case["award"]])
+    assert [ticket.shard, ticket.blob.size_bytes, ticket.url] == [case["shard"], case["size_bytes"], case["url"]]
+
+
+@every("tickets", "refused")
+def test_no_ticket(case: dict[str, Any]) -> None:
+    with pytest.raises(Reject, match=f"^check {case['check']}: "):
+        redeemed(case)
 
 
 @every("entries", "accepted")
