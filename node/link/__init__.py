@@ -2,14 +2,14 @@
 
     asyncio                             trio thread
     Link.send, dial, disconnect   →     one message per peer at a time   callers wait (backpressure)
-    Link.publish                  →     Outbox, paced                    full: the oldest is dropped and counted
+    Link.publish                  →     Publications, paced                    full: the oldest is dropped and counted
     deliver(event)                ←     Crossing                         gossip: the oldest is dropped and counted;
                                                                          messages: the stream's reader waits
 
 Messages are acknowledged by the receiver's loop (`messages.py`): what `send` has returned from is not lost with either
 thread. A stream found closed is opened anew. A failure after writing is reported and never repeated, for the peer may
 have the message: at most once, and in order until a send fails. What is published waits while the thread is down, and
-while nobody listens (`outbox.py`).
+while nobody listens (`publications.py`).
 
 If the thread dies all the same, `LinkFailed` is delivered, and `LinkRestarted` once it is back on the same port.
 
@@ -48,7 +48,7 @@ from node.link.events import (
 from node.link.gossip import GOSSIP_MAX_BYTES
 from node.link.host import demote_library_logging
 from node.link.messages import MESSAGE_MAX_BYTES, unsent
-from node.link.outbox import Outbox
+from node.link.publications import Publications
 from node.link.thread import FLUSH_TIMEOUT_S, GOODBYE_TIMEOUT_S, LinkThread, Settings
 from node.version import version
 from protocol.hello import VERSION, Hello
@@ -121,7 +121,7 @@ class Link:
         )
         self._settings = Settings(seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s)
         self._deliver = deliver
-        self._outbox = Outbox(self.losses)
+        self._outbox = Publications(self.losses)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._under_way: set[asyncio.Future[None]] = set()  # sends
         self._is_stopping = False
