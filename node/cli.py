@@ -18,6 +18,7 @@ from node.commands import (
     credit,
     device,
     devnet,
+    doctor,
     energy,
     invite,
     job,
@@ -56,7 +57,7 @@ for command in (
     devnet.demo,
 ):
     app.command(command)
-NOUNS = (job, ledger, peer, energy, device, meter, certificate, credit, auditor, study, devnet)
+NOUNS = (doctor, job, ledger, peer, energy, device, meter, certificate, credit, auditor, study, devnet)
 for noun in (module.app for module in NOUNS):
     app.command(noun)
 

@@ -51,6 +51,7 @@ SHELLS = (
     "node/data/stream_server.py",
     "node/demo/*.py",
     "node/devnet/*.py",
+    "node/running/doctor.py",
     "node/running/eventlog.py",
     "node/running/guarding.py",
     "node/energy/hardware/nvml.py",

@@ -2,14 +2,14 @@
 
     asyncio                             trio thread
     Link.send, dial, disconnect   →     one message per peer at a time   callers wait (backpressure)
-    Link.publish                  →     Outbox, paced                    full: the oldest is dropped and counted
+    Link.publish                  →     Publications, paced                    full: the oldest is dropped and counted
     deliver(event)                ←     Crossing                         gossip: the oldest is dropped and counted;
                                                                          messages: the stream's reader waits
 
 Messages are acknowledged by the receiver's loop (`messages.py`): what `send` has returned from is not lost with either
 thread. A stream found closed is opened anew. A failure after writing is reported and never repeated, for the peer may
 have the message: at most once, and in order until a send fails. What is published waits while the thread is down, and
-while nobody listens (`outbox.py`).
+while nobody listens (`publications.py`).
 
 If the thread dies all the same, `LinkFailed` is delivered, and `LinkRestarted` once it is back on the same port.
 
@@ -53,7 +53,7 @@ from node.link.gate import Network, parse_network, require_few
 from node.link.gossip import GOSSIP_MAX_BYTES
 from node.link.host import demote_library_logging
 from node.link.messages import MESSAGE_MAX_BYTES, unsent
-from node.link.outbox import Outbox
+from node.link.publications import Publications
 from node.link.standing import Act, Ban, Standings
 from node.link.thread import FLUSH_TIMEOUT_S, GOODBYE_TIMEOUT_S, LinkThread, Record, Settings
 from node.version import version
@@ -154,7 +154,7 @@ class Link:
             tuple(map(parse_network, deny)),
         )
         self._deliver = deliver
-        self._outbox = Outbox(self.losses)
+        self._outbox = Publications(self.losses)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
         self._under_way: set[asyncio.Future[None]] = set()  # sends
         self._is_stopping = False
@@ -280,7 +280,7 @@ class Link:
     async def ban(self, peer: bytes, ban: Ban) -> None:
         """Cut its connections, refuse its hellos with the reason, and do not dial it."""
         self._standings.ban(peer, time.monotonic(), ban)
-        await self._tell(lambda thread: thread.cut_off(peer, str(ban)))
+        await self._tell(lambda thread: thread.peers.cut_off(peer, str(ban)))
 
     def unban(self, peer: bytes) -> None:
         """Forget whatever this peer did, and its ban."""

@@ -27,8 +27,9 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 
 from node.link.events import LinkError, describe
-from node.link.messages import Peer, read_exactly
+from node.link.messages import read_exactly
 from node.link.names import id_of, key_of
+from node.link.peers import Peer
 from protocol.errors import Reject
 from protocol.identity import peer_id
 

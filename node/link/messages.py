@@ -11,10 +11,8 @@ libp2p thread.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import trio
 from libp2p.abc import INetConn, INetStream
@@ -22,12 +20,11 @@ from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.stream.exceptions import StreamEOF
-from libp2p.peer.id import ID
 
-from node.link.conduct import Conduct
-from node.link.events import Crossing, LinkError, MessageArrived, describe, refused_by, refused_here
+from node.link.events import ANOTHER_PROCESS, Crossing, LinkError, MessageArrived, describe, refused_by, refused_here
 from node.link.muxer import cut, is_usable
 from node.link.names import id_of, key_of
+from node.link.peers import HELLO_TIMEOUT_S, Answer, Outgoing, Peer, Peers
 from node.link.standing import Act
 from protocol.errors import Reject
 from protocol.hello import HELLO_MAX_BYTES, Hello, decode_hello
@@ -38,92 +35,34 @@ MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 READERS_PER_PEER_MAX = 4  # incoming message streams; an honest peer has one, and another while it replaces that
 ABANDONED_LINGERS_S = 5.0  # a stream given up, until the peer has read to its end
 UNACKNOWLEDGED_MAX = 64  # frames on one stream; guess, not measured
-HELLO_TIMEOUT_S = 10.0  # guess, not measured: a round trip and a half
 WRITE_TIMEOUT_S = 30.0  # for a frame of 4 MiB over 1 Mbit/s
 REFUSED = 2**64 - 1
 REASON_MAX_BYTES = 512
 REFUSAL_LINGERS_S = 1.0  # until the refused peer has read why
-REPLACED_MAX = 8  # sessions of one key that are known to be over
 
 log = logging.getLogger(__name__)
-
-Answer = Callable[[Exception | None], None]
-
-
-@dataclass(slots=True)
-class Outgoing:
-    """The stream of our messages to one peer, and who waits for the acknowledgement of which."""
-
-    stream: INetStream
-    taken: int = 0  # frames that the peer has acknowledged
-    waiting: deque[Answer] = field(default_factory=deque)
-    progress: trio.Event = field(default_factory=trio.Event)
-    failure: LinkError | None = None  # once it has ended
-    life: trio.CancelScope = field(default_factory=trio.CancelScope)  # of its reader
-
-    def advance(self) -> None:
-        self.progress.set()
-        self.progress = trio.Event()
-
-    def end(self, failure: LinkError) -> None:
-        """Nobody waits for ever."""
-        self.failure = self.failure or failure
-        while self.waiting:
-            self.waiting.popleft()(self.failure)
-        self.advance()
-
-
-@dataclass(slots=True)
-class Peer:
-    """A connected peer, for as long as it is. It counts once it is `admitted`: both hellos were accepted.
-
-    `replaced`: earlier sessions of its key. One that comes back was not restarted: two processes run with that key.
-    """
-
-    session: bytes = b""
-    hello: Hello | None = None  # once accepted
-    replaced: tuple[bytes, ...] = ()
-    has_twin: bool = False  # which was told
-    is_admitted: bool = False
-    failure: LinkError | None = None  # why it was not admitted
-    heard: trio.Event = field(default_factory=trio.Event)  # we have accepted its hello
-    settled: trio.Event = field(default_factory=trio.Event)  # it is admitted, or gone
-    gone: trio.Event = field(default_factory=trio.Event)
-    lock: trio.Lock = field(default_factory=trio.Lock)
-    outgoing: Outgoing | None = None  # under the lock
-    readers: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What messages need of the thread: `peers` holds the connected ones, `meet` finds one or None, `judge` says why a
-    hello is refused, `restarted` starts a peer over, with a new session, on the one connection that is left,
-    `note_refusal` tells why a peer is not admitted, `dismiss` cuts all its connections."""
-
-    peers: dict[bytes, Peer]
-    meet: Callable[[ID], Peer | None]
-    hello_to: Callable[[INetStream], bytes]
-    judge: Callable[[bytes, Hello], str]
-    restarted: Callable[[bytes, bytes, INetConn], Awaitable[Peer]]
-    note_refusal: Callable[[bytes, Peer, LinkError], None]
-    dismiss: Callable[[bytes, Peer], Awaitable[None]]
-    spawn: Callable[..., None]
-    conduct: Conduct
 
 
 class Messages:
     """Reads what peers send, and sends."""
 
-    def __init__(self, host: BasicHost, house: House, crossing: Crossing, on_thread: Callable[..., None]) -> None:
-        self._host, self._house = host, house
-        self._crossing, self._on_thread = crossing, on_thread
+    def __init__(
+        self,
+        host: BasicHost,
+        peers: Peers,
+        crossing: Crossing,
+        on_thread: Callable[..., None],
+        spawn: Callable[..., None],
+    ) -> None:
+        self._host, self._peers = host, peers
+        self._crossing, self._on_thread, self._spawn = crossing, on_thread, spawn
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
     async def read(self, stream: INetStream) -> None:
         """The handler of an incoming stream. It reads on once the loop has taken the message before."""
         key = key_of(stream.muxed_conn.peer_id)
-        peer = self._house.meet(stream.muxed_conn.peer_id)
+        peer = self._peers.meet(stream.muxed_conn.peer_id)
         if peer is None or peer.readers == READERS_PER_PEER_MAX:
             await stream.reset()
             return
@@ -131,15 +70,15 @@ class Messages:
         try:
             with trio.fail_after(HELLO_TIMEOUT_S):
                 hello = decode_hello(await read_frame(stream, HELLO_MAX_BYTES))
-            if reason := self._house.conduct.refusal(key) or self._twin(key, peer, hello):
+            if reason := self._peers.conduct.refusal(key) or self._twin(key, peer, hello):
                 await self._refuse(stream, key, peer, reason)
                 return
-            if reason := self._house.judge(key, hello):
+            if reason := self._peers.judge(key, hello):
                 await self._refuse(stream, key, peer, reason)
-                self._house.conduct.blame(key, Act.REFUSED_HELLO)
+                self._peers.conduct.blame(key, Act.REFUSED_HELLO)
                 return
             if peer.session not in (b"", hello.session):
-                successor = await self._house.restarted(key, hello.session, stream.swarm_conn)  # type: ignore[attr-defined]
+                successor = await self._peers.restarted(key, hello.session, stream.swarm_conn)  # type: ignore[attr-defined]
                 peer.readers, successor.readers = peer.readers - 1, successor.readers + 1
                 peer = successor
             peer.session = hello.session
@@ -149,9 +88,9 @@ class Messages:
             await peer.settled.wait()
             await self._read_on(key, peer, stream)
         except (StreamEOF, Reject, trio.TooSlowError) as error:
-            log.debug("a message stream of %s has ended: %s", peer_id(key), error)
             if isinstance(error, Reject):
-                self._house.conduct.blame(key, Act.MALFORMED)
+                self._peers.conduct.blame(key, Act.MALFORMED)
+            log.debug("a message stream of %s has ended: %s", peer_id(key), error)
         finally:
             peer.readers -= 1
             await stream.reset()
@@ -164,7 +103,7 @@ class Messages:
                 return  # the end of the stream tells the sender that its message was not taken
             count += 1
             await stream.write(count.to_bytes(8, "big"))
-            await self._house.conduct.pace_message(key, len(data))
+            await self._peers.conduct.pace_message(key, len(data))
 
     async def _hand_over(self, key: bytes, data: bytes) -> bool:
         """Whether the loop has taken it."""
@@ -186,21 +125,21 @@ class Messages:
         if not peer.has_twin:
             peer.has_twin = True
             log.warning("two processes run with the key of %s; the older one is refused", peer_id(key))
-        return "another process with your key is connected here: end one of them, or give it a key of its own"
+        return f"{ANOTHER_PROCESS} with your key is connected here"
 
     async def _refuse(self, stream: INetStream, key: bytes, peer: Peer, reason: str) -> None:
         """Say why, so that its operator can mend it, and then cut: all of a stranger's connections; of an admitted
-        key's, this one alone. It may be gone before: ours is told first."""
+        key's, this one alone."""
         connection: INetConn = stream.swarm_conn  # type: ignore[attr-defined]
         is_stranger = not peer.is_admitted and not peer.replaced
         if is_stranger:
-            self._house.note_refusal(key, peer, refused_here(peer_id(key), reason))
+            self._peers.note_refusal(key, peer, refused_here(peer_id(key), reason))
         text = reason.encode()[:REASON_MAX_BYTES]
         with trio.move_on_after(REFUSAL_LINGERS_S):
             await stream.write(REFUSED.to_bytes(8, "big") + len(text).to_bytes(2, "big") + text)
             await connection.event_closed.wait()  # type: ignore[attr-defined]
         if is_stranger:
-            await self._house.dismiss(key, peer)
+            await self._peers.dismiss(key, peer)
         else:
             await cut(connection)
 
@@ -208,7 +147,7 @@ class Messages:
         """Whether a message is being written, or an acknowledgement awaited."""
         return any(
             peer.lock.locked() or (peer.outgoing is not None and peer.outgoing.waiting)
-            for peer in self._house.peers.values()
+            for peer in self._peers.book.values()
             if peer.is_admitted
         )
 
@@ -226,7 +165,7 @@ class Messages:
     async def send(self, key: bytes, data: bytes, acknowledged: Answer) -> None:
         """Write it; `acknowledged` is called when the peer has taken it, or with the reason why it may have not. Raises
         LinkError, and then `acknowledged` is not called."""
-        peer = self._house.peers.get(key)
+        peer = self._peers.book.get(key)
         if peer is None or not peer.is_admitted:
             raise LinkError("HEL-LINK-004", f"not connected to {peer_id(key)}", "dial it, and send again then")
         if peer.lock.statistics().tasks_waiting:  # the loop sends one at a time: what waits here was cancelled there
@@ -251,7 +190,7 @@ class Messages:
 
     async def give_up(self, key: bytes, acknowledged: Answer) -> None:
         """Wait no longer for an acknowledgement, nor for those behind it."""
-        peer = self._house.peers.get(key)
+        peer = self._peers.book.get(key)
         if peer is not None and peer.outgoing is not None and acknowledged in peer.outgoing.waiting:
             await self._abandon(key, peer)
 
@@ -272,11 +211,11 @@ class Messages:
         if peer.outgoing is not None and peer.outgoing.failure is None and is_usable(peer.outgoing.stream):
             return peer.outgoing
         stream = await self._host.new_stream(id_of(key), [PROTOCOL])
-        hello = self._house.hello_to(stream)
+        hello = self._peers.hello_to(stream)
         await stream.write(len(hello).to_bytes(4, "big") + hello)
         outgoing = peer.outgoing = Outgoing(stream)
         outgoing.waiting.append(lambda failure: None)  # for the hello
-        self._house.spawn(self._read_acknowledgements, key, outgoing)
+        self._spawn(self._read_acknowledgements, key, outgoing)
         return outgoing
 
     async def _read_acknowledgements(self, key: bytes, outgoing: Outgoing) -> None:

@@ -1,7 +1,7 @@
 """The libp2p side of the link: one host on one trio thread, from its first bind to its end.
 
-Nothing here restarts or decides; `Link` does. The library's failures are contained in `host.py`
-and those it names; what they let through ends the thread, which says so. Messages: `messages.py`.
+Nothing here restarts or decides; `Link` does. The library's failures are contained in `host.py` and those it names;
+what they let through ends the thread, which says so. Who is there: `peers.py`; messages: `messages.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import trio
-from libp2p.abc import INetConn, INetStream
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
@@ -28,38 +27,33 @@ from multiaddr import Multiaddr
 from node.link.blobs import PROTOCOL as BLOBS
 from node.link.blobs import BlobReader, Blobs, ServeBlob
 from node.link.conduct import Conduct
-from node.link.dials import seen_at, unreached
+from node.link.dials import unreached
 from node.link.events import (
-    ANOTHER_NETWORK,
     Crossing,
-    DialRefused,
     GossipArrived,
     LinkError,
     PeerBanned,
-    PeerConnected,
-    PeerDisconnected,
-    PeerRefused,
     Verdict,
     banned,
     cannot_listen,
     describe,
     did_not_start,
     innermost,
-    refused_here,
     thread_is_down,
 )
 from node.link.gate import Gate, Network
 from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch
 from node.link.host import build_host, require_free, running
-from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, REPLACED_MAX, House, Messages, Peer
+from node.link.messages import PROTOCOL, Messages
 from node.link.muxer import cut, say_goodbye
 from node.link.names import id_of, key_of
-from node.link.outbox import Outbox
+from node.link.peers import Peers
 from node.link.ping import PROTOCOL as PING
 from node.link.ping import Pings
+from node.link.publications import Publications
 from node.link.rates import TokenBucket
 from node.link.standing import Act, Ban, Standings
-from protocol.hello import Hello, encode_hello
+from protocol.hello import Hello
 from protocol.identity import peer_id
 
 PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)
@@ -103,7 +97,7 @@ class Record:
 class LinkThread:
     """`start`, `call`, `wake_publisher`, `stop` and the two futures belong to the loop; all else runs on the thread."""
 
-    def __init__(self, settings: Settings, crossing: Crossing, outbox: Outbox, record: Record) -> None:
+    def __init__(self, settings: Settings, crossing: Crossing, outbox: Publications, record: Record) -> None:
         self.settings, self.crossing, self.outbox, self.record = settings, crossing, outbox, record
         self.losses = record.losses
         self.conduct = Conduct(record.standings, record.losses, record.results, self._on_banned)
@@ -113,7 +107,6 @@ class LinkThread:
         self.ended: asyncio.Future[str] = self.loop.create_future()
         """why"""
         self._calls: set[asyncio.Future[Any]] = set()
-        self._peers: dict[bytes, Peer] = {}
         self._dialling: WeakValueDictionary[bytes, trio.Lock] = WeakValueDictionary()
         self._outbox_filled = trio.Event()
         self._stop_asked = trio.Event()
@@ -153,7 +146,7 @@ class LinkThread:
         self._on_thread(self.conduct.blame, key, act)
 
     def is_connected(self, key: bytes) -> bool:
-        return key in self._peers
+        return key in self.peers.book
 
     def connections(self) -> int:
         return len(self._swarm.get_connections())
@@ -189,9 +182,6 @@ class LinkThread:
         except BaseException as error:  # noqa: BLE001  nothing stands above a thread; the loop is told what is lost
             failure = innermost(error)
             self.outbox.put_back(time.monotonic())
-        for key, peer in self._peers.items():
-            if peer.is_admitted:
-                self.crossing.post(PeerDisconnected(key))
         self._on_loop(self._finish, failure)
 
     async def _main(self) -> None:
@@ -204,26 +194,19 @@ class LinkThread:
         self._swarm.conduct = self.conduct
         self._swarm.gate = Gate(settings.connections_per_address, settings.denied)
         self._swarm.gate.deny(self.record.denied)
+        self.peers = Peers(
+            self._swarm, settings.hello, settings.admit, self.conduct, self.crossing.post, self._spawn_soon
+        )
+        self.messages = Messages(self._host, self.peers, self.crossing, self._on_thread, self._spawn_soon)
+        self.peers.greet = self.messages.greet
         router = ContainedGossipSub()
         pubsub = ContainedPubsub(
-            self._host, router, settings.topics, self._admits, settings.judge, self._accept_gossip, self.conduct
+            self._host, router, settings.topics, self.peers.admits, settings.judge, self._accept_gossip, self.conduct
         )
-        self._swarm.register_notifee(PeerWatch(pubsub, self._reconcile))
-        house = House(
-            self._peers,
-            self._meet,
-            self._hello_to,
-            self._judge_hello,
-            self._restarted,
-            self._note_refusal,
-            self._dismiss,
-            self._spawn_soon,
-            self.conduct,
-        )
-        self.messages = Messages(self._host, house, self.crossing, self._on_thread)
+        self._swarm.register_notifee(PeerWatch(pubsub, self.peers.reconcile))
         self._host.set_stream_handler(PROTOCOL, self.messages.read)
         self._host.set_stream_handler(PING, Pings(self.conduct).answer)
-        self.blobs = Blobs(self._host, self._peers, settings.serve_blob, self._on_loop, self._on_thread)
+        self.blobs = Blobs(self._host, self.peers.book, settings.serve_blob, self._on_loop, self._on_thread)
         self._host.set_stream_handler(BLOBS, self.blobs.answer)
         try:
             with trio.CancelScope() as scope:
@@ -234,7 +217,7 @@ class LinkThread:
                     if not await self._swarm.listen(Multiaddr(settings.listen)):
                         raise cannot_listen(settings.listen, "the library gives no reason")
                     self._nursery.start_soon(self._publish, pubsub)
-                    self._nursery.start_soon(self._reconcile_all)
+                    self._nursery.start_soon(self.peers.reconcile_every, settings.ping_interval_s)
                     self._on_loop(self.ready.set_result, tuple(map(str, self._host.get_addrs())))
                     await self._stop_asked.wait()
                     with trio.move_on_after(FLUSH_TIMEOUT_S):
@@ -245,11 +228,12 @@ class LinkThread:
             pubsub.seen_messages.stop()  # a thread of its own
             with trio.CancelScope(shield=True), trio.move_on_after(DISCONNECT_TIMEOUT_S):
                 await self._cut_all()  # or peers would wait for their pings
+            self.peers.end_all()
 
     async def _flush(self, pubsub: ContainedPubsub) -> None:
         """Until what is under way has left."""
         # The library tells nobody when a queue is empty.
-        while (self._peers and len(self.outbox)) or self.messages.is_busy() or pubsub.is_busy():  # noqa: ASYNC110
+        while (self.peers.book and len(self.outbox)) or self.messages.is_busy() or pubsub.is_busy():  # noqa: ASYNC110
             await trio.sleep(LOOK_AGAIN_S)
         await trio.sleep(LOOK_AGAIN_S)  # gossip is not acknowledged: until peers have read it
 
@@ -283,108 +267,12 @@ class LinkThread:
         else:
             self._on_loop(settle, answer, None)
 
-    def _reconcile(self, peer: ID) -> None:
-        """Report what has changed, by the connections there are: the library reports each of them, late or twice."""
-        key = key_of(peer)
-        is_connected = any(not connection.is_closed for connection in self._swarm.get_connections(peer))
-        if is_connected and key not in self._peers:
-            self._begin(key)
-        elif not is_connected and key in self._peers:
-            self._end(key)
-
-    def _begin(self, key: bytes, replaced: tuple[bytes, ...] = ()) -> Peer:
-        peer = self._peers[key] = Peer(replaced=replaced)
-        self._nursery.start_soon(self._greet, key, peer)
-        return peer
-
-    def _end(self, key: bytes) -> None:
-        peer = self._peers.pop(key)
-        peer.gone.set()
-        peer.settled.set()
-        if peer.is_admitted:
-            self.crossing.post(PeerDisconnected(key))
-
-    def _meet(self, peer: ID) -> Peer | None:
-        self._reconcile(peer)
-        return self._peers.get(key_of(peer))
-
-    async def _greet(self, key: bytes, peer: Peer) -> None:
-        """Admit a peer once both hellos were accepted; else cut it."""
-        failure = no_hello(key, f"it sent no hello within {HELLO_TIMEOUT_S:g} s")
-        with trio.move_on_after(HELLO_TIMEOUT_S):
-            try:
-                await self.messages.greet(key, peer)
-                await peer.heard.wait()
-            except Exception as error:  # noqa: BLE001  nothing is lost: the reason is reported
-                failure = error if isinstance(error, DialRefused) else no_hello(key, describe(error))
-            else:
-                if not peer.gone.is_set():
-                    peer.is_admitted = True
-                    self.crossing.post(PeerConnected(key))
-                    peer.settled.set()
-                return
-        self._note_refusal(key, peer, failure)
-        await self._dismiss(key, peer)
-
-    def _note_refusal(self, key: bytes, peer: Peer, failure: LinkError) -> None:
-        if not peer.gone.is_set() and peer.failure is None:
-            peer.failure = failure
-            self.crossing.post(PeerRefused(key, failure.cause))
-
-    async def _dismiss(self, key: bytes, peer: Peer) -> None:
-        if not peer.gone.is_set():
-            for connection in self._swarm.get_connections(id_of(key)):
-                await cut(connection)
-
     def _on_banned(self, key: bytes, ban: Ban) -> None:
         self.crossing.post(PeerBanned(key, str(ban)))
-        self._spawn_soon(self.cut_off, key, str(ban))
-
-    async def cut_off(self, key: bytes, reason: str) -> None:
-        if (peer := self._peers.get(key)) is not None:
-            self._note_refusal(key, peer, refused_here(peer_id(key), reason))
-            await self._dismiss(key, peer)
-
-    async def _restarted(self, key: bytes, session: bytes, kept: INetConn) -> Peer:
-        """A peer came back before we noticed that it was gone: what leads to its former self is dead."""
-        for connection in self._swarm.get_connections(id_of(key)):
-            if connection is not kept:
-                await cut(connection)
-                with trio.move_on_after(DISCONNECT_TIMEOUT_S):
-                    await connection.event_closed.wait()  # type: ignore[attr-defined]
-        former = self._peers.get(key)
-        if former is None:
-            return self._begin(key)
-        if former.session in (b"", session):
-            return former  # another stream of its has said so
-        self._end(key)
-        return self._begin(key, (*former.replaced, former.session)[-REPLACED_MAX:])
-
-    def _hello_to(self, stream: INetStream) -> bytes:
-        return encode_hello(self.settings.hello.model_copy(update={"observed": seen_at(stream.muxed_conn)}))
-
-    def _judge_hello(self, key: bytes, hello: Hello) -> str:
-        own = self.settings.hello.network
-        if hello.network != own:
-            return f"{ANOTHER_NETWORK}: yours is {hello.network.hex()[:16]}, this is {own.hex()[:16]}"
-        return self.settings.admit(key, hello)
-
-    async def _reconcile_all(self) -> None:
-        while True:
-            await trio.sleep(self.settings.ping_interval_s)
-            for key, peer in list(self._peers.items()):
-                self._reconcile(id_of(key))
-                if peer.is_admitted and peer.hello and (reason := self._judge_hello(key, peer.hello)):
-                    self._nursery.start_soon(self.cut_off, key, reason)  # an invitation has expired
-
-    async def _admits(self, peer: ID) -> bool:
-        met = self._meet(peer)
-        if met is not None:
-            await met.settled.wait()
-        return met is not None and met.is_admitted
+        self._spawn_soon(self.peers.cut_off, key, str(ban))
 
     def _accept_gossip(self, peer: ID, topic: str, data: bytes) -> None:
-        self._reconcile(peer)
+        self.peers.reconcile(peer)
         self.crossing.post(GossipArrived(topic, key_of(peer), data))
 
     async def _publish(self, pubsub: ContainedPubsub) -> None:
@@ -404,11 +292,18 @@ class LinkThread:
             await self._outbox_filled.wait()
             self._outbox_filled = trio.Event()
 
+    async def deny(self) -> None:
+        """What the record denies, from now on, and nothing else."""
+        await self._swarm.deny(self.record.denied)
+
+    async def disconnect(self, key: bytes) -> None:
+        await self.peers.disconnect(key)
+
     async def dial(self, target: Multiaddr, key: bytes) -> None:
         """Until the peer is admitted. Raises LinkError."""
         lock = self._dialling.setdefault(key, trio.Lock())
         async with lock:
-            peer = self._peers.get(key)
+            peer = self.peers.book.get(key)
             if peer is None:
                 if reason := self.conduct.refusal(key):
                     raise banned(peer_id(key), reason)
@@ -419,33 +314,12 @@ class LinkThread:
                     raise unreached(target, error, DIAL_TIMEOUT_S) from error
                 if dialling.cancelled_caught:
                     raise unreached(target, None, DIAL_TIMEOUT_S)
-                peer = self._meet(id_of(key))
+                peer = self.peers.meet(id_of(key))
             if peer is not None:
                 await peer.settled.wait()
             if peer is None or not peer.is_admitted:
                 failure = peer.failure if peer is not None else None
                 raise failure or unreached(target, StreamEOF("it was lost at once"), DIAL_TIMEOUT_S)
-
-    async def deny(self) -> None:
-        """What the record denies, from now on, and nothing else."""
-        await self._swarm.deny(self.record.denied)
-
-    async def disconnect(self, key: bytes) -> None:
-        peer = self._peers.get(key)
-        if peer is None:
-            return
-        for connection in self._swarm.get_connections(id_of(key)):
-            await cut(connection)
-        with trio.move_on_after(DISCONNECT_TIMEOUT_S):
-            await peer.gone.wait()
-
-
-def no_hello(key: bytes, reason: str) -> LinkError:
-    return LinkError(
-        "HEL-LINK-011",
-        f"{peer_id(key)} did not greet: {reason}",
-        "see that node's log: it may be stopping, busy, of an older version, or no Heliotrope node",
-    )
 
 
 def settle(answer: asyncio.Future[None], error: Exception | None) -> None:

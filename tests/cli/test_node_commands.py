@@ -205,3 +205,14 @@ def test_a_peer_whose_label_would_move_the_cursor_is_shown_harmless(heliotrope: 
         said = heliotrope(*arguments)
         assert "x" in said.out
         assert "\x1b" not in said.out
+
+
+def test_the_doctor_of_a_node_without_addresses_says_what_to_write(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    home = tmp_path / "new"
+    heliotrope("init", "--home", str(home))
+    said = heliotrope("doctor", "net", "--home", str(home))
+    assert said.code == 1
+    assert "no address of another node is configured" in said.out
+    assert "  1. below [link] in config.toml: bootstrap = " in said.out
+    found = heliotrope("doctor", "net", "--home", str(home), "--json").json
+    assert [(step["id"], step["is_ok"]) for step in found] == [("clock", True), ("address", True), ("bootstrap", False)]

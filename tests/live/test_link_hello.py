@@ -26,7 +26,7 @@ from node.link import (
     PeerDisconnected,
     PeerRefused,
 )
-from node.link import thread as link_thread
+from node.link import peers as link_peers
 from node.link.messages import PROTOCOL
 from node.link.names import id_of
 from protocol.hello import Hello, decode_hello
@@ -88,7 +88,7 @@ async def until_cut(host: IHost, target: ID) -> None:
 async def test_a_peer_that_does_not_greet_is_cut(
     open_link: Opener, monkeypatch: pytest.MonkeyPatch, takes_hello: Callable[[INetStream], Awaitable[None]]
 ) -> None:
-    monkeypatch.setattr(link_thread, "HELLO_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(link_peers, "HELLO_TIMEOUT_S", 0.3)
     a, inbox = await open_link()
     await as_raw_peer(until_cut, a.addresses[0], greets=False, takes_hello=takes_hello)
     (event,) = inbox.events

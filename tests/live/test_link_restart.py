@@ -20,8 +20,8 @@ from node.link import (
     Verdict,
     restart_delay_s,
 )
-from node.link import outbox as link_outbox
-from node.link.outbox import HANDED_OVER_S, UNHEARD_MAX_S, Outbox
+from node.link import publications as link_publications
+from node.link.publications import HANDED_OVER_S, UNHEARD_MAX_S, Publications
 from protocol.hello import Hello
 
 from .links import TOPIC, Inbox, Opener, child
@@ -180,7 +180,7 @@ def test_the_delay_doubles_up_to_a_bound_and_is_forgiven(previous_s: float, live
 # The outbox.
 
 
-def taken(outbox: Outbox, now_s: float, *topics: str) -> list[bytes]:
+def taken(outbox: Publications, now_s: float, *topics: str) -> list[bytes]:
     found = []
     while publication := outbox.take(lambda topic: topic in topics, now_s):
         found.append(publication.data)
@@ -188,7 +188,7 @@ def taken(outbox: Outbox, now_s: float, *topics: str) -> list[bytes]:
 
 
 def test_a_publication_waits_for_somebody_who_listens_and_holds_no_other() -> None:
-    outbox = Outbox(Counter())
+    outbox = Publications(Counter())
     outbox.put("a", b"1", 0.0)
     outbox.put("b", b"2", 0.0)
     outbox.put("a", b"3", 0.0)
@@ -198,7 +198,7 @@ def test_a_publication_waits_for_somebody_who_listens_and_holds_no_other() -> No
 
 def test_what_nobody_listened_to_for_long_is_lost_and_counted() -> None:
     losses: Counter[str] = Counter()
-    outbox = Outbox(losses)
+    outbox = Publications(losses)
     outbox.put("a", b"old", 0.0)
     outbox.put("a", b"new", 1.0)
     assert taken(outbox, UNHEARD_MAX_S + 0.5, "a") == [b"new"]
@@ -206,9 +206,9 @@ def test_what_nobody_listened_to_for_long_is_lost_and_counted() -> None:
 
 
 def test_a_full_outbox_loses_the_oldest_and_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link_outbox, "UNPUBLISHED_MAX", 2)
+    monkeypatch.setattr(link_publications, "UNPUBLISHED_MAX", 2)
     losses: Counter[str] = Counter()
-    outbox = Outbox(losses)
+    outbox = Publications(losses)
     for data in (b"1", b"2", b"3"):
         outbox.put("a", data, 0.0)
     assert taken(outbox, 0.0, "a") == [b"2", b"3"]
@@ -216,7 +216,7 @@ def test_a_full_outbox_loses_the_oldest_and_counts_it(monkeypatch: pytest.Monkey
 
 
 def test_what_a_thread_was_handed_shortly_before_its_death_comes_first_again() -> None:
-    outbox = Outbox(Counter())
+    outbox = Publications(Counter())
     outbox.put("a", b"long ago", 0.0)
     assert taken(outbox, 0.0, "a") == [b"long ago"]
     for data in (b"1", b"2"):

@@ -24,7 +24,7 @@ class Publication:
     """when it was put in"""
 
 
-class Outbox:
+class Publications:
     """Filled on the loop, emptied on the thread. Moments are monotonic, in seconds. What is lost is counted as
     `gossip_unpublished`: the oldest of more than UNPUBLISHED_MAX, and what nobody listened to."""
 
