@@ -19,6 +19,7 @@ from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
 from protocol.identity import peer_id, public_key
 from protocol.messages import Count, Name, Offer, Positive, Tenant
+from protocol.regions import REGIONS
 
 PEER_ADDRESS = (
     r"^/(ip4/[0-9.]{7,15}|ip6/[0-9a-fA-F.:]{2,45}|dns[46]/[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63}){0,7})"
@@ -42,12 +43,14 @@ class LinkConfig(_Section):
 
     `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
     `bootstrap`: addresses of other nodes; a name (`/dns4/`, `/dns6/`) is resolved anew at every dial.
+    `regions`: whose adverts the node listens to, and so where it looks for providers before they bid.
     """
 
     listen: Annotated[str, Field(pattern=r"^/ip[46]/[0-9a-fA-F.:]+/tcp/\d{1,5}$")] = "/ip4/0.0.0.0/tcp/8471"
     data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,180}$")] | None = None
     data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
     bootstrap: tuple[Annotated[str, Field(pattern=PEER_ADDRESS)], ...] = ()
+    regions: tuple[str, ...] = REGIONS
 
     @field_validator("bootstrap")
     @classmethod
@@ -60,6 +63,13 @@ class LinkConfig(_Section):
                 raise ValueError(f"port {port} is not from 1 to 65,535")
             public_key(peer)
         return addresses
+
+    @field_validator("regions")
+    @classmethod
+    def _known(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [region for region in regions if region not in REGIONS]:
+            raise ValueError(f"no region is called {unknown[0]!r}; there are {', '.join(REGIONS)}")
+        return regions
 
     @property
     def bind_host(self) -> str:

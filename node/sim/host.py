@@ -134,6 +134,11 @@ class Host:
         self.heard.clear()
         self.world.drop_connections(self)
 
+    def stop(self) -> None:
+        """An orderly end: what it says last is on the way."""
+        self.handle(ev.Stopping())
+        self.crash()
+
     def handle(self, event: ev.Event) -> list[ac.Action]:
         """Let something happen to the node; returns what it asked for, already carried out.
 
