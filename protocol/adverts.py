@@ -63,14 +63,14 @@ class Advert(Body):
 
 
 class Update(Body):
-    """What has changed since the full advert with number `base`. `shift` slots of its arrays are over; each array is
-    what is left of it, cut to `slots`, with the runs written over it and behind it, one after the other."""
+    """What has changed since the full advert with number `base_number`. `shift_slots` slots of its arrays are over; each
+    array is what is left of it, cut to `slots`, with the runs written over it and behind it, one after the other."""
 
     number: Count
-    base: Count
+    base_number: Count
     expires_at_ms: Count
     free_units: Count
-    shift: Annotated[int, Field(ge=0, le=ARRAY_MAX)]
+    shift_slots: Annotated[int, Field(ge=0, le=ARRAY_MAX)]
     slots: Annotated[int, Field(ge=0, le=ARRAY_MAX)]
     surplus_s50_j: Runs
     surplus_s20_j: Runs
@@ -105,8 +105,8 @@ def seal(keypair: KeyPair, network: bytes, said: Advert | Update) -> bytes:
 
 @lru_cache(OPENED_MAX)
 def open_advert(raw: bytes, network: bytes) -> SignedAdvert | SignedUpdate:
-    """Parse, verify and check a full advert, or an update: its body has a `base`. Raises Reject. Whether it is fresh
-    depends on the clock: see `gossip`.
+    """Parse, verify and check a full advert, or an update: its body has a `base_number`. Raises Reject. Whether it is
+    fresh depends on the clock: see `gossip`.
 
     3. Canonical, at most 12 KiB.
     4. An array of five.
@@ -128,7 +128,7 @@ def open_advert(raw: bytes, network: bytes) -> SignedAdvert | SignedUpdate:
         raise fault(6, f"advert of another network, this is {network.hex()[:16]}")
     if type(author) is not bytes or type(signature) is not bytes:
         raise fault(7, "author and signature must be bytes")
-    is_update = type(body) is dict and "base" in body
+    is_update = type(body) is dict and "base_number" in body
     if not verify(author, signed_part(UPDATE_DOMAIN if is_update else DOMAIN, raw), signature):
         raise fault(7, "invalid signature on an advert")
     try:
@@ -142,25 +142,25 @@ def open_advert(raw: bytes, network: bytes) -> SignedAdvert | SignedUpdate:
 def updated(base: Advert, update: Update) -> Advert:
     """What an author says by an update of this base. Raises Reject for one that is of another base, leaves a hole in an
     array, or leads to no Advert: only its author can be to blame."""
-    if update.base != base.number:
-        raise Reject(f"an update of advert {update.base}, and not of {base.number}")
+    if update.base_number != base.number:
+        raise Reject(f"an update of advert {update.base_number}, and not of {base.number}")
     changes: dict[str, Any] = {
-        name: _written(getattr(base, name)[update.shift :][: update.slots], getattr(update, name), update.slots)
+        name: _written(getattr(base, name)[update.shift_slots :][: update.slots], getattr(update, name), update.slots)
         for name in SLOT_ARRAYS
     }
     changes |= {
         name: getattr(update, name) for name in ("attestations", "addresses") if getattr(update, name) is not None
     }
     changes |= {name: getattr(update, name) for name in ("number", "expires_at_ms", "free_units")}
-    changes["first_slot"] = base.first_slot + update.shift
+    changes["first_slot"] = base.first_slot + update.shift_slots
     try:
         return Advert.model_validate(base.model_dump() | changes)
     except ValidationError as error:
         raise Reject(f"an update that leads to no advert: {first_fault(error)}") from None
 
 
-def _written(kept: tuple[int, ...], runs: Runs, slots: int) -> tuple[int, ...]:
-    values = list(kept)
+def _written(old_values: tuple[int, ...], runs: Runs, slots: int) -> tuple[int, ...]:
+    values = list(old_values)
     for start, run in runs:
         if start > len(values) or start + len(run) > slots:
             raise Reject(f"an update writes slots {start} to {start + len(run)} of {len(values)}, at most {slots}")
@@ -179,10 +179,10 @@ def update_of(base: Advert, advert: Advert) -> Update | None:
     slots = len(advert.grid_g_per_kwh)
     return Update(
         number=advert.number,
-        base=base.number,
+        base_number=base.number,
         expires_at_ms=advert.expires_at_ms,
         free_units=advert.free_units,
-        shift=shift,
+        shift_slots=shift,
         slots=slots,
         attestations=None if base.attestations == advert.attestations else advert.attestations,
         addresses=None if base.addresses == advert.addresses else advert.addresses,
@@ -190,9 +190,9 @@ def update_of(base: Advert, advert: Advert) -> Update | None:
     )
 
 
-def _runs(kept: tuple[int, ...], values: tuple[int, ...]) -> Runs:
+def _runs(old_values: tuple[int, ...], values: tuple[int, ...]) -> Runs:
     """Runs of what differs; what is over the bound goes into the last."""
-    differs = [place for place, value in enumerate(values) if place >= len(kept) or kept[place] != value]
+    differs = [place for place, value in enumerate(values) if place >= len(old_values) or old_values[place] != value]
     bounds: list[list[int]] = []
     for place in differs:
         if bounds and (place == bounds[-1][1] or len(bounds) == RUNS_MAX):
@@ -206,10 +206,10 @@ def goodbye(base: Advert, now_ms: int) -> Update:
     """An author's last word on a full advert: it is void from now on."""
     return Update(
         number=now_ms,
-        base=base.number,
+        base_number=base.number,
         expires_at_ms=now_ms,
         free_units=0,
-        shift=0,
+        shift_slots=0,
         slots=0,
         surplus_s50_j=(),
         surplus_s20_j=(),

@@ -139,7 +139,7 @@ class AdvertBook:
 
     def _update(self, peer: bytes, item: SignedUpdate) -> None:
         parts = self.parts.get(item.author)
-        if parts is None or parts.full.advert.number != item.update.base:
+        if parts is None or parts.full.advert.number != item.update.base_number:
             self._miss(item.author, item.update.number, peer)
             return
         try:

@@ -45,6 +45,7 @@ COSIGN_MS = 2
 VERIFY_MS = 2
 MATCH_MS = 20
 REFOLD_MS = 20
+LEAVE_MS = 100
 
 
 class Broken(AssertionError):
@@ -135,9 +136,9 @@ class Host:
         self.world.drop_connections(self)
 
     def stop(self) -> None:
-        """An orderly end: what it says last is on the way."""
+        """An orderly end: what it says last has time to leave."""
         self.handle(ev.Stopping())
-        self.crash()
+        self.world.later(self, LEAVE_MS, self.crash)
 
     def handle(self, event: ev.Event) -> list[ac.Action]:
         """Let something happen to the node; returns what it asked for, already carried out.

@@ -19,18 +19,21 @@ from node.events import (
     Event,
     GossipReceived,
 )
+from node.market import book
 from node.sim.world import offer_of
 from node.turn import Identity
 from protocol import adverts
 from protocol.adverts import Advert
-from protocol.gossip import Topics
+from protocol.gossip import Topics, encode_batch
 from protocol.identity import KeyPair, peer_id
+from protocol.regions import region_of
 from tests.sim.worlds import genesis
 
 NOW_MS = 5_000_000
 GENESIS = genesis()
 NETWORK = GENESIS.network_id()
 TOPICS = Topics.of(NETWORK)
+TOPIC = TOPICS.adverts(region_of(DEMO_SITES[0].energy.place.zone))
 ALICE, BOB, CAROL = (KeyPair(name.ljust(32, b".")) for name in (b"alice", b"bob", b"carol"))
 LIFETIME_MS = 600_000
 
@@ -64,7 +67,8 @@ class Scene:
             attestations=(),
             addresses=addresses,
         )
-        return self.handle(GossipReceived(TOPICS.adverts, peer.public, adverts.seal(peer, NETWORK, advert)))
+        raw = adverts.seal(peer, NETWORK, advert)
+        return self.handle(GossipReceived(TOPIC, peer.public, encode_batch([raw])))
 
 
 def dialled(actions: list[Action]) -> list[str]:
@@ -97,7 +101,7 @@ def test_an_advert_lends_its_signature_to_nobody_elses_address() -> None:
 
 
 def test_a_full_book_takes_newcomers_when_others_have_expired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "ADVERTS_MAX", 2)
+    monkeypatch.setattr(book, "ADVERTS_MAX", 2)
     scene = Scene()
     for number in range(3):
         scene.advertise(KeyPair(number.to_bytes(32, "big")))
