@@ -63,8 +63,8 @@ class Advert(Body):
 
 
 class Update(Body):
-    """What has changed since the full advert with number `base_number`. `shift_slots` slots of its arrays are over; each
-    array is what is left of it, cut to `slots`, with the runs written over it and behind it, one after the other."""
+    """What has changed since the full advert with number `base_number`. `shift_slots` slots of its arrays are over;
+    each array is what is left of it, cut to `slots`, with the runs written over it and behind it, in their order."""
 
     number: Count
     base_number: Count

@@ -88,13 +88,14 @@ class Advertising:
         self.said, self.repeats = advert, False
 
     def _tell(self, turn: Turn, advert: Advert, full_every_ms: int) -> None:
-        """By an update, where that is shorter and its base is young enough to be handed to newcomers until the next."""
+        """By an update, where that is a quarter shorter, and its base young enough to be handed to newcomers until the
+        next full one."""
         keypair, network, key = turn.identity.keypair, turn.identity.network, turn.identity.key
         full = seal(keypair, network, advert)
         standing = self.peers.book.parts.get(key)
         if self.base is not None and standing is not None and turn.now_ms - self.base.number < full_every_ms:
             update = None if self.repeats else update_of(self.base, advert)
-            if update is not None and len(short := seal(keypair, network, update)) < len(full):
+            if update is not None and len(short := seal(keypair, network, update)) * 4 < len(full) * 3:
                 self.peers.book.parts[key] = Parts(standing.full, SignedUpdate(key, update, short))
                 self._publish(turn, advert, short)
                 return

@@ -189,8 +189,12 @@ class AdvertBook:
             elif lack.tries >= TRIES_MAX:
                 del self.lacking[author]
             elif someone:
-                known = [peer for peer in (author, lack.peer) if peer in connected]
-                peer = known[0] if known and not lack.tries else turn.identity.chance.choice(someone)
+                if author in connected:
+                    peer = author
+                elif lack.peer in connected and not lack.tries:
+                    peer = lack.peer
+                else:
+                    peer = turn.identity.chance.choice(someone)
                 wanted.setdefault(peer, []).append(author)
         for peer, authors in wanted.items():
             self._ask(turn, peer, tuple(authors[:WANTED_MAX]))
