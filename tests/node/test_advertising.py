@@ -9,6 +9,7 @@ import pytest
 
 from ledger.ledger import Ledger
 from node.actions import Action, Publish, SetTimeout
+from node.dialling import Dialling
 from node.events import Timer, TimerKind
 from node.market.advertising import (
     FEW_PEERS,
@@ -45,7 +46,7 @@ class Scene:
         self.genesis = genesis(clock=clock)
         network = self.genesis.network_id()
         self.identity = Identity(ME, "me", self.genesis, network, Topics.of(network), random.Random(1))
-        self.peers = Peers(ME.public, "me", (), AdvertBook(ME.public))
+        self.peers = Peers(ME.public, "me", Dialling(ME.public, ()), AdvertBook(ME.public))
         self.peers.connected = {keypair(10 + n).public for n in range(peers)}
         self.advertising = Advertising(self.peers)
         self.now_ms = NOW_MS
