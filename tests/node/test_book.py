@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
-from ledger.ledger import Ledger
-from node.actions import Action, Send
 from node.market import book
 from node.market.book import (
     ANSWERS_PER_PEER_MAX,
@@ -19,97 +13,17 @@ from node.market.book import (
     SOURCES,
     TRIES_MAX,
     WAIT_TICKS,
-    AdvertBook,
     Parts,
 )
-from node.turn import Identity, Turn
-from protocol.adverts import Advert, SignedAdvert, SignedUpdate, goodbye, open_advert, seal, update_of, updated
+from protocol.adverts import SignedUpdate, goodbye, open_advert, updated
 from protocol.direct import WANTED_MAX, Adverts, WantAdverts
-from protocol.gossip import CLOCK_SKEW_MAX_MS, Topics
-from protocol.identity import KeyPair
-from protocol.messages import Body, Place
-from tests.builders import NOW_MS, genesis, keypair, offer
+from protocol.gossip import CLOCK_SKEW_MAX_MS
+from protocol.messages import Place
+from tests.builders import NOW_MS, keypair, offer
+from tests.node.book_scene import BOB, CAROL, DAVE, ME, NETWORK, Scene, asking, changed, full, gone
 from tests.protocol.test_adverts import advert as said
 
-GENESIS = genesis()
-NETWORK = GENESIS.network_id()
-ME, BOB, CAROL, DAVE = (keypair(n) for n in range(4))
 JAPAN = Place(zone="JP-TK", latitude_decidegrees=357, longitude_decidegrees=1397)
-EVERYBODY: dict[str, Any] = {"authors": (), "regions": ("europe",), "since": 0, "after": b""}
-
-
-def full(author: KeyPair, number: int = NOW_MS, **changes: Any) -> SignedAdvert:
-    advert = said(number=number, expires_at_ms=number + 600_000, **changes)
-    return SignedAdvert(author.public, advert, seal(author, NETWORK, advert))
-
-
-def changed(base: SignedAdvert, author: KeyPair, number: int, free_units: int) -> SignedUpdate:
-    later = {"number": number, "expires_at_ms": number + 600_000, "free_units": free_units}
-    update = update_of(base.advert, base.advert.model_copy(update=later))
-    assert update is not None
-    return SignedUpdate(author.public, update, seal(author, NETWORK, update))
-
-
-def gone(base: SignedAdvert, author: KeyPair, number: int) -> SignedUpdate:
-    update = goodbye(base.advert, number)
-    return SignedUpdate(author.public, update, seal(author, NETWORK, update))
-
-
-class Scene:
-    """A book, and peers that are connected."""
-
-    def __init__(self, *connected: KeyPair, **changes: Any) -> None:
-        self.book = AdvertBook(ME.public, **changes)
-        self.connected = {peer.public for peer in connected}
-        self.now_ms = NOW_MS
-        self._identity = Identity(ME, "me", GENESIS, NETWORK, Topics.of(NETWORK), random.Random(1))
-        self._ledger = Ledger(GENESIS)
-
-    def turn(self) -> Turn:
-        return Turn(self._identity, self._ledger, self.now_ms)
-
-    def take(self, *items: SignedAdvert | SignedUpdate, peer: KeyPair = DAVE) -> None:
-        for item in items:
-            self.book.take(self.now_ms, peer.public, item)
-
-    def connect(self, peer: KeyPair) -> list[tuple[bytes, Body]]:
-        self.connected.add(peer.public)
-        turn = self.turn()
-        self.book.on_connected(turn, peer.public, self.connected)
-        return sent(turn.actions())
-
-    def tick(self, times: int = 1) -> list[tuple[bytes, Body]]:
-        found = []
-        for _ in range(times):
-            turn = self.turn()
-            self.book.on_tick(turn, self.connected)
-            found += sent(turn.actions())
-        return found
-
-    def want(self, peer: KeyPair, **changes: Any) -> Adverts | None:
-        turn = self.turn()
-        self.book.on_want(turn, peer.public, WantAdverts(**EVERYBODY | changes))
-        answers = [message for to, message in sent(turn.actions()) if to == peer.public]
-        assert all(isinstance(answer, Adverts) for answer in answers)
-        return answers[0] if answers else None  # type: ignore[return-value]
-
-    def answer(self, peer: KeyPair | bytes, *raws: bytes, more: bool = False) -> None:
-        """What the core does with an answer."""
-        key = peer if isinstance(peer, bytes) else peer.public
-        for item in self.book.on_answer(self.turn(), key, Adverts(adverts=raws, more=more)):
-            self.book.take(self.now_ms, key, item)
-
-    def says(self, author: KeyPair) -> Advert | None:
-        found = self.book.adverts.get(author.public)
-        return None if found is None else found.advert
-
-
-def sent(actions: list[Action]) -> list[tuple[bytes, Body]]:
-    return [(action.peer, action.message) for action in actions if isinstance(action, Send)]
-
-
-def asking(*authors: KeyPair) -> WantAdverts:
-    return WantAdverts(authors=tuple(a.public for a in authors), regions=(), since=0, after=b"")
 
 
 # --- what is believed -----------------------------------------------------------------------------------------------
@@ -359,54 +273,3 @@ def test_an_answer_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer is not None
     assert sum(map(len, answer.adverts)) <= 3000
     assert answer.more
-
-
-# --- all together ---------------------------------------------------------------------------------------------------
-
-
-def history(chance: random.Random, author: KeyPair) -> Iterator[SignedAdvert | SignedUpdate]:
-    """What an author says in an hour or so: full adverts, updates of the newest, perhaps a goodbye."""
-    number, base = NOW_MS, full(author)
-    yield base
-    for _ in range(chance.randrange(3, 20)):
-        number += chance.randrange(1, 50)
-        if chance.randrange(4) == 0:
-            base = full(author, number, free_units=chance.randrange(9))
-            yield base
-        else:
-            yield changed(base, author, number, chance.randrange(9))
-    if chance.randrange(3) == 0:
-        yield gone(base, author, number + 1)
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_whatever_is_lost_doubled_or_overtaken_the_last_word_counts(seed: int) -> None:
-    """Any of it may be lost, answers too, until the last word is repeated, by a heartbeat, and a question answered."""
-    chance = random.Random(seed)
-    authors = {keypair(20 + n).public: list(history(chance, keypair(20 + n))) for n in range(4)}
-    scene = Scene(*(keypair(20 + n) for n in range(4)))
-    arriving = [item for items in authors.values() for item in chance.choices(items, k=2 * len(items))]
-    chance.shuffle(arriving)
-    scene.take(*arriving)
-    sources, expected = {}, {}
-    for author, items in authors.items():
-        sources[author] = Scene()
-        base, last = next(item for item in reversed(items) if isinstance(item, SignedAdvert)), items[-1]
-        if isinstance(last, SignedAdvert):
-            expected[author], sources[author].book.parts[author] = last.advert, Parts(last)
-        elif not last.update.is_goodbye:
-            expected[author], sources[author].book.parts[author] = updated(base.advert, last.update), Parts(base, last)
-
-    def ask(loss_percent: int) -> None:
-        for _ in range(4 * WAIT_TICKS):
-            for peer, wanted in scene.tick():
-                assert isinstance(wanted, WantAdverts)
-                answer = sources[peer].want(ME, **wanted.model_dump())
-                sources[peer].tick()
-                if answer is not None and chance.randrange(100) >= loss_percent:
-                    scene.answer(peer, *answer.adverts)
-
-    ask(loss_percent=70)
-    scene.take(*(items[-1] for items in authors.values()))
-    ask(loss_percent=0)
-    assert {author: signed.advert for author, signed in scene.book.adverts.items()} == expected

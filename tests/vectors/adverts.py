@@ -88,7 +88,7 @@ def _forged() -> bytes:
 def _updates() -> dict[str, tuple[Advert, bytes]]:
     """A base, and an update of it that leads to an advert or to none."""
     moved = {name: (*values[12:64], *range(7, 19)) for name, values in FULLEST.items()}
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "nothing but time": LATER,
         "an hour later": LATER | moved | {"first_slot": FIRST_SLOT + 12},
         "some slots in the middle": LATER | {"surplus_s20_j": (*SERIES[:10], 0, 0, *SERIES[12:20], 0, *SERIES[21:64])},
@@ -100,7 +100,7 @@ def _updates() -> dict[str, tuple[Advert, bytes]]:
     told = {name: update_of(BASE, BASE.model_copy(update=each)) for name, each in changes.items()}
     good = {name: (BASE, seal(AUTHOR, NETWORK, each)) for name, each in told.items() if each is not None}
     small = advert()
-    spoilt = {
+    spoilt: dict[str, dict[str, Any]] = {
         "of another base": {"base_number": NOW_MS + 1},
         "a hole": {"surplus_s50_j": ((2, (1,)),)},
         "a run beyond the end": {"surplus_s50_j": ((1, (1, 2)),)},
