@@ -134,7 +134,7 @@ class Said:
         return ENVELOPE_BYTES + whole / (self.full_per_hour + self.updates_per_hour)
 
 
-def day_of_adverts(providers: int = 24, seed: int = 1) -> Said:
+def day_of_adverts(providers: int = 12, seed: int = 1) -> Said:
     """The node's own policy over a day of sun, wind and leases, looked at once a minute. Each hour brings a new
     forecast, off by 15 % of the surplus and 5 % of the grid's intensity (standard deviations, guesses); leases come as
     `jobs_per_node_day` says and last four hours."""
@@ -154,12 +154,12 @@ def _said_by(site: Site, genesis: Genesis, chance: random.Random) -> Iterator[Si
     peers.connected = {bytes([n]) * 32 for n in range(12)}
     advertising, ledger, source = Advertising(peers), Ledger(genesis), Profile(site.energy)
     offer, lease_ends_ms = offer_of(site, ""), 0
-    moods = (1.0, 1.0)
+    moods, forecast_minute = (1.0, 1.0), chance.randrange(60)
     start_ms, forecast, forecast_slot = genesis.clock.network_ms, None, -1
     leases_per_minute = ASSUMED.jobs_per_node_day * ASSUMED.shards_per_job / 1440
     for now_ms in range(start_ms, start_ms + DAY_MS, 60_000):
         slot = now_ms // SLOT_MS
-        if (now_ms - start_ms) % HOUR_MS == 0:
+        if (now_ms - start_ms) // 60_000 % 60 == forecast_minute:
             moods = (max(0.0, chance.gauss(1, 0.15)), chance.gauss(1, 0.05))
         if slot != forecast_slot:
             forecast, forecast_slot = source.forecast(slot, ADVERT_SLOTS_MAX, SLOT_MS), slot
