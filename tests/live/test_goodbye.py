@@ -1,4 +1,4 @@
-"""A node that is told to stop says so: peers forget its advert at once, and that of one that is killed when it expires."""
+"""A node that is told to stop says so: peers forget its advert at once, and one that is killed when that expires."""
 
 from __future__ import annotations
 
