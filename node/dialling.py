@@ -61,6 +61,7 @@ class Target:
     dialled: str = ""  # the address whose answer is awaited
     rounds: int = 0  # in which no address answered, since the last that did
     rest_ticks: int = 0  # until the next dial
+    has_left: bool = False  # by its own word: only the operator's addresses are dialled until it is heard of again
 
     @property
     def promise(self) -> tuple[bool, int, bool, int]:
@@ -103,11 +104,17 @@ class Dialling:
         for address in target.addresses.values():
             address.failure = None
         target.untried, target.dialled, target.rounds, target.rest_ticks = [], "", 0, 0
+        target.has_left = False
 
     def on_disconnected(self, turn: Turn, peer: bytes) -> None:
         self.reached.discard(peer)
         if target := self._targets.get(peer):
             target.rest_ticks = 1 + turn.identity.chance.randrange(2)
+
+    def on_left(self, peer: bytes) -> None:
+        """It has said goodbye. Whoever comes back will dial us, or say where it is."""
+        if target := self._targets.get(peer):
+            target.has_left = True
 
     def on_dial_failed(self, turn: Turn, event: DialFailed) -> None:
         target = self._targets.get(peer_of(event.address) or b"")
@@ -156,6 +163,7 @@ class Dialling:
         if peer == self._me:
             return
         if known := self._targets.get(peer):
+            known.has_left = False
             for text, address in known.addresses.items():
                 address.until_ms = until_ms if text in own else 0
         new = []
@@ -201,7 +209,9 @@ class Dialling:
         if peer in connected:
             return False
         has_enough = len(connected) >= CONNECTIONS_MAX and len(self.reached) >= REACHED_MIN
-        return not has_enough or any(address.is_operators for address in target.addresses.values())
+        if has_enough or target.has_left:
+            return any(address.is_operators for address in target.addresses.values())
+        return True
 
     def _dial(self, turn: Turn, target: Target) -> None:
         if not target.untried:

@@ -29,6 +29,7 @@ from protocol.messages import Attestation, Blob, Job
 class TimerKind(enum.Enum):
     SYNC = "sync"  # a tick of the exchange
     ADVERTISE = "advertise"
+    ASK_ADVERTS = "ask adverts"
     REDIAL = "redial"
     BIDS_CLOSE = "bids close"
     ASSIGN = "assign"  # a placement's first slot begins
@@ -69,6 +70,11 @@ class Started:
     addresses: tuple[str, ...]
     data_url: str
     certificate_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The last event of an orderly end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +337,7 @@ class LeadFailed:
 
 Event = (
     Started
+    | Stopping
     | PeerConnected
     | PeerDisconnected
     | DialFailed

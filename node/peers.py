@@ -10,57 +10,73 @@ from dataclasses import dataclass, field
 from node.actions import Notify
 from node.dialling import Dialling
 from node.events import PeerConnected, PeerDisconnected
+from node.market.book import AdvertBook
 from node.turn import Turn
-from protocol.adverts import SignedAdvert
+from protocol.adverts import SignedAdvert, SignedUpdate
+from protocol.direct import Adverts
 from protocol.errors import Ignore, Reject
-from protocol.gossip import judge_advert
+from protocol.gossip import judge_adverts
 from protocol.identity import peer_id, short
-
-ADVERTS_MAX = 10_000
 
 
 @dataclass(slots=True)
 class Peers:
-    """The book of peers. `me` and `my_label`: the node itself, which is in no advert that it hears."""
+    """The book of peers. `me` and `my_label`: the node itself, which is in no advert that it hears; `book`: what others
+    advertise."""
 
     me: bytes
     my_label: str
     dialling: Dialling
+    book: AdvertBook
     connected: set[bytes] = field(default_factory=set)
-    adverts: dict[bytes, SignedAdvert] = field(default_factory=dict)
+
+    @property
+    def adverts(self) -> dict[bytes, SignedAdvert]:
+        """What each peer says now; perhaps it has expired."""
+        return self.book.adverts
 
     def on_connected(self, turn: Turn, event: PeerConnected) -> None:
         self.connected.add(event.peer)
         self.dialling.on_connected(turn, event.peer)
         turn.do(Notify("peer connected", {"peer": peer_id(event.peer), "label": self.label(event.peer)}))
+        self.book.on_connected(turn, event.peer, self.connected)
 
     def on_disconnected(self, turn: Turn, event: PeerDisconnected) -> None:
         self.connected.discard(event.peer)
         self.dialling.on_disconnected(turn, event.peer)
+        self.book.on_disconnected(turn, event.peer, self.connected)
         turn.do(Notify("peer lost", {"peer": peer_id(event.peer), "label": self.label(event.peer)}))
 
-    def on_advert(self, turn: Turn, data: bytes) -> None:
-        """Keep the newest advert of each peer, and meet peers that are new."""
+    def on_gossip(self, turn: Turn, peer: bytes, region: str, data: bytes) -> None:
+        """Adverts of a region, handed on by a peer."""
         try:
-            signed = judge_advert(data, turn.identity.network, turn.now_ms)
+            items = judge_adverts(data, turn.identity.network, region, turn.now_ms)
         except (Ignore, Reject):
             return
-        known = self.adverts.get(signed.author)
-        if signed.author == turn.identity.key or (known and known.advert.number >= signed.advert.number):
-            return  # an old one, replayed
-        if known is None and len(self.adverts) >= ADVERTS_MAX:
-            self._forget_expired(turn.now_ms)
-            if len(self.adverts) >= ADVERTS_MAX:
-                return  # the book is full of living peers: a newcomer waits for a place
-        self.adverts[signed.author] = signed
-        if known is None:
-            turn.do(Notify("peer advertised", {"peer": peer_id(signed.author), "label": self.label(signed.author)}))
-        advert = signed.advert
-        self.dialling.on_addresses(turn, signed.author, advert.addresses, advert.expires_at_ms, self.connected)
+        for item in items:
+            self._take(turn, peer, item)
 
-    def fresh_adverts(self, now_ms: int) -> list[SignedAdvert]:
-        """Adverts that have not expired, ordered by peer."""
-        return [s for _, s in sorted(self.adverts.items()) if s.advert.expires_at_ms > now_ms]
+    def on_answer(self, turn: Turn, peer: bytes, message: Adverts) -> None:
+        """Adverts that we asked for."""
+        for item in self.book.on_answer(turn, peer, message):
+            self._take(turn, peer, item)
+
+    def _take(self, turn: Turn, peer: bytes, item: SignedAdvert | SignedUpdate) -> None:
+        """Meet peers that are new, and let those go that say goodbye."""
+        author = item.author
+        known, label = self.adverts.get(author), self.label(author)
+        self.book.take(turn.now_ms, peer, item)
+        said = self.adverts.get(author)
+        if said is known:
+            return
+        if said is None:
+            self.dialling.on_left(author)
+            turn.do(Notify("peer left", {"peer": peer_id(author), "label": label}))
+            return
+        if known is None:
+            turn.do(Notify("peer advertised", {"peer": peer_id(author), "label": self.label(author)}))
+        advert = said.advert
+        self.dialling.on_addresses(turn, author, advert.addresses, advert.expires_at_ms, self.connected)
 
     def label(self, peer: bytes) -> str:
         """What people call the peer: its own label and enough of its id to tell it from a namesake."""
@@ -68,6 +84,3 @@ class Peers:
             return self.my_label
         signed = self.adverts.get(peer)
         return signed.advert.label if signed is not None and signed.advert.label else short(peer)
-
-    def _forget_expired(self, now_ms: int) -> None:
-        self.adverts = {k: s for k, s in self.adverts.items() if s.advert.expires_at_ms > now_ms}

@@ -134,7 +134,7 @@ def offers(node: Node, now_ms: int) -> OfferList:
 
 def market(node: Node, now_ms: int) -> list[SignedAdvert]:
     """Our own advert, if we sell, and the fresh ones of others."""
-    fresh = node.peers.fresh_adverts(now_ms)
+    fresh = node.peers.book.fresh(now_ms)
     offer, forecast = node.provider.offer, node.provider.forecast
     if offer is None or forecast is None:
         return fresh

@@ -19,6 +19,7 @@ from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
 from protocol.identity import peer_id, public_key
 from protocol.messages import Count, Name, Offer, Positive, Tenant
+from protocol.regions import REGIONS
 
 PEER_ADDRESS = (
     r"^/(ip4/[0-9.]{7,15}|ip6/[0-9a-fA-F.:]{2,45}|dns[46]/[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63}){0,7})"
@@ -45,6 +46,7 @@ class LinkConfig(_Section):
     `bootstrap`: addresses of other nodes; a name (`/dns4/`, `/dns6/`) is resolved anew at every dial.
     `connections_per_address`: incoming ones from one IPv4 address, or one /64 of IPv6. `deny`: networks as in
     `192.0.2.0/24` with which there is never a connection.
+    `regions`: whose adverts the node listens to, and so where it looks for providers before they bid.
     """
 
     listen: Annotated[str, Field(pattern=r"^/ip[46]/[0-9a-fA-F.:]+/tcp/\d{1,5}$")] = "/ip4/0.0.0.0/tcp/8471"
@@ -54,6 +56,7 @@ class LinkConfig(_Section):
     allow: tuple[str, ...] = ()
     connections_per_address: Annotated[int, Field(ge=1, le=256)] = 16
     deny: tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F.:/]{2,49}$")], ...] = ()
+    regions: tuple[str, ...] = REGIONS
 
     @field_validator("bootstrap")
     @classmethod
@@ -73,6 +76,13 @@ class LinkConfig(_Section):
         for peer in peers:
             public_key(peer)
         return peers
+
+    @field_validator("regions")
+    @classmethod
+    def _known(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [region for region in regions if region not in REGIONS]:
+            raise ValueError(f"no region is called {unknown[0]!r}; there are {', '.join(REGIONS)}")
+        return regions
 
     @property
     def bind_host(self) -> str:

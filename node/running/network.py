@@ -7,7 +7,7 @@ hint, and a lost message is asked for again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from node import events as ev
 from node.admission import refusal
@@ -44,12 +44,14 @@ log = logging.getLogger("heliotrope")
 
 class Network:
     """`emit` and `put` queue an event of our own, at once or when there is room; `hear` queues a stranger's, and says
-    whether there was room; `banned` is told when the link has banned a peer."""
+    whether there was room; `banned` is told when the link has banned a peer. `regions`: whose adverts are heard, and
+    where our own are said."""
 
     def __init__(
         self,
         identity: Identity,
         config: LinkConfig,
+        regions: Collection[str],
         now_ms: Callable[[], int],
         *,
         emit: Callable[[ev.Event], None],
@@ -69,7 +71,7 @@ class Network:
         self.link = Link(
             seed=identity.keypair.seed,
             listen=config.listen,
-            topics=(topics.adverts, topics.entries, topics.checkpoints),
+            topics=(*map(topics.adverts, sorted(regions)), topics.entries, topics.checkpoints),
             judge=self._judge,
             deliver=self._deliver,
             network=identity.network,

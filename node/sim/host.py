@@ -45,6 +45,7 @@ COSIGN_MS = 2
 VERIFY_MS = 2
 MATCH_MS = 20
 REFOLD_MS = 20
+LEAVE_MS = 100
 
 
 class Broken(AssertionError):
@@ -133,6 +134,11 @@ class Host:
         self.actions_left = None
         self.heard.clear()
         self.world.drop_connections(self)
+
+    def stop(self) -> None:
+        """An orderly end: what it says last has time to leave."""
+        self.handle(ev.Stopping())
+        self.world.later(self, LEAVE_MS, self.crash)
 
     def handle(self, event: ev.Event) -> list[ac.Action]:
         """Let something happen to the node; returns what it asked for, already carried out.

@@ -114,7 +114,7 @@ class Host:
         link = Link(
             seed=self.keypair.seed,
             listen="/ip4/127.0.0.1/tcp/0",
-            topics=(topics.adverts,),
+            topics=(topics.entries,),
             judge=lambda topic, data: Verdict.ACCEPT,
             deliver=lambda event: None,
         )

@@ -25,6 +25,7 @@ from node.events import (
 from protocol import adverts
 from protocol.adverts import Advert
 from protocol.errors import Refused, Unreachable
+from protocol.gossip import encode_batch
 from protocol.identity import peer_id
 from tests.api.host import TOKEN, Host, seller, served
 from tests.api.requests import job_request
@@ -64,7 +65,8 @@ def hear_advert(host: Host, number: int = 1, **changes: Any) -> None:
         "addresses": (f"/ip4/127.0.0.1/tcp/1/p2p/{peer_id(keypair(number).public)}",),
     }
     raw = adverts.seal(keypair(number), host.genesis.network_id(), Advert(**fields | changes))
-    host.turn(GossipReceived(host.node.identity.topics.adverts, keypair(number).public, raw))
+    topic = host.node.identity.topics.adverts("europe")
+    host.turn(GossipReceived(topic, keypair(number).public, encode_batch([raw])))
 
 
 async def reasons(client: Client) -> str:

@@ -20,6 +20,7 @@ BENCHES = (
     "forecast",
     "network",
     "data",
+    "scale_gossip",
     "training",
 )
 

@@ -15,9 +15,11 @@ import trio
 from libp2p import new_host
 from libp2p.abc import INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.pubsub.pb import rpc_pb2
+from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.utils.varint import encode_varint_prefixed
 from multiaddr import Multiaddr
 
@@ -203,7 +205,7 @@ async def eavesdropper(address: str, hello: Hello | None) -> AsyncIterator[list[
     subscribed, done = threading.Event(), threading.Event()
 
     async def keep(stream: INetStream) -> None:
-        with suppress(Exception):  # the end of the stream
+        with suppress(StreamError, MuxedStreamError):  # the end of the stream
             while chunk := await stream.read(65536):
                 heard.append(chunk)
 

@@ -7,10 +7,10 @@ import random
 import pytest
 
 from ledger.ledger import Ledger
-from node import peers
 from node.actions import (
     Action,
     Dial,
+    Notify,
 )
 from node.core import Node
 from node.devnet.sites import DEMO_SITES
@@ -18,19 +18,28 @@ from node.events import (
     DialFailed,
     Event,
     GossipReceived,
+    PeerConnected,
+    PeerDisconnected,
+    Started,
+    Timer,
+    TimerFired,
+    TimerKind,
 )
+from node.market import book
 from node.sim.world import offer_of
 from node.turn import Identity
 from protocol import adverts
 from protocol.adverts import Advert
-from protocol.gossip import Topics
+from protocol.gossip import Topics, encode_batch
 from protocol.identity import KeyPair, peer_id
+from protocol.regions import region_of
 from tests.sim.worlds import genesis
 
 NOW_MS = 5_000_000
 GENESIS = genesis()
 NETWORK = GENESIS.network_id()
 TOPICS = Topics.of(NETWORK)
+TOPIC = TOPICS.adverts(region_of(DEMO_SITES[0].energy.place.zone))
 ALICE, BOB, CAROL = (KeyPair(name.ljust(32, b".")) for name in (b"alice", b"bob", b"carol"))
 LIFETIME_MS = 600_000
 
@@ -42,9 +51,9 @@ def address(peer: KeyPair, port: int = 8471) -> str:
 class Scene:
     """A node that only buys."""
 
-    def __init__(self) -> None:
+    def __init__(self, *bootstrap: str) -> None:
         identity = Identity(ALICE, "alice", GENESIS, NETWORK, TOPICS, random.Random(1))
-        self.node = Node(identity, Ledger(GENESIS), None, ())
+        self.node = Node(identity, Ledger(GENESIS), None, bootstrap)
         self.now_ms = NOW_MS
 
     def handle(self, event: Event) -> list[Action]:
@@ -64,7 +73,17 @@ class Scene:
             attestations=(),
             addresses=addresses,
         )
-        return self.handle(GossipReceived(TOPICS.adverts, peer.public, adverts.seal(peer, NETWORK, advert)))
+        raw = adverts.seal(peer, NETWORK, advert)
+        return self.handle(GossipReceived(TOPIC, peer.public, encode_batch([raw])))
+
+    def leave(self, peer: KeyPair) -> list[Action]:
+        base = self.node.peers.adverts[peer.public].advert
+        raw = adverts.seal(peer, NETWORK, adverts.goodbye(base, base.number + 1))
+        return self.handle(GossipReceived(TOPIC, peer.public, encode_batch([raw])))
+
+    def wait(self, ticks: int) -> list[str]:
+        """Addresses dialled meanwhile."""
+        return [a for _ in range(ticks) for a in dialled(self.handle(TimerFired(Timer(TimerKind.REDIAL))))]
 
 
 def dialled(actions: list[Action]) -> list[str]:
@@ -96,8 +115,34 @@ def test_an_advert_lends_its_signature_to_nobody_elses_address() -> None:
     assert dialled(scene.advertise(BOB, address(CAROL), "/ip4/192.0.2.9/tcp/22", "nonsense")) == []
 
 
+def test_who_says_goodbye_is_forgotten_and_not_dialled_until_it_is_heard_of_again() -> None:
+    scene = Scene()
+    scene.handle(Started((address(ALICE),), "https://192.0.2.1:8472", bytes(32)))
+    scene.advertise(BOB, address(BOB))
+    scene.handle(PeerConnected(BOB.public))
+    (notice,) = scene.leave(BOB)
+    assert isinstance(notice, Notify)
+    assert notice.kind == "peer left"
+    assert notice.data["label"] == "bob"
+    scene.handle(PeerDisconnected(BOB.public))
+    assert scene.node.peers.adverts == {}
+    assert scene.wait(1000) == []
+    scene.advertise(BOB, address(BOB), number=NOW_MS + 2)
+    assert scene.wait(1000) != []
+
+
+def test_the_operators_own_addresses_are_dialled_though_the_peer_said_goodbye() -> None:
+    scene = Scene(address(BOB))
+    scene.handle(Started((address(ALICE),), "https://192.0.2.1:8472", bytes(32)))
+    scene.advertise(BOB, address(BOB))
+    scene.handle(PeerConnected(BOB.public))
+    scene.leave(BOB)
+    scene.handle(PeerDisconnected(BOB.public))
+    assert scene.wait(1000) != []
+
+
 def test_a_full_book_takes_newcomers_when_others_have_expired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "ADVERTS_MAX", 2)
+    monkeypatch.setattr(book, "ADVERTS_MAX", 2)
     scene = Scene()
     for number in range(3):
         scene.advertise(KeyPair(number.to_bytes(32, "big")))

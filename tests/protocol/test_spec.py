@@ -23,7 +23,7 @@ from ledger.state import JOB_TABLE, LOT_TABLE, PLACEMENT_TABLE
 from ledger.transitions import PROCESS
 from ledger.witness import Status
 from protocol import adverts, direct, envelope, gossip, invitation
-from protocol.adverts import Advert
+from protocol.adverts import Advert, Update
 from protocol.bodies import BODIES
 from protocol.certificates import Lot
 from protocol.direct import DIRECT, Ticket
@@ -44,6 +44,7 @@ from protocol.messages import (
     SlotEnergy,
     TrainingSpec,
 )
+from protocol.regions import REGIONS
 
 SPEC = (Path(__file__).parents[2] / "protocol/SPEC.md").read_text()
 MODELS: dict[str, type[Body]] = {
@@ -53,7 +54,7 @@ MODELS: dict[str, type[Body]] = {
         model.__name__: model
         for model in (
             *(Advert, Blob, Clock, Countersignature, Genesis, Hello, Invitation, Lot, MeterSeal, ModelSpec, Place),
-            *(Placement, SlotEnergy, Ticket, TrainingSpec),
+            *(Placement, SlotEnergy, Ticket, TrainingSpec, Update),
         )
     },
 }
@@ -106,7 +107,17 @@ CONSTANTS = [
     if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) and isinstance(value, int | bytes | str)
 ]
 # How a program finds the canonical form quickly, or the archive of another version, is no matter of the protocol.
-PRIVATE = {"GROUP_ORDER_TOP", "CANONICAL", "FORMER", "NO_PREV", "EMPTY_ROOT", "FROZEN", "ALL", "INTEGER_MAX"}
+PRIVATE = {
+    "GROUP_ORDER_TOP",
+    "CANONICAL",
+    "FORMER",
+    "NO_PREV",
+    "EMPTY_ROOT",
+    "FROZEN",
+    "ALL",
+    "INTEGER_MAX",
+    "OPENED_MAX",
+}
 
 
 # --- tables of fields ---------------------------------------------------------------------------------------------
@@ -214,7 +225,7 @@ def test_every_number_that_is_named_is_that_of_the_code() -> None:
 
 def test_every_domain_topic_and_name_occurs() -> None:
     topics = Topics.of(NETWORK)
-    texts = {*(getattr(topics, name) for name in Topics.__slots__), origin_of(NETWORK, AUTHOR)}
+    texts = {topics.adverts("<region>"), topics.entries, topics.checkpoints, origin_of(NETWORK, AUTHOR), *REGIONS}
     texts.add(witness_name(NETWORK, AUTHOR))
     spelled = {t.replace(NETWORK.hex()[:32], "<network>").replace(peer_id(AUTHOR), "<peer id>") for t in texts}
     for _, name, value in CONSTANTS:
@@ -242,7 +253,7 @@ def test_numbered_checks_are_those_of_the_code(heading: str, functions: tuple[Ca
 @pytest.mark.parametrize(
     ("topic", "functions"),
     [
-        ("adverts", (adverts.open_advert, gossip.judge_advert)),
+        ("adverts", (gossip.judge_adverts, adverts.open_advert, gossip.judge_advert)),
         ("entries", (gossip.judge_announcement,)),
         ("invitation", (invitation.open_invitation, invitation.judge_invitation)),
     ],

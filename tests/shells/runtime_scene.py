@@ -32,8 +32,9 @@ class NotingLink:
 
     addresses = ("/ip4/127.0.0.1/tcp/1/p2p/x",)
 
-    def __init__(self, *, deliver: Callable[[Any], None], **settings: Any) -> None:
+    def __init__(self, *, deliver: Callable[[Any], None], topics: Sequence[str] = (), **settings: Any) -> None:
         self.deliver, self.settings = deliver, settings
+        self.topics = tuple(topics)
         self.said: list[str] = []
 
     async def start(self) -> None:

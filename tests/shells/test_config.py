@@ -61,6 +61,11 @@ def test_refuse_a_bootstrap_address_that_leads_to_nobody(address: str) -> None:
         LinkConfig(bootstrap=(address,))
 
 
+def test_refuse_a_region_that_does_not_exist() -> None:
+    with pytest.raises(ValidationError, match="no region is called 'atlantis'; there are africa, asia,"):
+        LinkConfig(regions=("europe", "atlantis"))
+
+
 @pytest.mark.parametrize(
     "config",
     [

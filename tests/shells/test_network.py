@@ -10,14 +10,15 @@ import pytest
 
 from node import actions as ac
 from node import events as ev
-from node.home.config import ApiConfig, Config, LinkConfig
+from node.home.config import ApiConfig, Config, LinkConfig, load_config
 from node.home.home import Home
 from node.home.identity import create_home
 from node.home.invitations import Received, keep_invitation
 from node.link import DialRefused, LinkError, LinkEvent, LinkRestarted, MessageArrived, PeerConnected, PeerRefused
 from node.link.events import thread_is_down
 from node.running import network as network_module
-from node.running.runtime import SENDING_MAX
+from node.running import runtime as runtime_module
+from node.running.runtime import SENDING_MAX, Runtime
 from protocol.direct import encode_direct
 from protocol.hello import Hello
 from protocol.identity import peer_id
@@ -147,3 +148,36 @@ async def test_a_slow_peer_does_not_hold_what_is_sent_to_others(home: Home) -> N
         await runtime.submit(ev.JobCancelled(b""))
         await asyncio.sleep(0)  # the sends begin
         assert SlowLink.sent == [other]
+
+
+async def test_a_node_hears_the_regions_that_it_is_told_to_and_advertises_in_its_own(home: Home) -> None:
+    config = load_config(home)
+    link = config.link.model_copy(update={"regions": ("asia", "africa")})
+    runtime = Runtime(home, config.model_copy(update={"link": link}))
+    topics = runtime.node.identity.topics
+    expected = (*map(topics.adverts, ("africa", "asia", "europe")), topics.entries, topics.checkpoints)
+    assert runtime._network.link.topics == expected  # type: ignore[attr-defined]
+    assert runtime.node.peers.book.regions == {"asia", "africa"}
+    runtime.store.close()
+
+
+async def test_the_last_word_is_sent_before_the_link_stops(home: Home) -> None:
+    runtime, core, said = made(home)
+    core.script[ev.Stopping] = [ac.Publish("t", b"goodbye")]
+    async with running(runtime):
+        pass
+    assert said == ["published"]
+    assert core.heard[-1] == ev.Stopping()
+
+
+async def test_a_core_that_is_stuck_does_not_keep_the_node_from_stopping(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, core, said = made(home)
+    monkeypatch.setattr(runtime_module, "GOODBYE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(runtime, "submit", lambda event: asyncio.Event().wait())
+    async with asyncio.timeout(10):
+        async with running(runtime):
+            pass
+    assert said == []
+    assert ev.Stopping() not in core.heard

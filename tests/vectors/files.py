@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.vectors import (
+    adverts,
     checkpoints,
     encodings,
     entries,
@@ -33,6 +34,7 @@ MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
     "forks": forks.make,
     "sun": sun.make,
     "tickets": tickets.make,
+    "adverts": adverts.make,
 }
 
 
