@@ -25,6 +25,7 @@ from protocol.direct import decode_direct, encode_direct
 from protocol.envelope import is_signed, parse, signed_bytes
 from protocol.errors import Ignore, Reject, VerificationFailed
 from protocol.gossip import ADVERT_MAX_BYTES, Topics, encode_announcement, judge, judge_announcement
+from protocol.hello import Hello, decode_hello, encode_hello
 from protocol.messages import ARRAY_MAX
 from protocol.scan import scan
 from protocol.signed import sign_array
@@ -52,6 +53,8 @@ PLANNED = greedy(
     read(lines_of(small_instance([peer(0), peer(1), peer(2, zone=1)], [job(0), job(1)], [zone(0), zone(1)]))), [1, 0]
 )
 
+HELLO = Hello(version=1, network=bytes(32), session=bytes(16), agent="fuzz", observed="", invitation=b"")
+SINGLE = {"hello": encode_hello(HELLO), "ticket": HEADER.encode()}
 ROAMING = job_of_study(zones=["A", "B"], move_cost=0.5)
 LEVELS = {"A": [100.0] * 200, "B": [90.0 + hour % 24 for hour in range(200)]}
 ANSWERED = {
@@ -120,6 +123,14 @@ def direct(raw: bytes) -> None:
     except Reject:
         return
     assert encode_direct(message) == raw
+
+
+def hello(raw: bytes) -> None:
+    try:
+        greeting = decode_hello(raw)
+    except Reject:
+        return
+    assert encode_hello(greeting) == raw
 
 
 def gossip(raw: bytes) -> None:
@@ -221,6 +232,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         witness,
         proof,
         direct,
+        hello,
         gossip,
         archive,
         ticket,
@@ -242,7 +254,7 @@ def _of_the_wire(name: str) -> Callable[[bytes], None]:
     return target
 
 
-WIRE = ("hello", "frames", "meshsub", "negotiation", "yamux")
+WIRE = ("frames", "meshsub", "negotiation", "yamux")
 TARGETS |= {name: _of_the_wire(name) for name in WIRE}
 
 
@@ -279,14 +291,14 @@ def _good(name: str) -> Iterator[bytes]:
         for whole in (history.archive(), History().archive()):
             yield whole
             yield b"".join(lines.write(check.split(io.BytesIO(whole))))
-    elif name == "ticket":
-        yield HEADER.encode()
     elif name == "instance":
         yield b"\n".join(lines_of(generated(1, 3, 2, 4)))
         yield b"\n".join(lines_of(small_instance([peer(0), peer(1)], [job(0), job(1, carbon_max_mg=10**6)])))
         yield b"\n".join(lines_of(small_instance(zones=[zone(0, latency_ms=[0])], move_wh_per_gb=5)))
     elif name in ANSWERED:
         yield b"\n".join(ANSWERED[name])
+    elif name in SINGLE:
+        yield SINGLE[name]
     elif name == "gossip":
         yield ADVERT
         yield encode_announcement([HEAD])

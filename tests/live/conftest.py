@@ -26,14 +26,13 @@ async def open_link() -> AsyncIterator[Opener]:
     ) -> tuple[Link, Inbox]:
         inbox = Inbox()
         link = Link(
-            seed=bytes([len(links) + 1]) * 32,
             listen=listen,
             topics=[TOPIC],
             judge=judge,
             deliver=inbox,
             ping_interval_s=ping_interval_s,
             ping_timeout_s=ping_timeout_s,
-            **options,
+            **{"seed": bytes([len(links) + 1]) * 32} | options,
         )
         await link.start()
         links.append(link)
