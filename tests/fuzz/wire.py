@@ -252,10 +252,10 @@ def frame(kind: int, flags: int, stream: int, length: int) -> bytes:
     return bytes([0, kind]) + flags.to_bytes(2) + stream.to_bytes(4) + length.to_bytes(4)
 
 
-def signed(data: bytes, topic: str = TOPIC) -> rpc_pb2.Message:
-    """What its author would send."""
+def signed(data: bytes, topic: str = TOPIC, number: int = 0) -> rpc_pb2.Message:
+    """What its author would send, under a sequence number."""
     key = KeyPair(b"e" * 32)
-    unsigned = message(data=data, topicIDs=[topic], signature=b"")
+    unsigned = message(data=data, topicIDs=[topic], seqno=number.to_bytes(8), signature=b"")
     unsigned.ClearField("signature")
     unsigned.signature = key.sign(b"libp2p-pubsub:" + unsigned.SerializeToString())
     return unsigned

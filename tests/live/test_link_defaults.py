@@ -1,5 +1,4 @@
-"""The library's defaults that hurt, each as it is set here, with what shows why. The table is in the order in which
-they were found; a stock host stands beside ours where the difference can be seen.
+"""The library's defaults that hurt, each as it is set here, with a fact that needs it.
 
 | default of libp2p 0.8.1 | what it does | here |
 |---|---|---|
@@ -15,7 +14,7 @@ they were found; a stock host stands beside ours where the difference can be see
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import pytest
 import trio
@@ -97,19 +96,14 @@ async def test_whatever_is_too_large_is_refused_on_every_path(open_link: Opener)
         await a.publish(TOPIC, bytes(GOSSIP_MAX_BYTES + 1))
     assert "send it by stream" in refusal.value.remedy
 
+    on_loop = calls_to(asyncio.get_running_loop())
+
     async def attack(host: IHost, target: ID) -> None:
         stream = await host.new_stream(target, [PROTOCOL_ID_V11])
-        for data in (bytes(GOSSIP_MAX_BYTES + 1), bytes(GOSSIP_MAX_BYTES)):
-            await stream.write(encode_varint_prefixed(rpc_pb2.RPC(publish=[signed(data, TOPIC)]).SerializeToString()))
-        await trio.to_thread.run_sync(lambda: at_a_has(1))
-
-    def at_a_has(count: int) -> None:
-        loop_call(at_a.until(lambda: len(at_a.gossip()) == count))
-
-    loop = asyncio.get_running_loop()
-
-    def loop_call(work: Awaitable[None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, loop).result(20)  # type: ignore[arg-type]
+        for number, data in enumerate((bytes(GOSSIP_MAX_BYTES + 1), bytes(GOSSIP_MAX_BYTES))):
+            rpc = rpc_pb2.RPC(publish=[signed(data, TOPIC, number)])
+            await stream.write(encode_varint_prefixed(rpc.SerializeToString()))
+        await on_loop(lambda: at_a.until(lambda: len(at_a.gossip()) == 1))
 
     await as_raw_peer(attack, a.addresses[0])
     assert judged == [GOSSIP_MAX_BYTES]
@@ -127,10 +121,7 @@ async def test_scoring_is_on(open_link: Opener) -> None:
 @pytest.mark.parametrize("protocols", [[PROTOCOL_ID_V11], [PROTOCOL_ID_V12, PROTOCOL_ID_V11]], ids=["v1.1", "v1.2"])
 async def test_a_stock_peer_gossips_with_ours_both_ways_by_v11(open_link: Opener, protocols: list[TProtocol]) -> None:
     a, at_a = await open_link()
-    loop = asyncio.get_running_loop()
-
-    async def on_loop(work: Callable[[], Awaitable[None]]) -> None:
-        await trio.to_thread.run_sync(lambda: asyncio.run_coroutine_threadsafe(work(), loop).result(20))  # type: ignore[arg-type]
+    on_loop = calls_to(asyncio.get_running_loop())
 
     async def gossip(host: IHost, target: ID) -> None:
         router = GossipSub(protocols, 6, 4, 12, heartbeat_initial_delay=0.1, heartbeat_interval=1)
@@ -145,8 +136,16 @@ async def test_a_stock_peer_gossips_with_ours_both_ways_by_v11(open_link: Opener
             await on_loop(lambda: a.publish(TOPIC, b"from ours"))
             while (await subscription.get()).data != b"from ours":
                 pass
-            spoken = router.peer_protocol[target]
-            assert spoken == PROTOCOL_ID_V11
+            assert router.peer_protocol[target] == PROTOCOL_ID_V11
 
     await as_raw_peer(gossip, a.addresses[0])
     assert at_a.gossip() == [b"from a stock peer"]
+
+
+def calls_to(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], Coroutine[None, None, None]]], Awaitable[None]]:
+    """What a raw peer on its thread awaits something of the test's loop with."""
+
+    async def call(work: Callable[[], Coroutine[None, None, None]]) -> None:
+        await trio.to_thread.run_sync(lambda: asyncio.run_coroutine_threadsafe(work(), loop).result(20))
+
+    return call
