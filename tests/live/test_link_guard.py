@@ -23,6 +23,7 @@ from libp2p.utils.varint import encode_varint_prefixed
 from node.link import Act, Ban, LinkError, PeerBanned, PeerConnected, PeerDisconnected, PeerRefused, Verdict
 from node.link import conduct as link_conduct
 from node.link.swarm import address_of
+from node.link.thread import PUBLISH_BURST, PUBLISH_RATE_PER_S
 from tests.fuzz.wire import signed
 
 from .links import TOPIC, Opener, as_raw_peer
@@ -148,6 +149,27 @@ async def test_a_flood_of_gossip_is_dropped_counted_and_ends_in_a_ban(
     await b.publish(TOPIC, b"good")
     await at_a.until(lambda: at_a.gossip()[-1:] == [b"good"])
     assert len(at_a.gossip()) == 51
+
+
+def test_an_honest_peer_can_send_all_that_it_takes_and_publishes() -> None:
+    """Else whoever keeps below every limit could have it banned by what it forwards."""
+    assert link_conduct.TAKEN_PER_S + PUBLISH_RATE_PER_S <= link_conduct.FLOOD_PER_S
+    assert link_conduct.TAKEN_BURST + PUBLISH_BURST <= link_conduct.FLOOD_BURST
+
+
+async def test_gossip_over_what_all_peers_may_send_is_dropped_and_counted(
+    open_link: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_conduct, "TAKEN_BURST", 5.0)
+    monkeypatch.setattr(link_conduct, "TAKEN_PER_S", 0.001)
+    (a, at_a), (b, _), (c, _) = await open_link(), await open_link(), await open_link()
+    for link in (b, c):
+        await link.dial(a.addresses[0])
+        for i in range(4):
+            await link.publish(TOPIC, link.public + bytes([i]))
+    await eventually(lambda: a.losses["gossip_over_all"] == 3)
+    assert len(at_a.gossip()) == 5
+    assert a.bans() == {}
 
 
 async def test_pings_over_the_rate_wait(open_link: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
