@@ -67,8 +67,8 @@ async def test_ignored_gossip_bans_nobody(open_link: Opener) -> None:
     assert b.bans() == {}
 
 
-async def test_the_forwarder_of_late_gossip_is_not_blamed_for_its_author(open_link: Opener) -> None:
-    """b takes what c rejects only if one of them is faulty: here it is b, which forwards what no honest peer would."""
+async def test_whoever_hands_on_what_is_rejected_is_blamed_and_not_its_author(open_link: Opener) -> None:
+    """b takes what c rejects: by c's rules it forwards what no honest peer would."""
     (a, _), (b, _) = await open_link(), await open_link()
     c, at_c = await open_link(judge=lambda topic, data: Verdict.REJECT)
     await a.dial(b.addresses[0])
