@@ -1,12 +1,14 @@
 """What connected peers do, as the libp2p thread sees it: each act goes through here to be counted, paced or blamed.
 
-    gossip      over a rate per peer and topic    dropped and counted; far over it, blamed
+    gossip      over a rate per peer and topic,   dropped and counted; far over it, blamed
+                or over one for all peers
     messages    over a rate per peer              their reader waits: backpressure, no loss
     streams     over a rate per peer              reset and counted, and blamed
     pings       over a rate per peer              their reader waits
 
-A rate that an honest peer may pass on from others is no fault of its own: it is blamed for what no node could have
-verified and forwarded (`FLOOD_PER_S`). Else peers that keep just below every limit could have honest ones banned.
+What an honest peer may pass on from others is no fault of its own, or many who keep just below every limit could have
+it banned. So a node takes `TAKEN_PER_S` from all peers together and publishes `thread.PUBLISH_RATE_PER_S`; only whoever
+sends more than both is blamed.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from node.link.events import Verdict
 from node.link.rates import Buckets
 from node.link.standing import Act, Ban, Standings
 
-GOSSIP_PER_S, GOSSIP_BURST = 100.0, 300.0  # of one peer and topic; the budget is 20 a second in all (NETWORK.md)
-FLOOD_PER_S, FLOOD_BURST = 500.0, 2000.0  # of one peer: at 2 ms a message this fills a core
+GOSSIP_PER_S, GOSSIP_BURST = 50.0, 300.0  # of one peer and topic; the budget is 20 a second in all (NETWORK.md)
+TAKEN_PER_S, TAKEN_BURST = 150.0, 600.0  # of all peers and topics, new and to be verified: what a core bears
+FLOOD_PER_S, FLOOD_BURST = 200.0, 1000.0  # of one peer, known messages too: more than an honest one takes and publishes
 RPC_BYTES_PER_S, RPC_BYTES_BURST = 8 * 2**20, 32 * 2**20  # of one peer; guess, not measured
 MESSAGES_PER_S, MESSAGES_BURST = 500.0, 2000.0  # of one peer; guess, not measured
 MESSAGE_BYTES_PER_S, MESSAGE_BYTES_BURST = 32 * 2**20, 64 * 2**20  # five times what noise and yamux move (NETWORK.md)
@@ -50,6 +53,7 @@ class Conduct:
         self.standings, self.losses, self.results = standings, losses, results
         self._banned, self._clock = banned, clock
         self._gossip = Buckets(GOSSIP_PER_S, GOSSIP_BURST)
+        self._taken = Buckets(TAKEN_PER_S, TAKEN_BURST)
         self._flood = Buckets(FLOOD_PER_S, FLOOD_BURST)
         self._rpc_bytes = Buckets(RPC_BYTES_PER_S, RPC_BYTES_BURST)
         self._messages = Buckets(MESSAGES_PER_S, MESSAGES_BURST)
@@ -69,11 +73,14 @@ class Conduct:
         return "" if ban is None else str(ban)
 
     def takes_gossip(self, peer: bytes, topic: str) -> bool:
-        """Whether a message is within the rate of its peer and topic."""
+        """Whether a new message is within the rate of its peer and topic, and of all."""
         now = self._clock()
-        if self._gossip.take((peer, topic), now):
+        if not self._gossip.take((peer, topic), now):
+            self.losses["gossip_over_rate"] += 1
+        elif not self._taken.take(None, now):
+            self.losses["gossip_over_all"] += 1
+        else:
             return True
-        self.losses["gossip_over_rate"] += 1
         return False
 
     def counts_gossip(self, peer: bytes, messages: int) -> None:

@@ -15,6 +15,7 @@ from itertools import chain
 from math import inf
 
 from node.link.events import LinkError
+from node.link.rates import Buckets
 
 HALF_OPEN_MAX = 128  # handshakes under way, in all; guess, not measured
 DENIED_MAX = 4096  # networks; each connection looks at all of them
@@ -75,6 +76,8 @@ class Gate:
         self.places: Counter[Network] = Counter()
         self._half_open: dict[Place, None] = {}  # the oldest first
         self._half_open_at: Counter[Network] = Counter()
+        # Each handshake takes milliseconds of a core: whoever comes and goes could take all of it. Guess, not measured.
+        self._arrivals = Buckets(per_address_max / 2, 4 * per_address_max)
 
     def deny(self, denied: Mapping[Network, float]) -> None:
         """Deny these from now on, each until then, and no others but those for good. Raises LinkError for too many."""
@@ -91,7 +94,7 @@ class Gate:
         return ""
 
     def refusal(self, address: Address | None, now_s: float) -> str:
-        """Why a connection from an address is not taken, or ""."""
+        """Why a connection that has come from an address is not taken, or ""."""
         if address is None or (reason := self.denial(address, now_s)):
             return "" if address is None else reason
         at = neighbourhood(address)
@@ -99,6 +102,8 @@ class Gate:
             return f"{self.places[at]} connections from {at}, {self.per_address_max} are allowed"
         if self._half_open_at[at] >= self.half_open_per_address_max:
             return f"{self._half_open_at[at]} handshakes from {at}, {self.half_open_per_address_max} are allowed"
+        if not self._arrivals.take(at, now_s):
+            return f"more than {self._arrivals.rate:g} connections a second from {at}"
         return ""
 
     def enter(self, address: Address | None, cut: Callable[[], None]) -> Place:

@@ -143,13 +143,14 @@ class ContainedPubsub(Pubsub):
         """
         if (
             len(message.topicIDs) != 1
-            or message.topicIDs[0] not in self.topic_ids
             or len(message.data) > GOSSIP_MAX_BYTES
             or not is_ed25519(message.from_id)  # other keys come in a field whose parser ends the host
-            or message.from_id == self.my_id.to_bytes()
             or len(message.seqno) != 8
-            or self._is_msg_seen(message)
         ):
+            self._conduct.blame(key_of(peer), Act.REJECTED_GOSSIP)
+            return False
+        is_ours = message.from_id == self.my_id.to_bytes()
+        if message.topicIDs[0] not in self.topic_ids or is_ours or self._is_msg_seen(message):
             return False
         return self._conduct.takes_gossip(key_of(peer), message.topicIDs[0])
 

@@ -36,7 +36,7 @@ from protocol.direct import decode_direct, encode_direct
 from protocol.envelope import is_signed, parse, signed_bytes
 from protocol.errors import Ignore, Reject, VerificationFailed
 from protocol.gossip import Topics, encode_announcement, encode_batch, judge, judge_announcement
-from protocol.hello import INVITATION_MAX_BYTES
+from protocol.hello import INVITATION_MAX_BYTES, Hello, decode_hello, encode_hello
 from protocol.messages import ARRAY_MAX
 from protocol.scan import scan
 from protocol.signed import sign_array
@@ -70,7 +70,13 @@ PLANNED = greedy(
     read(lines_of(small_instance([peer(0), peer(1), peer(2, zone=1)], [job(0), job(1)], [zone(0), zone(1)]))), [1, 0]
 )
 
-ONE = {"checkpoint": cosigned().encoded(), "ticket": HEADER.encode(), "invited": INVITATION}
+HELLO = Hello(version=1, network=bytes(32), session=bytes(16), agent="fuzz", observed="", invitation=b"")
+ONE = {
+    "checkpoint": cosigned().encoded(),
+    "hello": encode_hello(HELLO),
+    "ticket": HEADER.encode(),
+    "invited": INVITATION,
+}
 ROAMING = job_of_study(zones=["A", "B"], move_cost=0.5)
 LEVELS = {"A": [100.0] * 200, "B": [90.0 + hour % 24 for hour in range(200)]}
 ANSWERED = {
@@ -143,6 +149,14 @@ def direct(raw: bytes) -> None:
     except Reject:
         return
     assert encode_direct(message) == raw
+
+
+def hello(raw: bytes) -> None:
+    try:
+        greeting = decode_hello(raw)
+    except Reject:
+        return
+    assert encode_hello(greeting) == raw
 
 
 def gossip(raw: bytes) -> None:
@@ -273,6 +287,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         witness,
         proof,
         direct,
+        hello,
         gossip,
         archive,
         ticket,
@@ -296,7 +311,7 @@ def _of_the_wire(name: str) -> Callable[[bytes], None]:
     return target
 
 
-WIRE = ("hello", "frames", "meshsub", "negotiation", "yamux")
+WIRE = ("frames", "meshsub", "negotiation", "yamux")
 TARGETS |= {name: _of_the_wire(name) for name in WIRE}
 
 

@@ -5,17 +5,26 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from math import inf
+from types import SimpleNamespace
 
 import pytest
+import trio
 from libp2p.abc import IHost
 from libp2p.host.exceptions import StreamFailure
+from libp2p.host.ping import PingService
+from libp2p.io.trio import TrioTCPStream
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.utils.varint import encode_varint_prefixed
 
 from node.link import Act, Ban, LinkError, PeerBanned, PeerConnected, PeerDisconnected, PeerRefused, Verdict
 from node.link import conduct as link_conduct
+from node.link.swarm import address_of
+from node.link.thread import PUBLISH_BURST, PUBLISH_RATE_PER_S
+from tests.fuzz.wire import signed
 
 from .links import TOPIC, Opener, as_raw_peer
 from .test_link import eventually
@@ -58,8 +67,8 @@ async def test_ignored_gossip_bans_nobody(open_link: Opener) -> None:
     assert b.bans() == {}
 
 
-async def test_the_forwarder_of_late_gossip_is_not_blamed_for_its_author(open_link: Opener) -> None:
-    """b takes what c rejects only if one of them is faulty: here it is b, which forwards what no honest peer would."""
+async def test_whoever_hands_on_what_is_rejected_is_blamed_and_not_its_author(open_link: Opener) -> None:
+    """b takes what c rejects: by c's rules it forwards what no honest peer would."""
     (a, _), (b, _) = await open_link(), await open_link()
     c, at_c = await open_link(judge=lambda topic, data: Verdict.REJECT)
     await a.dial(b.addresses[0])
@@ -112,6 +121,83 @@ async def test_a_stream_too_many_is_reset_and_counted(open_link: Opener, monkeyp
 
     await as_raw_peer(attack, a.addresses[0])
     assert a.losses["streams_over_rate"] > 0
+
+
+async def test_a_flood_of_gossip_is_dropped_counted_and_ends_in_a_ban(
+    open_link: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_conduct, "FLOOD_BURST", 100.0)
+    monkeypatch.setattr(link_conduct, "FLOOD_PER_S", 0.001)
+    monkeypatch.setattr(link_conduct, "GOSSIP_BURST", 50.0)
+    monkeypatch.setattr(link_conduct, "GOSSIP_PER_S", 0.001)
+    (a, at_a), (b, _) = await open_link(), await open_link()
+
+    async def attack(host: IHost, target: ID) -> None:
+        stream = await host.new_stream(target, [PROTOCOL_ID_V11])
+        with suppress(StreamError):
+            for first in range(0, 700, 100):
+                flood = [signed(b"flood", TOPIC, number) for number in range(first, first + 100)]
+                await stream.write(encode_varint_prefixed(rpc_pb2.RPC(publish=flood).SerializeToString()))
+            await stream.read(1)
+
+    await as_raw_peer(attack, a.addresses[0])
+
+    banned = next(event for event in at_a.events if isinstance(event, PeerBanned))
+    assert banned.reason.endswith("gossip messages or streams over the rate")
+    assert a.losses["gossip_over_rate"] >= 400
+    await b.dial(a.addresses[0])
+    await b.publish(TOPIC, b"good")
+    await at_a.until(lambda: at_a.gossip()[-1:] == [b"good"])
+    assert len(at_a.gossip()) == 51
+
+
+def test_an_honest_peer_can_send_all_that_it_takes_and_publishes() -> None:
+    """Else whoever keeps below every limit could have it banned by what it forwards."""
+    assert link_conduct.TAKEN_PER_S + PUBLISH_RATE_PER_S <= link_conduct.FLOOD_PER_S
+    assert link_conduct.TAKEN_BURST + PUBLISH_BURST <= link_conduct.FLOOD_BURST
+
+
+async def test_gossip_over_what_all_peers_may_send_is_dropped_and_counted(
+    open_link: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_conduct, "TAKEN_BURST", 5.0)
+    monkeypatch.setattr(link_conduct, "TAKEN_PER_S", 0.001)
+    (a, at_a), (b, _), (c, _) = await open_link(), await open_link(), await open_link()
+    for link in (b, c):
+        await link.dial(a.addresses[0])
+        for i in range(4):
+            await link.publish(TOPIC, link.public + bytes([i]))
+    await eventually(lambda: a.losses["gossip_over_all"] == 3)
+    assert len(at_a.gossip()) == 5
+    assert a.bans() == {}
+
+
+async def test_pings_over_the_rate_wait(open_link: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_conduct, "PINGS_BURST", 1.0)
+    monkeypatch.setattr(link_conduct, "PINGS_PER_S", 20.0)
+    a, _ = await open_link()
+    took_s: list[float] = []
+
+    async def attack(host: IHost, target: ID) -> None:
+        began_s = trio.current_time()
+        await PingService(host).ping(target, ping_amt=11)
+        took_s.append(trio.current_time() - began_s)
+
+    await as_raw_peer(attack, a.addresses[0])
+    assert took_s[0] >= 9 / 20
+
+
+def test_an_ipv6_peer_has_an_address() -> None:
+    """The library takes the four parts of one for none at all."""
+
+    class Socket:
+        def getpeername(self) -> tuple[str, int, int, int]:
+            return ("2001:db8::1", 4001, 0, 0)
+
+    stream = TrioTCPStream(SimpleNamespace(socket=Socket()))  # type: ignore[arg-type]
+    assert stream.get_remote_address() is None
+    assert str(address_of(stream)) == "2001:db8::1"
+    assert stream.get_remote_address() == ("2001:db8::1", 4001)
 
 
 async def test_messages_over_the_rate_wait_and_are_not_lost(open_link: Opener, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,15 @@ def test_an_address_has_its_share_of_connections_and_half_of_it_of_handshakes() 
     enter(at, "192.0.2.1")
 
 
+def test_whoever_comes_and_goes_is_soon_not_taken() -> None:
+    at = Gate(4)
+    for _ in range(16):
+        at.leave(enter(at, "192.0.2.1"))
+    assert "more than 2 connections a second from 192.0.2.1/32" in at.refusal(address("192.0.2.1"), 0.0)
+    enter(at, "192.0.2.2")
+    assert at.refusal(address("192.0.2.1"), 0.5) == ""
+
+
 def test_places_that_are_given_back_leave_no_trace() -> None:
     at = Gate(4)
     for i in range(1000):

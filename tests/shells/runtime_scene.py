@@ -12,7 +12,7 @@ from node import events as ev
 from node.api.server import serve
 from node.energy.supply import EnergyConfig
 from node.home.home import Home
-from node.link import MessageArrived
+from node.link import Act, Ban, MessageArrived
 from node.running.runtime import Runtime
 from protocol.direct import Ready
 from protocol.envelope import Entry
@@ -45,6 +45,15 @@ class NotingLink:
 
     async def deny(self, networks: Any) -> None:
         self.said.extend(networks)
+
+    def blame(self, peer: bytes, act: Act) -> None:
+        self.said.append(f"blamed for one of the {act.value[1]}")
+
+    def denied(self) -> dict[str, float]:
+        return {}
+
+    def bans(self) -> dict[bytes, Ban]:
+        return {PEER: Ban(600.0, "bad", by_operator=False)}
 
     async def send(self, peer: bytes, data: bytes) -> None:
         self.said.append("sent")

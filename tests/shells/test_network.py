@@ -10,11 +10,21 @@ import pytest
 
 from node import actions as ac
 from node import events as ev
+from node.home.bans import load_bans
 from node.home.config import ApiConfig, Config, LinkConfig, load_config
 from node.home.home import Home
 from node.home.identity import create_home
 from node.home.invitations import Received, keep_invitation
-from node.link import DialRefused, LinkError, LinkEvent, LinkRestarted, MessageArrived, PeerConnected, PeerRefused
+from node.link import (
+    DialRefused,
+    LinkError,
+    LinkEvent,
+    LinkRestarted,
+    MessageArrived,
+    PeerBanned,
+    PeerConnected,
+    PeerRefused,
+)
 from node.link.events import thread_is_down
 from node.running import network as network_module
 from node.running import runtime as runtime_module
@@ -40,6 +50,24 @@ async def test_what_is_sent_to_oneself_comes_back(home: Home) -> None:
         await core.until(ev.MessageReceived(runtime.keypair.public, encode_direct(MESSAGE)))
     assert said == []
     assert runtime._network._heard_bytes == 0, "it has room in the queue like any other"
+
+
+async def test_whom_the_core_blames_the_link_learns(home: Home) -> None:
+    runtime, core, said = made(home)
+    core.script[ev.Started] = [ac.Blame(PEER)]
+    async with running(runtime):
+        assert said == ["blamed for one of the rejected messages"]
+
+
+async def test_a_ban_is_told_and_kept(home: Home) -> None:
+    runtime, _, _ = made(home)
+    async with running(runtime):
+        runtime._network._deliver(PeerBanned(PEER, "banned for 600 s: bad"))
+        await asyncio.gather(*runtime._tasks.running)
+    assert [event.data["reason"] for event in runtime.log.since(0) if event.kind == "peer banned"] == [
+        "banned for 600 s: bad"
+    ]
+    assert load_bans(home).peers[PEER.hex()].reason == "bad"
 
 
 async def test_a_flood_of_messages_is_dropped_at_a_bound_in_bytes_and_in_number(
