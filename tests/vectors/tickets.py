@@ -12,7 +12,11 @@ from protocol.tickets import PROOF_AGE_MAX_MS, TICKET_MAX_BYTES, authorization
 from tests.builders import NOW_MS, digest
 from tests.protocol.test_tickets import HEADER, HOLDER, SERVER, STRANGER, UNIX_MS, ticket
 
-LARGEST: dict[str, Any] = {"blob": Blob(sha256=digest("large"), size_bytes=64 * 2**30), "url": "https://" + "a" * 200, "shard": 255}
+LARGEST: dict[str, Any] = {
+    "blob": Blob(sha256=digest("large"), size_bytes=64 * 2**30),
+    "url": "https://" + "a" * 200,
+    "shard": 255,
+}
 
 
 def _accepted() -> dict[str, tuple[Ticket, dict[str, Any]]]:
