@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from node.data.client import DataClient
 from node.data.roads import Https, Streams
 from node.data.stream_server import StreamServer
 from node.data.traffic import RoadName, Traffic
-from node.link import Link, PeerDisconnected, Verdict
+from node.link import Link, LinkError, PeerDisconnected, Verdict
 from node.link import blobs as link_blobs
 from node.link.blobs import CHUNKS_WAITING_MAX, PROTOCOL, BlobHead
 from node.training.blobs import BlobStore
 from protocol.errors import LocalError
 from protocol.identity import KeyPair
 from protocol.messages import Blob
+from tests.builders import NOW_MS
 from tests.data.scene import HOLDER, SERVER, STRANGER, admission_of, proof, speaking, ticket, until
 
 from .links import ANY_PORT, TOPIC, Inbox, Proxy, as_raw_peer
@@ -181,6 +183,22 @@ async def test_a_cancelled_fetch_ends_the_transfer(scene: Scene) -> None:
     assert (await asked(scene, proof(TICKET), len(CONTENT) - 5))[1] == CONTENT[-5:]
 
 
+async def test_what_is_granted_too_late_is_given_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is busy for longer than a question may take."""
+
+    def slow_clock() -> int:
+        time.sleep(0.5)
+        return NOW_MS
+
+    monkeypatch.setattr(link_blobs, "QUESTION_TIMEOUT_S", 0.2)
+    await scene.holder.dial(scene.server.addresses[0])
+    scene.admission._network_ms = slow_clock
+    with pytest.raises(LinkError, match="broke off"):
+        await asked(scene, proof(TICKET))
+    await idle(scene)
+    assert [account.sent_bytes for account in scene.admission._quota.accounts.values()] == [0]
+
+
 # --- strangers ------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +258,8 @@ LIES = {
 
 
 class Liar:
+    deadline_s = 10.0
+
     def __init__(self, head: BlobHead) -> None:
         self.head, self.left = head, 3
 
