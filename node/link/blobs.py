@@ -187,7 +187,7 @@ class Blobs:
             left_bytes = source.head.size_bytes - first_byte if source.head.status in (200, 206) else 0
             with trio.fail_after(source.deadline_s):
                 await stream.write(encode_head(source.head))
-                while left_bytes:
+                while left_bytes > 0:
                     chunk = await trio.to_thread.run_sync(source.read, min(CHUNK_BYTES, left_bytes))
                     if not chunk:
                         raise OSError(f"the file ends {left_bytes} bytes early")
