@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from node.data.pace import Pace, group_of
+
 CONNECTIONS_MAX = 128  # 256 KiB of TLS buffer each; guess, not measured
 CONNECTIONS_PER_ADDRESS_MAX = 32  # several honest nodes may share one
 HANDSHAKE_TIMEOUT_S = 5.0  # two round trips and a signature
@@ -32,7 +34,7 @@ log = logging.getLogger("heliotrope")
 class Guest:
     """A connection until it is closed: how to end it, and the timer that does. No transport before the handshake."""
 
-    address: str
+    group: str
     turn_away: Callable[[], object] = lambda: None
     transport: asyncio.BaseTransport | None = None
     timer: asyncio.TimerHandle | None = None
@@ -77,10 +79,11 @@ class Door:
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._greeting: set[asyncio.Task[None]] = set()
+        self._pace = Pace()
         self._guests: set[Guest] = set()
         self._waiting: dict[Guest, None] = {}  # without a question so far, oldest first
         self._by_transport: dict[asyncio.BaseTransport, Guest] = {}
-        self.per_address: Counter[str] = Counter()
+        self.per_group: Counter[str] = Counter()  # of addresses
 
     def open(self, host: str, port: int, server: web.Server, context: ssl.SSLContext) -> int:
         """Listen; the real port. Raises OSError."""
@@ -120,15 +123,16 @@ class Door:
                 log.warning("the data listener cannot accept: %s", error)
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            if self._make_room(address[0]):
-                self._let_in(connection, address[0])
+            group = group_of(address[0])
+            if self._pace.allows(group, loop.time()) and self._make_room(group):
+                self._let_in(connection, group)
             else:
                 connection.close()
 
-    def _make_room(self, address: str) -> bool:
+    def _make_room(self, group: str) -> bool:
         """Whether there is a place, after somebody has made one where it was possible."""
-        if self.per_address[address] >= CONNECTIONS_PER_ADDRESS_MAX:
-            return self._turn_oldest_away(lambda guest: guest.address == address)
+        if self.per_group[group] >= CONNECTIONS_PER_ADDRESS_MAX:
+            return self._turn_oldest_away(lambda guest: guest.group == group)
         return len(self._guests) < CONNECTIONS_MAX or self._turn_oldest_away(lambda guest: True)
 
     def _turn_oldest_away(self, is_one: Callable[[Guest], bool]) -> bool:
@@ -139,11 +143,11 @@ class Door:
         self._leave(guest)
         return True
 
-    def _let_in(self, connection: socket.socket, address: str) -> None:
-        guest = Guest(address)
+    def _let_in(self, connection: socket.socket, group: str) -> None:
+        guest = Guest(group)
         self._guests.add(guest)
         self._waiting[guest] = None
-        self.per_address[address] += 1
+        self.per_group[group] += 1
         greeting = asyncio.create_task(self._greet(guest, connection))
         guest.turn_away = greeting.cancel
         self._greeting.add(greeting)
@@ -178,9 +182,9 @@ class Door:
             return
         self._guests.discard(guest)
         self._waiting.pop(guest, None)
-        self.per_address[guest.address] -= 1
-        if not self.per_address[guest.address]:
-            del self.per_address[guest.address]
+        self.per_group[guest.group] -= 1
+        if not self.per_group[guest.group]:
+            del self.per_group[guest.group]
         if guest.timer is not None:
             guest.timer.cancel()
         if guest.transport is not None:

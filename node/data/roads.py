@@ -82,10 +82,11 @@ class Https:
             url = f"{ticket.url}/v1/blobs/{ticket.blob.sha256.hex()}"
             try:
                 response = await session.get(url, headers=headers, ssl=self._context, allow_redirects=False)
+                answer = await _read_head(response, ticket.blob.size_bytes, first_byte)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 raise Unreached(repr(error)) from None
             async with response:
-                yield await _read_head(response, ticket.blob.size_bytes, first_byte)
+                yield answer
 
 
 async def _read_head(response: aiohttp.ClientResponse, size_bytes: int, first_byte: int) -> Answer:
@@ -130,7 +131,7 @@ class Streams:
             async with self._open_stream(ticket.server, authorization, first_byte) as (head, chunks):
                 if head.status in (200, 206) and head.size_bytes != ticket.blob.size_bytes:
                     raise Reject(f"its server has {head.size_bytes} bytes, {ticket.blob.size_bytes} were promised")
-                yield Answer(head.status, head.reason, head.retry_after_s, _read_stream(chunks))
+                yield Answer(head.status, head.reason[:REASON_MAX_BYTES], head.retry_after_s, _read_stream(chunks))
         except LinkError as error:
             raise Unreached(error.cause) from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from node.data.admission import Admission, Grant
+from node.data.admission import STALL_TIMEOUT_S, Admission, Grant, deadline_s
 from node.data.quota import Denied
 from node.link.blobs import BlobHead
 
@@ -26,6 +26,8 @@ class StreamServer:
 class Refused:
     """Why not; no bytes."""
 
+    deadline_s = STALL_TIMEOUT_S
+
     def __init__(self, denied: Denied) -> None:
         self.head = BlobHead(denied.status, retry_after_s=denied.retry_after_s, reason=denied.reason)
 
@@ -41,6 +43,7 @@ class Lent:
 
     def __init__(self, grant: Grant) -> None:
         self.head = BlobHead(206 if grant.first_byte else 200, grant.size_bytes)
+        self.deadline_s = deadline_s(grant.unsent_bytes)
         self._grant = grant
         self._file: BinaryIO | None = None
 

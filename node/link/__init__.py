@@ -2,7 +2,8 @@
 
     asyncio                             trio thread
     Link.send, dial, disconnect   →     one message per peer at a time   callers wait (backpressure)
-    Link.publish                  →     Publications, paced                    full: the oldest is dropped and counted
+    Link.publish                  →     Publications, paced              full: the oldest is dropped and counted
+    Link.fetch_blob               ←     BlobReader                       a few chunks: its peer waits
     deliver(event)                ←     Crossing                         gossip: the oldest is dropped and counted;
                                                                          messages: the stream's reader waits
 

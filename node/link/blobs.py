@@ -41,8 +41,7 @@ AUTHORIZATION_MAX_BYTES = 6 * 1024
 REASON_MAX_BYTES = 512
 SERVED_MAX, SERVED_PER_PEER_MAX = 32, 4  # streams; guesses, not measured
 QUESTION_TIMEOUT_S = 10.0
-STALL_TIMEOUT_S = 30.0  # a transfer may not stand still; its length is bounded by whoever waits for it,
-RATE_MIN_BYTES_PER_S = 100_000  # and at its server by this rate; guess, not measured
+STALL_TIMEOUT_S = 30.0  # a transfer may not stand still
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +57,11 @@ class BlobHead:
 
 
 class BlobSource(Protocol):
-    """A head, and the bytes behind it. `read` blocks, and is called on a worker thread; "" ends them. `close` is called
-    on the loop, once, with how many were sent."""
+    """A head, and the bytes behind it, to be sent within `deadline_s`. `read` blocks, and is called on a worker thread;
+    b"" ends them. `close` is called on the loop, once, with how many were sent."""
 
     head: BlobHead
+    deadline_s: float
 
     def read(self, size_bytes: int) -> bytes: ...
 
@@ -76,6 +76,7 @@ class NoBlobs:
     """A node that serves none."""
 
     head = BlobHead(404, reason="no blobs are served here")
+    deadline_s = STALL_TIMEOUT_S
 
     def __init__(self, peer: bytes, authorization: str, first_byte: int) -> None:
         pass
@@ -185,9 +186,9 @@ class Blobs:
         sent_bytes = 0
         try:
             left_bytes = source.head.size_bytes - first_byte if source.head.status in (200, 206) else 0
-            with trio.fail_after(STALL_TIMEOUT_S + left_bytes / RATE_MIN_BYTES_PER_S):
+            with trio.fail_after(source.deadline_s):
                 await stream.write(encode_head(source.head))
-                while left_bytes:
+                while left_bytes > 0:
                     chunk = await trio.to_thread.run_sync(source.read, min(CHUNK_BYTES, left_bytes))
                     if not chunk:
                         raise OSError(f"the file ends {left_bytes} bytes early")
@@ -203,18 +204,31 @@ class Blobs:
         await stream.reset()
 
     async def _ask_loop(self, key: bytes, text: str, first_byte: int) -> BlobSource:
+        """What is granted and comes too late is given back; both are told on the loop, one after the other."""
         decided = trio.Event()
         sources: list[BlobSource] = []
+        is_given_up = False
 
         def decide() -> None:
             try:
-                sources.append(self.serve(key, text, first_byte))
+                if not is_given_up:
+                    sources.append(self.serve(key, text, first_byte))
             finally:
                 self.on_thread(decided.set)
 
+        def give_up() -> None:
+            nonlocal is_given_up
+            is_given_up = True
+            for source in sources:
+                source.close(0)
+
         self.on_loop(decide)
-        with trio.fail_after(QUESTION_TIMEOUT_S):
-            await decided.wait()
+        try:
+            with trio.fail_after(QUESTION_TIMEOUT_S):
+                await decided.wait()
+        except BaseException:
+            self.on_loop(give_up)
+            raise
         if not sources:
             raise Reject("no answer, for a fault of this program")
         return sources[0]

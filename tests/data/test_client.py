@@ -123,6 +123,7 @@ LIES: dict[str, tuple[bytes, ...]] = {
         CONTENT,
     ),
     "no HTTP": (b"\0" * 100,),
+    "a refusal cut off": (head(1000, status="403 Forbidden"), b"because"),
     "a header without end": (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2**20,),
     "busy for ever": (head(0, "Retry-After: 99999\r\n", "429 Too Many"),),
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from node.data import admission, door, quota
+from node.data import admission, door, pace, quota
 from node.data.certificate import client_context, data_url, make_certificate, reachable_host
 from node.data.server import DataServer
 from node.training.blobs import BlobStore
@@ -250,20 +250,48 @@ async def test_a_reader_that_hangs_up_gives_its_quota_back(tmp_path: Path) -> No
         assert account.sent_bytes == served.traffic.sent_bytes.total() < len(LARGE)
 
 
-async def test_five_hundred_silent_connections_keep_nobody_out(served: Served, tmp_path: Path) -> None:
-    """They come from the address of the one who has a ticket, which is worse than it will be."""
+@asynccontextmanager
+async def silent(served: Served, count: int, address: str) -> AsyncIterator[None]:
+    """So many connections from an address, on which nothing is said."""
     held = []
     try:
-        for _ in range(500):
+        for _ in range(count):
             connection = socket.socket()
-            connection.setblocking(False)
             held.append(connection)
+            connection.setblocking(False)
+            connection.bind((address, 0))
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", served.port))
-        await client().fetch(served.ticket(), BlobStore(tmp_path / "client", SIZE_BYTES_MAX))
-        assert served.connections <= door.CONNECTIONS_PER_ADDRESS_MAX
+        yield
     finally:
         for connection in held:
             connection.close()
+
+
+async def test_five_hundred_silent_connections_keep_nobody_out(served: Served, tmp_path: Path) -> None:
+    async with silent(served, 500, "127.0.0.2"):
+        await client().fetch(served.ticket(), BlobStore(tmp_path / "client", SIZE_BYTES_MAX))
+        assert served.connections <= door.CONNECTIONS_PER_ADDRESS_MAX
+
+
+async def test_silent_connections_do_not_even_keep_out_who_shares_their_address(served: Served, tmp_path: Path) -> None:
+    async with silent(served, door.CONNECTIONS_PER_ADDRESS_MAX + 5, "127.0.0.1"):
+        await client().fetch(served.ticket(), BlobStore(tmp_path / "client", SIZE_BYTES_MAX))
+
+
+async def knock_for_ever(served: Served) -> None:
+    while True:
+        async with connected(served, local_addr=("127.0.0.2", 0)):
+            pass
+
+
+async def test_who_begins_connections_without_end_is_refused_before_the_handshake(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And others are not."""
+    monkeypatch.setattr(pace, "RATE_PER_S", 0.0)
+    with pytest.raises((ConnectionError, ssl.SSLError)):
+        await asyncio.wait_for(knock_for_ever(served), 20)
+    assert status(await said(served, question(served))) == 200
 
 
 async def test_connections_of_all_addresses_are_bounded_and_the_silent_make_room(

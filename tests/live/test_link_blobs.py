@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -16,15 +17,16 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from node.data.client import DataClient
 from node.data.roads import Https, Streams
-from node.data.stream_server import StreamServer
+from node.data.stream_server import Lent, StreamServer
 from node.data.traffic import RoadName, Traffic
-from node.link import Link, PeerDisconnected, Verdict
+from node.link import Link, LinkError, PeerDisconnected, Verdict
 from node.link import blobs as link_blobs
-from node.link.blobs import CHUNKS_WAITING_MAX, PROTOCOL, BlobHead
+from node.link.blobs import CHUNK_BYTES, CHUNKS_WAITING_MAX, PROTOCOL, BlobHead
 from node.training.blobs import BlobStore
 from protocol.errors import LocalError
 from protocol.identity import KeyPair
 from protocol.messages import Blob
+from tests.builders import NOW_MS
 from tests.data.scene import HOLDER, SERVER, STRANGER, admission_of, proof, speaking, ticket, until
 
 from .links import ANY_PORT, TOPIC, Inbox, Proxy, as_raw_peer
@@ -159,13 +161,19 @@ async def test_both_roads_draw_on_one_quota(scene: Scene) -> None:
 async def test_who_does_not_read_is_sent_no_more_than_buffers_take(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sizes: list[int] = []
+    read = Lent.read
+
+    def counting(lent: Lent, size_bytes: int) -> bytes:
+        sizes.append(size_bytes)
+        return read(lent, size_bytes)
+
+    monkeypatch.setattr(Lent, "read", counting)
     await scene.holder.dial(scene.server.addresses[0])
-    async with scene.holder.fetch_blob(SERVER.public, proof(TICKET), 0) as (_, chunks):
-        await anext(chunks)
-        reader = chunks.ag_frame.f_locals["self"]  # type: ignore[attr-defined]
-        await until(lambda: reader._arrived.qsize() == CHUNKS_WAITING_MAX)
+    async with scene.holder.fetch_blob(SERVER.public, proof(TICKET), 0):
+        await until(lambda: sum(sizes) > CHUNKS_WAITING_MAX * CHUNK_BYTES)  # what waits for the loop is full
         await scene.holder.send(SERVER.public, b"a message gets through all the same")
-        assert reader._arrived.qsize() == CHUNKS_WAITING_MAX
+        assert sum(sizes) <= len(CONTENT) // 2
         assert scene.admission._quota.under_way.total() == 1
     await idle(scene)  # the server has learned that nothing more is wanted
 
@@ -179,6 +187,22 @@ async def test_a_cancelled_fetch_ends_the_transfer(scene: Scene) -> None:
     await idle(scene)
     assert list(scene.blobs._directory.iterdir()) == []
     assert (await asked(scene, proof(TICKET), len(CONTENT) - 5))[1] == CONTENT[-5:]
+
+
+async def test_what_is_granted_too_late_is_given_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is busy for longer than a question may take."""
+
+    def slow_clock() -> int:
+        time.sleep(0.5)
+        return NOW_MS
+
+    monkeypatch.setattr(link_blobs, "QUESTION_TIMEOUT_S", 0.2)
+    await scene.holder.dial(scene.server.addresses[0])
+    scene.admission._network_ms = slow_clock
+    with pytest.raises(LinkError, match="broke off"):
+        await asked(scene, proof(TICKET))
+    await idle(scene)
+    assert [account.sent_bytes for account in scene.admission._quota.accounts.values()] == [0]
 
 
 # --- strangers ------------------------------------------------------------------------------------------------------
@@ -240,6 +264,8 @@ LIES = {
 
 
 class Liar:
+    deadline_s = 10.0
+
     def __init__(self, head: BlobHead) -> None:
         self.head, self.left = head, 3
 
