@@ -19,6 +19,7 @@ BENCHES = (
     "shift",
     "forecast",
     "network",
+    "gossip",
     "training",
 )
 
