@@ -83,6 +83,7 @@ class Link:
     `deliver` is called on the loop, in order, and must not block; it returns False for a message that it did not take,
     and whoever sent that learns it. `network` is the genesis document's hash, `invitation` what lets this node into a
     closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`.
+    `patience_s(topic)` is how long gossip of a topic may wait at each hop, so that much of it leaves in one write.
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
     """
 
@@ -97,13 +98,15 @@ class Link:
         network: bytes = bytes(32),
         invitation: bytes = b"",
         admit: Callable[[bytes, Hello], str] = lambda peer, hello: "",
+        patience_s: Callable[[str], float] = lambda topic: 0.0,
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
     ) -> None:
         self.public = KeyPair(seed).public
         self.addresses: tuple[str, ...] = ()
         self.losses: Counter[str] = Counter()
-        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox), gossip_over_rate (a flooding peer)"""
+        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox), gossip_over_rate (a flooding peer),
+        gossip_unsent (a slow one)"""
         hello = Hello(
             version=VERSION,
             network=network,
@@ -112,7 +115,9 @@ class Link:
             observed="",
             invitation=invitation,
         )
-        self._settings = Settings(seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s)
+        self._settings = Settings(
+            seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s, patience_s
+        )
         self._deliver = deliver
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()

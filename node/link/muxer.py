@@ -33,7 +33,7 @@ from node.link.streams import (
     PING,
     RST,
     SYN,
-    WINDOW_BYTES,
+    WINDOW_MAX_BYTES,
     WINDOW_UPDATE,
     Stream,
 )
@@ -157,6 +157,7 @@ class LivingYamux(IMuxedConn):
         self._accepting.close()
         for stream in list(self.streams.values()):
             stream.lose()
+        self._sealed.abandon()
         try:
             with suppress(Exception):  # it is closed in any case
                 await self.secured_conn.close()
@@ -245,7 +246,7 @@ class LivingYamux(IMuxedConn):
                 stream.more_window(length)
                 self._flagged(stream, flags)
             return
-        if length > (WINDOW_BYTES if stream is None else stream.recv_window):
+        if length > (WINDOW_MAX_BYTES if stream is None else stream.recv_window):
             raise ProtocolError(f"{length} bytes for stream {stream_id}, more than it may send")
         if stream is not None:
             stream.recv_window -= length

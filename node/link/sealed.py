@@ -96,6 +96,11 @@ class SealedConnection:
         self._outgoing += sealed
         self._filled.set()
 
+    def abandon(self) -> None:
+        """The connection has ended: what waits to be sent is dropped, and whoever waits for that is woken."""
+        self._outgoing.clear()
+        self._drained.set()
+
     def _seal(self, data: bytes) -> bytes:
         sealed: bytes = self._noise.encrypt(bytes(data))
         return len(sealed).to_bytes(2, "big") + sealed

@@ -64,6 +64,7 @@ class Settings:
     admit: Callable[[bytes, Hello], str]
     ping_interval_s: float
     ping_timeout_s: float
+    patience_s: Callable[[str], float] = lambda topic: 0.0
 
 
 class LinkThread:
@@ -145,7 +146,7 @@ class LinkThread:
         settings = self.settings
         require_free(settings.listen)
         self._host, self._swarm = build_host(settings.seed, settings.ping_interval_s, settings.ping_timeout_s)
-        router = ContainedGossipSub()
+        router = ContainedGossipSub(settings.patience_s)
         pubsub = ContainedPubsub(
             self._host, router, settings.topics, self._admits, settings.judge, self._accept_gossip, self.losses
         )

@@ -20,6 +20,7 @@ from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
 from protocol.identity import peer_id
 
+ADVERT_PATIENCE_S = 1.0  # at each hop; adverts live for minutes, and many leave in one write
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
 
 log = logging.getLogger("heliotrope")
@@ -51,6 +52,7 @@ class Network:
             judge=self._judge,
             deliver=self._deliver,
             network=identity.network,
+            patience_s=lambda topic: ADVERT_PATIENCE_S if topic == topics.adverts else 0.0,
         )
 
     def taken(self, event: ev.Event) -> None:

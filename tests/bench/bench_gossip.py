@@ -82,9 +82,7 @@ def compare(nodes: int, results: dict[str, list[Result]]) -> Iterator[Figure]:
 
 def run(name: str, nodes: int, **changed: float) -> Result:
     """One contestant's run; what its process printed."""
-    dials = {
-        tuple(sorted((node, (node + offset) % nodes))) for node in range(nodes) for offset in OFFSETS[nodes]
-    }  # type: set[tuple[int, ...]]
+    dials = {tuple(sorted((node, (node + offset) % nodes))) for node in range(nodes) for offset in OFFSETS[nodes]}  # type: set[tuple[int, ...]]
     settings: dict[str, Any] = SETTINGS | changed | {"nodes": nodes, "dials": sorted(dials)}
     process = subprocess.run(
         [*CONTESTANTS[name], json.dumps(settings)], stdout=subprocess.PIPE, check=True, timeout=300
