@@ -1,9 +1,9 @@
-"""Streams over one connection: yamux, written anew, since the library's demultiplexing loop cannot be mended from outside.
+"""Streams over one connection: yamux, written anew, since no subclass can mend the library's demultiplexing loop.
 
 Faults of the library, by their share of what a gossip message cost (`UPSTREAM.md`): a frame passes two locks, five
-texts nobody logs and two reads (8.9 %). Besides: an unanswered ping has no consequence; a sender that ignores its window
-is only logged; a peer that opens streams without end is given each; a frame is held until all of it has come; two
-connections that answer each other can wait for each other for ever.
+texts that nobody logs, and two reads (8.9 %). Besides: an unanswered ping has no consequence; a sender that ignores its
+window is only logged; a peer that opens streams without end is given each; a frame is held until all of it has come;
+two connections that answer each other can wait for each other for ever.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from multiaddr import Multiaddr
 from node.link.sealed import SealedConnection
 from node.link.streams import (
     ACK,
-    DATA,
     FIN,
     GO_AWAY,
     HEADER,

@@ -62,7 +62,7 @@ class SealedConnection:
             data: bytes = await self._raw.read(self._read_bytes)
             return data
         while True:
-            await trio.lowlevel.wait_readable(self._socket)
+            await trio.lowlevel.wait_readable(self._socket.fileno())
             try:
                 data = os.read(self._socket.fileno(), self._read_bytes)
             except BlockingIOError:
@@ -125,7 +125,7 @@ class SealedConnection:
             await self._raw.write(data)
             del self._outgoing[: len(data)]
             return
-        await trio.lowlevel.wait_writable(self._socket)
+        await trio.lowlevel.wait_writable(self._socket.fileno())
         try:
             taken = os.write(self._socket.fileno(), memoryview(self._outgoing)[:CONGESTED_BYTES])
         except BlockingIOError:

@@ -112,7 +112,7 @@ class Stream(IMuxedStream):
         self.conn.unread_bytes -= len(data)
         self._take = take
         if data:
-            self._hand_over(data)
+            self._hand_over(take, data)
         while not self.recv_closed:
             await self._changed.wait()
         if self.reset_received:
@@ -177,10 +177,9 @@ class Stream(IMuxedStream):
         self.recv_window += increment
         self.conn.frame(WINDOW_UPDATE, 0, self.stream_id, increment)
 
-    def _hand_over(self, data: bytes) -> None:
-        assert self._take is not None
+    def _hand_over(self, take: Callable[[bytes], None], data: bytes) -> None:
         try:
-            self._take(data)
+            take(data)
         except Exception:  # noqa: BLE001  nothing is lost: whoever awaits the stream gets a reset, as the peer does
             self._reset()
         else:
@@ -202,7 +201,7 @@ class Stream(IMuxedStream):
 
     def receive(self, data: bytes) -> None:
         if self._take is not None:
-            self._hand_over(data)
+            self._hand_over(self._take, data)
         else:
             self._unread += data
             self.conn.unread_bytes += len(data)

@@ -1,7 +1,7 @@
 """What gossip costs: CPU per message and node, and time to delivery, against stock py-libp2p and js-libp2p.
 
-Each contestant runs its nodes in one process of its own, one contestant after the other, round by round; a figure is the
-median of the rounds. `gossip_peer.py` says what is counted. Six nodes know each other; of twenty, each knows six.
+Each contestant runs its nodes in one process of its own, one contestant after the other, round by round; a figure is
+the median of the rounds. `gossip_peer.py` says what is counted. Six nodes know each other; of twenty, each knows six.
 """
 
 from __future__ import annotations

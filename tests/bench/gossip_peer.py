@@ -2,7 +2,8 @@
 
 `ours` is the host, the muxer, the pubsub and the router that `LinkThread` builds, in one trio run instead of a thread
 each; what a link does besides (hellos, the crossing to asyncio) is no part of gossip. `stock` is the library with
-settings that deliver, and nothing mended. Who dials whom, D, heartbeat, protocol (v1.1, StrictSign) and topic are the same, in `gossip_peer.mjs` too.
+settings that deliver, and nothing mended. Who dials whom, D, heartbeat, protocol (v1.1, StrictSign) and topic are the
+same, in tests/interop/gossip_peer.mjs too.
 
 After some messages to warm up, CPU is measured while nothing is published and then while the settings' messages are,
 by one node after the other, at an even rate and with a short tail. The result is a JSON line: `cpu_ms`, what publishing
@@ -161,7 +162,7 @@ async def measure(make: Callable[[bytes, Deliver, AsyncExitStack], Awaitable[Nod
             await nodes[near].dial(address, nodes[far].host.get_id())
         neighbours = Counter(index for dial in settings.dials for index in dial)
         with trio.fail_after(FIND_EACH_OTHER_S):
-            while any(len(node.pubsub.peer_topics.get(TOPIC, ())) < neighbours[i] for i, node in enumerate(nodes)):
+            while any(len(each.pubsub.peer_topics.get(TOPIC, ())) < neighbours[i] for i, each in enumerate(nodes)):  # noqa: ASYNC110
                 await trio.sleep(0.05)
         await trio.sleep(settings.settle_s)
         await publish(0, settings.warmups)
@@ -175,7 +176,7 @@ async def measure(make: Callable[[bytes, Deliver, AsyncExitStack], Awaitable[Nod
         await publish(settings.warmups, settings.messages)
         expected = settings.messages * (settings.nodes - 1)
         with trio.move_on_after(settings.patience_s):
-            while len(latencies) < expected:
+            while len(latencies) < expected:  # noqa: ASYNC110
                 await trio.sleep(0.02)
         await trio.sleep(settings.tail_s)
         spent_s = time.process_time() - cpu_s - idle * (time.perf_counter() - at_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import trio
@@ -13,6 +13,7 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import Transport as Noise
 from libp2p.security.secure_session import SecureSession
+from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
 from node.link.muxer import LivingYamux
@@ -99,12 +100,17 @@ def run(near: Make, far: Make, scene: Callable[[Any, Any], Awaitable[None]]) -> 
     trio.run(main)
 
 
+async def until(is_true: Callable[[], bool]) -> None:
+    """For what no event announces."""
+    with trio.fail_after(TIMEOUT_S):
+        while not is_true():
+            await trio.lowlevel.checkpoint()
+
+
 async def read_all(stream: Any) -> bytes:
     """To the peer's end of the stream."""
     data = bytearray()
-    try:
+    with suppress(MuxedStreamEOF):
         while chunk := await stream.read(65536):
             data += chunk
-    except EOFError:  # MuxedStreamEOF, as both say it
-        pass
     return bytes(data)
