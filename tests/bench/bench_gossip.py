@@ -27,7 +27,8 @@ SETTINGS = {
     "settle_s": 3.0,
     "idle_s": 6.0,
     "tail_s": 1.5,
-    "patience_s": 20.0,
+    "deadline_s": 20.0,
+    "wait_s": 0.0,
 }
 PYTHON = (sys.executable, "-m", "tests.bench.gossip_peer")
 CONTESTANTS = {
@@ -47,6 +48,7 @@ def figures() -> Iterator[Figure]:
             for name in CONTESTANTS:
                 results[name].append(run(name, nodes))
         yield from compare(nodes, results)
+    yield from patience()
 
 
 def compare(nodes: int, results: dict[str, list[Result]]) -> Iterator[Figure]:
@@ -78,6 +80,17 @@ def compare(nodes: int, results: dict[str, list[Result]]) -> Iterator[Figure]:
             0.3 if (nodes, rival) == (20, "stock py-libp2p") else None,
             at_most=True,
         )
+
+
+def patience() -> Iterator[Figure]:
+    """What waiting for company saves: ours against ours, where there is company."""
+    often = {"rate_per_s": 20.0, "messages": 200}
+    waiting, at_once = ([], [])  # type: tuple[list[float], list[float]]
+    for _ in range(ROUNDS):
+        waiting.append(run("ours", 20, **often, wait_s=1.0)["cpu_ms"])
+        at_once.append(run("ours", 20, **often)["cpu_ms"])
+    name = "CPU per message and node, 20 nodes, 20 messages a second that may wait 1 s at each hop"
+    yield Figure("gossip", name, median(waiting), "ms", "ours at once", median(at_once))
 
 
 def run(name: str, nodes: int, **changed: float) -> Result:

@@ -57,8 +57,10 @@ class Settings:
     settle_s: float
     idle_s: float
     tail_s: float
-    patience_s: float
+    deadline_s: float
     """how long the last deliveries are awaited"""
+    wait_s: float
+    """how long messages may wait for company, where the contestant can; `patience_s` of `Link`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Node:
 
 
 Deliver = Callable[[bytes], None]
+Make = Callable[[bytes, Deliver, AsyncExitStack, Settings], Awaitable[Node]]
 
 
 class RoomyPubsub(Pubsub):
@@ -80,7 +83,7 @@ class RoomyPubsub(Pubsub):
         self.peer_queues[peer_id]._queue.max_size = 1024
 
 
-async def stock(seed: bytes, deliver: Deliver, stack: AsyncExitStack) -> Node:
+async def stock(seed: bytes, deliver: Deliver, stack: AsyncExitStack, settings: Settings) -> Node:
     library_pubsub.SUBSCRIPTION_CHANNEL_SIZE = 1024
     router = GossipSub(
         protocols=[PROTOCOL_ID_V11],
@@ -112,10 +115,10 @@ async def stock(seed: bytes, deliver: Deliver, stack: AsyncExitStack) -> Node:
     return Node(host, router, pubsub, lambda address, peer: host.connect(PeerInfo(peer, [address])))
 
 
-async def ours(seed: bytes, deliver: Deliver, stack: AsyncExitStack) -> Node:
+async def ours(seed: bytes, deliver: Deliver, stack: AsyncExitStack, settings: Settings) -> Node:
     demote_library_logging()
     host, swarm = build_host(seed, 5.0, 10.0)
-    router = ContainedGossipSub()
+    router = ContainedGossipSub(lambda topic: settings.wait_s)
 
     async def admits(peer: ID) -> bool:
         return True
@@ -138,7 +141,7 @@ async def ours(seed: bytes, deliver: Deliver, stack: AsyncExitStack) -> Node:
     return Node(host, router, pubsub, swarm.dial_addr)
 
 
-async def measure(make: Callable[[bytes, Deliver, AsyncExitStack], Awaitable[Node]], settings: Settings) -> None:
+async def measure(make: Make, settings: Settings) -> None:
     sent: dict[int, float] = {}
     latencies: list[float] = []
 
@@ -156,7 +159,7 @@ async def measure(make: Callable[[bytes, Deliver, AsyncExitStack], Awaitable[Nod
             await nodes[number % len(nodes)].pubsub.publish(TOPIC, data)
 
     async with AsyncExitStack() as stack:
-        nodes = [await make(bytes([index + 1]) * 32, deliver, stack) for index in range(settings.nodes)]
+        nodes = [await make(bytes([index + 1]) * 32, deliver, stack, settings) for index in range(settings.nodes)]
         for near, far in settings.dials:
             address = Multiaddr(str(nodes[far].host.get_addrs()[0]).rpartition("/p2p/")[0])
             await nodes[near].dial(address, nodes[far].host.get_id())
@@ -175,7 +178,7 @@ async def measure(make: Callable[[bytes, Deliver, AsyncExitStack], Awaitable[Nod
         cpu_s, at_s = time.process_time(), time.perf_counter()
         await publish(settings.warmups, settings.messages)
         expected = settings.messages * (settings.nodes - 1)
-        with trio.move_on_after(settings.patience_s):
+        with trio.move_on_after(settings.deadline_s):
             while len(latencies) < expected:  # noqa: ASYNC110
                 await trio.sleep(0.02)
         await trio.sleep(settings.tail_s)

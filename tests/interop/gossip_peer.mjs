@@ -93,7 +93,7 @@ const busyCpu = cpu()
 const busyAt = now()
 await publish(settings.warmups, settings.messages)
 const expected = settings.messages * others
-await until(() => latencies.length >= expected, settings.patience_s)
+await until(() => latencies.length >= expected, settings.deadline_s)
 await sleep(settings.tail_s)
 const spent = cpu() - busyCpu - idle * (now() - busyAt)
 
