@@ -1,7 +1,7 @@
 """Gossip from strangers: bounded before it is parsed, judged before it is forwarded, and never the end of the host.
 
-The library's Gossipsub v1.1 with its faults contained; each class names them. The settings are NETWORK.md's, where each
-default is shown to hurt. Peer scoring stays off: the judge says yes or no, and a score must know whose fault a no is.
+The library's Gossipsub v1.1 with its faults contained; each class names them. `router.py` decides who gets what.
+Peer scoring stays off: the judge says yes or no, and a score must know whose fault a no is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
 from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from multiaddr import Multiaddr
@@ -25,6 +24,7 @@ from multiaddr import Multiaddr
 from node.link.events import Verdict
 from node.link.names import is_ed25519
 from node.link.outbox import Outbox
+from node.link.router import ContainedGossipSub
 from node.link.rpc import FrameReader, framed, is_signed
 
 GOSSIP_MAX_BYTES = 256 * 1024  # NETWORK.md: the library loses larger ones silently
@@ -64,71 +64,6 @@ class TokenBucket:
     def _refill(self, now: float) -> None:
         self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
         self._at = now
-
-
-class ContainedGossipSub(GossipSub):
-    """Faults: an exception in one heartbeat ends the host; a list of delivery times, and what was forwarded, are kept
-    for ever; each message is copied for each neighbour, with a signed peer record that each verifies anew (8.0 %, and
-    the 6.9 % that `outbox.py` speaks of)."""
-
-    pubsub: ContainedPubsub
-
-    def __init__(self, patience_s: Callable[[str], float] = lambda topic: 0.0) -> None:
-        """`patience_s(topic)`: the seconds that a message may wait for company before it leaves to a neighbour."""
-        super().__init__(
-            protocols=[PROTOCOL_ID_V11],
-            degree=6,
-            degree_low=4,
-            degree_high=12,
-            heartbeat_initial_delay=0.1,
-            heartbeat_interval=1,
-            spam_protection_enabled=False,
-            adaptive_gossip_enabled=False,
-            eclipse_protection_enabled=False,
-        )
-        self._patience_s = patience_s
-
-    async def heartbeat(self) -> None:
-        while True:
-            try:
-                await super().heartbeat()
-            except Exception:
-                log.debug("one gossip heartbeat is lost", exc_info=True)
-                await trio.sleep(self.heartbeat_interval)
-
-    async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
-        self.forward(msg_forwarder, pubsub_msg)
-
-    def forward(self, forwarder: ID, message: rpc_pb2.Message) -> None:
-        """Encoded once, to every neighbour in the topic's mesh but those who have it."""
-        self.mcache.put(message)
-        topic = message.topicIDs[0]
-        patience_s = self._patience_s(topic)
-        body = rpc_pb2.RPC(publish=[message]).SerializeToString()
-        for peer in self.mesh.get(topic, set()) - {forwarder, ID(message.from_id)}:
-            self.pubsub.push(peer, body, patience_s)
-
-    async def send_recent_messages(self, peer_id: ID, topic: str) -> None:
-        recent = (self.mcache.get(message_id) for message_id in self.mcache.window(topic))
-        self.send_rpc(peer_id, rpc_pb2.RPC(publish=[message for message in recent if message is not None]))
-
-    async def flush_pending_messages(self, peer_id: ID) -> None:
-        """Nothing: `send_recent_messages` has them."""
-
-    async def emit_control_message(self, control_msg: rpc_pb2.ControlMessage, to_peer: ID) -> None:
-        self.send_rpc(to_peer, rpc_pb2.RPC(control=control_msg), priority=True)
-
-    def send_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, priority: bool = False) -> None:
-        """Without our peer record, which nobody needs: the transport has proved who we are."""
-        for message in rpc.publish:
-            self.pubsub.push(peer_id, rpc_pb2.RPC(publish=[message]).SerializeToString())
-        rest = rpc_pb2.RPC(subscriptions=rpc.subscriptions)
-        if rpc.HasField("control"):
-            rest.control.CopyFrom(rpc.control)
-        self._piggyback_control_retry(peer_id, rest)
-        body = rest.SerializeToString()
-        if body and not self.pubsub.push(peer_id, body):
-            self._handle_dropped_rpc(peer_id, rest, "queue_full")
 
 
 class ContainedPubsub(Pubsub):

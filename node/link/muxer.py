@@ -158,8 +158,9 @@ class LivingYamux(IMuxedConn):
             stream.lose()
         self._sealed.abandon()
         try:
-            with suppress(Exception):  # it is closed in any case
-                await self.secured_conn.close()
+            await self.secured_conn.close()
+        except Exception:
+            log.debug("connection to %s ended with a failure", self.peer_id, exc_info=True)
         finally:
             self.event_closed.set()
         if self.on_close is not None:
@@ -188,7 +189,7 @@ class LivingYamux(IMuxedConn):
 
     def frame(self, kind: int, flags: int, stream_id: int, length: int, body: bytes = b"") -> None:
         """Never waits, never fails: a connection that is lost is found out by its reader."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError):
             self._sealed.write(HEADER.pack(0, kind, flags, stream_id, length) + body)
 
     async def _watch(self) -> None:

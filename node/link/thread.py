@@ -37,11 +37,12 @@ from node.link.events import (
     thread_is_down,
     unreachable,
 )
-from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
+from node.link.gossip import ContainedPubsub, PeerWatch, TokenBucket
 from node.link.host import build_host, require_free, running
 from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, House, Messages, Peer
 from node.link.muxer import cut
 from node.link.names import id_of, key_of
+from node.link.router import ContainedGossipSub
 from protocol.hello import Hello, encode_hello
 
 PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)

@@ -37,8 +37,9 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from node.link.events import Verdict
-from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch
+from node.link.gossip import ContainedPubsub, PeerWatch
 from node.link.host import build_host, demote_library_logging, running
+from node.link.router import ContainedGossipSub
 
 TOPIC = "heliotrope/1/bench/adverts"
 LISTEN = Multiaddr("/ip4/127.0.0.1/tcp/0")

@@ -54,7 +54,7 @@ class Done:
         self.finished, self.output = trio.Event(), b""
 
 
-async def run_process(command: list[str], task_status: trio.TaskStatus[Done]) -> None:
+async def run_process(command: list[str], task_status: Any) -> None:
     done = Done()
     task_status.started(done)
     with trio.fail_after(TIMEOUT_S):

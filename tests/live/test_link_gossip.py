@@ -49,7 +49,7 @@ async def test_gossip_goes_to_the_stock_library_and_comes_from_it(open_link: Ope
             await pubsub._handle_new_peer(target)  # the connection is older than the service
             await pubsub.wait_for_mesh(target, TOPIC)
             await pubsub.publish(TOPIC, b"from stock")
-            heard = set()
+            heard: set[bytes] = set()
             while len(heard) < 3:
                 heard.add((await subscription.get()).data)
             assert heard == {b"from stock", b"from ours", bytes(200_000)}
