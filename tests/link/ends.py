@@ -8,6 +8,7 @@ from typing import Any
 
 import trio
 from libp2p.crypto import ed25519, x25519
+from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
@@ -58,8 +59,29 @@ class Raw:
             return headers
 
 
+class Relayed(ReadWriteCloser):
+    """A connection that is no socket, as through a relay."""
+
+    def __init__(self, way: TrioTCPStream) -> None:
+        self._way = way
+
+    async def read(self, n: int | None = None) -> bytes:
+        return await self._way.read(n)
+
+    async def write(self, data: bytes) -> None:
+        await self._way.write(data)
+
+    async def close(self) -> None:
+        await self._way.close()
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        return None
+
+
 @asynccontextmanager
-async def connected(near: Make, far: Make) -> AsyncIterator[tuple[Any, Any]]:
+async def connected(
+    near: Make, far: Make, way: Callable[[TrioTCPStream], ReadWriteCloser] = lambda stream: stream
+) -> AsyncIterator[tuple[Any, Any]]:
     """The end that dialled, and the other; both run."""
     keys = [ed25519.create_new_key_pair(bytes([number]) * 32) for number in (1, 2)]
     near_id, far_id = (ID.from_pubkey(pair.public_key) for pair in keys)
@@ -69,11 +91,12 @@ async def connected(near: Make, far: Make) -> AsyncIterator[tuple[Any, Any]]:
     sessions: dict[str, Any] = {}
 
     async def dial() -> None:
-        raw = RawConnection(TrioTCPStream(await trio.open_tcp_stream("127.0.0.1", port)), True)
+        raw = RawConnection(way(TrioTCPStream(await trio.open_tcp_stream("127.0.0.1", port))), True)
         sessions["near"] = await near_noise.secure_outbound(raw, far_id)
 
     async def accept() -> None:
-        sessions["far"] = await far_noise.secure_inbound(RawConnection(TrioTCPStream(await listener.accept()), False))
+        raw = RawConnection(way(TrioTCPStream(await listener.accept())), False)
+        sessions["far"] = await far_noise.secure_inbound(raw)
 
     with trio.fail_after(TIMEOUT_S):
         async with trio.open_nursery() as handshake:
@@ -90,11 +113,11 @@ async def connected(near: Make, far: Make) -> AsyncIterator[tuple[Any, Any]]:
     await listener.aclose()
 
 
-def run(near: Make, far: Make, scene: Callable[[Any, Any], Awaitable[None]]) -> None:
+def run(near: Make, far: Make, scene: Callable[[Any, Any], Awaitable[None]], **options: Any) -> None:
     """Play a scene between two ends."""
 
     async def main() -> None:
-        async with connected(near, far) as (near_end, far_end):
+        async with connected(near, far, **options) as (near_end, far_end):
             await scene(near_end, far_end)
 
     trio.run(main)

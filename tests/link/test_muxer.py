@@ -16,7 +16,7 @@ from node.link import streams
 from node.link.muxer import STREAMS_INBOUND_MAX
 from node.link.streams import GO_AWAY, WINDOW_BYTES
 
-from .ends import Make, Raw, ours, read_all, run, stock, until
+from .ends import Make, Raw, Relayed, ours, read_all, run, stock, until
 
 PAIRS = [
     pytest.param(ours, ours, id="ours-ours"),
@@ -30,8 +30,9 @@ def blob(seed: int, size: int) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+@pytest.mark.parametrize("way", [lambda stream: stream, Relayed], ids=["socket", "relayed"])
 @with_whom
-def test_large_streams_arrive_whole_in_both_directions_at_once(near: Make, far: Make) -> None:
+def test_large_streams_arrive_whole_in_both_directions_at_once(near: Make, far: Make, way: Any) -> None:
     there, back = blob(1, 20_000_000), blob(2, 20_000_000)
     digests: dict[str, str] = {}
 
@@ -51,7 +52,7 @@ def test_large_streams_arrive_whole_in_both_directions_at_once(near: Make, far: 
             nursery.start_soon(read, "there", into)
             nursery.start_soon(read, "back", out)
 
-    run(near, far, scene)
+    run(near, far, scene, way=way)
     assert digests == {"there": hashlib.sha256(there).hexdigest(), "back": hashlib.sha256(back).hexdigest()}
 
 
