@@ -30,11 +30,12 @@ from node.link.rpc import FrameReader, framed, is_signed
 GOSSIP_MAX_BYTES = 256 * 1024  # NETWORK.md: the library loses larger ones silently
 RPC_MAX_BYTES = 1024 * 1024  # the library's default, and go-libp2p-pubsub's
 RPC_ITEMS_MAX = 1024  # messages and subscriptions in one RPC; guess, not measured
+ITEMS_AT_ONCE_MAX = 4096  # of one read, each RPC counted as well: some 10 ms; an honest one has 60 bytes and more
 MESSAGE_IDS_MAX = 1024  # in one IHAVE or IWANT; guess, not measured (go-libp2p-pubsub: 5,000)
 MESSAGE_ID_MAX_BYTES = 64  # ours have 46: author and sequence number
 PRUNE_BACKOFF_MAX_S = 600  # guess, not measured
 CONTROLS_WAITING_MAX = 64  # control messages of one stream that come at once; guess, not measured
-RATE_PER_S = 200.0  # from one peer, forwarded messages included; a core carries 70 to 90 (NETWORK.md)
+RATE_PER_S = 200.0  # from one peer, forwarded messages included; a core carries more than ten times that (bench)
 BURST = 400.0  # guess, not measured
 
 log = logging.getLogger(__name__)
@@ -105,8 +106,11 @@ class ContainedPubsub(Pubsub):
         wishes, waiting = trio.open_memory_channel[rpc_pb2.ControlMessage](CONTROLS_WAITING_MAX)
 
         def take(data: bytes) -> None:
+            items = 0
             for frame in frames.feed(data):
-                self._handle_rpc(peer, frame, wishes)
+                items += 1 + self._handle_rpc(peer, frame, wishes)
+                if items > ITEMS_AT_ONCE_MAX:
+                    raise ValueError(f"more than {ITEMS_AT_ONCE_MAX} RPCs and messages in {len(data)} bytes")
 
         try:
             if await self._admits(peer):
@@ -119,8 +123,8 @@ class ContainedPubsub(Pubsub):
 
     def _handle_rpc(
         self, peer: ID, frame: bytes, wishes: trio.MemorySendChannel[rpc_pb2.ControlMessage] | None = None
-    ) -> None:
-        """One item after the other: a peer's gossip keeps its order."""
+    ) -> int:
+        """One item after the other: a peer's gossip keeps its order. How many messages and subscriptions there were."""
         rpc = rpc_pb2.RPC()
         rpc.ParseFromString(frame)
         if len(rpc.publish) + len(rpc.subscriptions) > RPC_ITEMS_MAX:
@@ -136,6 +140,7 @@ class ContainedPubsub(Pubsub):
                 wishes.send_nowait(trim_control(rpc.control, self.topic_ids))
             except trio.WouldBlock:
                 self._losses["gossip_over_rate"] += 1
+        return len(rpc.publish) + len(rpc.subscriptions)
 
     async def _answer(self, peer: ID, waiting: trio.MemoryReceiveChannel[rpc_pb2.ControlMessage]) -> None:
         async for control in waiting:

@@ -1,7 +1,8 @@
 """The library's host, built from parts whose faults are contained: no stranger ends it, fills it or borrows a name.
 
-Each class in `host`, `swarm`, `muxer` and `gossip` corrects one part of libp2p 0.8.1 from outside, by subclass; its
-docstring names the fault. Refused: identities nobody proved (the library offers plaintext and secio with Noise).
+Each class in `host`, `swarm`, `sealed`, `muxer`, `streams`, `router`, `gossip`, `outbox` and `rpc` corrects one part of
+libp2p 0.8.1 from outside; its docstring names the fault, and `UPSTREAM.md` lists them for the library's maintainers.
+Refused: identities nobody proved (the library offers plaintext and secio with Noise).
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ from node.link.streams import (
 
 UNREAD_MAX_BYTES = 32 * 1024 * 1024  # received and not yet read, per connection: all first windows of its streams
 STREAMS_INBOUND_MAX = 128  # of one connection, beyond them each is reset; guess, not measured (go-yamux: 256 waiting)
+TURN_BYTES, TURN_FRAMES = 16 * 1024, 256  # then other tasks run; guess, not measured
 STREAM_ID_MAX = 2**32 - 1
 NORMAL, PROTOCOL_ERROR = 0, 1  # reasons to go away
 
@@ -210,11 +211,14 @@ class LivingYamux(IMuxedConn):
     async def _demultiplex(self) -> None:
         rest = b""
         while data := await self._sealed.read():
-            rest = self._take_frames(rest + data if rest else data)
+            rest, is_all = self._take_frames(rest + data if rest else data)
+            while not is_all:
+                await trio.lowlevel.checkpoint()
+                rest, is_all = self._take_frames(rest)
 
-    def _take_frames(self, data: bytes) -> bytes:
-        """Handle all there is; what is left is less than a header."""
-        at, end = 0, len(data)
+    def _take_frames(self, data: bytes) -> tuple[bytes, bool]:
+        """Handle a turn's worth; what is left, and whether that is less than a header: others have a turn as well."""
+        at, end, frames = 0, len(data), TURN_FRAMES
         while True:
             stream, missing, flags = self._body
             if missing:
@@ -224,11 +228,14 @@ class LivingYamux(IMuxedConn):
                 if body and stream is not None:
                     self._receive(stream, body)
                 if missing > len(body):
-                    return b""
+                    return b"", True
                 if stream is not None:
                     self._flagged(stream, flags)
             if end - at < HEADER.size:
-                return data[at:]
+                return data[at:], True
+            if at >= TURN_BYTES or frames == 0:
+                return data[at:], False
+            frames -= 1
             self._handle(*HEADER.unpack_from(data, at))
             at += HEADER.size
 
