@@ -105,20 +105,20 @@ class ContainedPubsub(Pubsub):
         frames = FrameReader(RPC_MAX_BYTES)
         wishes, waiting = trio.open_memory_channel[rpc_pb2.ControlMessage](CONTROLS_WAITING_MAX)
 
-        def take(data: bytes) -> None:
+        def take(data: bytes) -> float:
             items = 0
             for frame in frames.feed(data):
                 items += 1 + self._handle_rpc(peer, frame, wishes)
                 if items > ITEMS_AT_ONCE_MAX:
                     raise ValueError(f"more than {ITEMS_AT_ONCE_MAX} RPCs and messages in {len(data)} bytes")
+            return 0.0
 
         try:
             if await self._admits(peer):
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._answer, peer, waiting)
-                    await stream.muxed_stream.deliver_to(take)  # type: ignore[attr-defined]
-                    nursery.cancel_scope.cancel()
+                self.manager.run_task(self._answer, peer, waiting)
+                await stream.muxed_stream.deliver_to(take)  # type: ignore[attr-defined]
         finally:
+            wishes.close()
             await stream.reset()
 
     def _handle_rpc(
@@ -252,6 +252,14 @@ class ContainedPubsub(Pubsub):
         else:
             self._buckets.pop(peer_id, None)
             super()._forget_all_subscriptions(peer_id)
+
+    def is_heard(self, topic: str) -> bool:
+        """Whether a peer listens to it."""
+        return bool(self.peer_topics.get(topic))
+
+    def is_busy(self) -> bool:
+        """Whether something that was published has not left yet."""
+        return any(outbox.is_busy for outbox in self.peer_queues.values())
 
     def _peer_is_connected(self, peer_id: ID) -> bool:
         return any(not connection.is_closed for connection in self.host.get_network().get_connections(peer_id))

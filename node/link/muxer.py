@@ -58,6 +58,13 @@ async def cut(connection: INetConn) -> None:
     await muxed.secured_conn.close()
 
 
+async def say_goodbye(connection: INetConn) -> None:
+    """Tell the peer that nothing more comes, and wait until all that was said before is under way: the peer reads that,
+    and closes its end."""
+    muxed: Any = connection.muxed_conn
+    await muxed.say_goodbye()
+
+
 class ProtocolError(Exception):
     """What no honest peer sends. It ends the connection."""
 
@@ -146,6 +153,11 @@ class LivingYamux(IMuxedConn):
         if not self.event_shutting_down.is_set():
             self._go_away(NORMAL)
         await self._end()
+
+    async def say_goodbye(self) -> None:
+        """Waits for the socket: give it a time."""
+        self._go_away(NORMAL)
+        await self._sealed.emptied()
 
     def _go_away(self, reason: int) -> None:
         self.frame(GO_AWAY, 0, 0, reason)

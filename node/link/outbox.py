@@ -37,7 +37,7 @@ class Outbox:
         self._waiting_bytes = 0
         self._due_s = math.inf
         self._failure: MuxedStreamError | None = None
-        self._is_closed = False
+        self._is_closed = self._is_writing = False
         self._changed = trio.Event()
 
     def push(self, body: bytes, patience_s: float = 0.0) -> bool:
@@ -61,6 +61,11 @@ class Outbox:
             self._wake()
         return True
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something has not left yet."""
+        return bool(self._waiting) or self._is_writing
+
     def close(self) -> None:
         self._is_closed = True
         self._wake()
@@ -74,7 +79,9 @@ class Outbox:
                 with trio.move_on_at(self._due_s):
                     await self._changed.wait()
             else:
+                self._is_writing = True
                 await self._stream.write(framed(*self._batch()))
+                self._is_writing = False
 
     def _write_now(self) -> bool:
         """Whether all has gone, without a task."""

@@ -109,6 +109,11 @@ class SealedConnection:
         while self.is_congested:
             await self._drained.wait()
 
+    async def emptied(self) -> None:
+        """Until the socket has taken all."""
+        while self._outgoing:
+            await self._drained.wait()
+
     async def flush(self) -> None:
         """Write what the socket did not take, for ever. Raises what the socket raises."""
         while True:

@@ -9,6 +9,7 @@ A frame is `version (0), type, flags, stream, length`; its numbers are yamux's (
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Protocol
@@ -54,7 +55,9 @@ class Stream(IMuxedStream):
         self._unread = bytearray()
         self._unreported = 0  # taken since the last window update
         self._reported_at = trio.current_time()
-        self._take: Callable[[bytes], None] | None = None
+        self._take: Callable[[bytes], float] | None = None
+        self._failure: Exception | None = None  # of `_take`
+        self._held, self._held_until_s = 0, 0.0  # bytes that the peer may send anew only then
         self._changed = trio.Event()
         self._writers = 0
 
@@ -102,10 +105,11 @@ class Stream(IMuxedStream):
             self._send(data[at : at + FRAME_MAX_BYTES])
         return True
 
-    async def deliver_to(self, take: Callable[[bytes], None]) -> None:
+    async def deliver_to(self, take: Callable[[bytes], float]) -> None:
         """Call `take` with all that comes, as it comes, from the connection's own task; until the end.
 
-        What `take` raises resets the stream. Raises MuxedStreamReset.
+        It returns for how many seconds the peer is to be held back: what is in its window still comes, more does not.
+        What it raises resets the stream, and is raised. Raises MuxedStreamReset.
         """
         data = bytes(self._unread)
         self._unread.clear()
@@ -114,7 +118,14 @@ class Stream(IMuxedStream):
         if data:
             self._hand_over(take, data)
         while not self.recv_closed:
-            await self._changed.wait()
+            if self._held and trio.current_time() >= self._held_until_s:
+                held, self._held = self._held, 0
+                self._credit(held)
+            else:
+                with trio.move_on_at(self._held_until_s if self._held else math.inf):
+                    await self._changed.wait()
+        if self._failure is not None:
+            raise self._failure
         if self.reset_received:
             raise MuxedStreamReset(f"stream {self.stream_id} was reset, or its connection is lost")
 
@@ -177,11 +188,17 @@ class Stream(IMuxedStream):
         self.recv_window += increment
         self.conn.frame(WINDOW_UPDATE, 0, self.stream_id, increment)
 
-    def _hand_over(self, take: Callable[[bytes], None], data: bytes) -> None:
+    def _hand_over(self, take: Callable[[bytes], float], data: bytes) -> None:
         try:
-            take(data)
-        except Exception:  # noqa: BLE001  nothing is lost: whoever awaits the stream gets a reset, as the peer does
+            pause_s = take(data)
+        except Exception as error:  # noqa: BLE001  nothing is lost: `deliver_to` raises it
+            self._failure = error
             self._reset()
+            return
+        if pause_s > 0 or self._held:
+            self._held += len(data)
+            self._held_until_s = max(self._held_until_s, trio.current_time() + pause_s)
+            self._settle()
         else:
             self._credit(len(data))
 

@@ -45,7 +45,7 @@ from node.link.names import id_of, key_of
 from node.link.router import ContainedGossipSub
 from protocol.hello import Hello, encode_hello
 
-PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)
+PUBLISH_RATE_PER_S = 50.0  # every other node pays for each of our messages; guess, not measured
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
 DIAL_TIMEOUT_S = 10.0  # the library's default
 DISCONNECT_TIMEOUT_S = 2.0  # it takes milliseconds

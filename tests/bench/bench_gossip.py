@@ -20,12 +20,12 @@ ROUNDS = 3
 OFFSETS = {6: (1, 2, 3), 20: (1, 3, 8)}
 """A node dials the nodes this far ahead in the circle: a graph of few hops, the same for every contestant."""
 SETTINGS = {
-    "messages": 40,
+    "messages": 30,
     "rate_per_s": 2.0,
     "size_bytes": 512,
     "warmups": 20,
-    "settle_s": 3.0,
-    "idle_s": 6.0,
+    "settle_s": 2.0,
+    "idle_s": 5.0,
     "tail_s": 1.5,
     "deadline_s": 20.0,
     "wait_s": 0.0,

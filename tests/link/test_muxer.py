@@ -240,10 +240,11 @@ def test_writing_to_a_closed_stream_says_so() -> None:
 def test_data_is_handed_over_as_it_comes_and_a_failure_resets_only_that_stream() -> None:
     got: list[bytes] = []
 
-    def take(data: bytes) -> None:
+    def take(data: bytes) -> float:
         got.append(data)
         if data == b"bad":
-            raise ValueError
+            raise ValueError("bad")
+        return 0.0
 
     async def scene(a: Any, b: Any) -> None:
         out, other = await a.open_stream(), await a.open_stream()
@@ -264,5 +265,63 @@ def test_data_is_handed_over_as_it_comes_and_a_failure_resets_only_that_stream()
 
 
 async def expect_delivery_to_fail(stream: Any, take: Any) -> None:
-    with pytest.raises(MuxedStreamReset):
+    with pytest.raises(ValueError, match="bad"):
         await stream.deliver_to(take)
+
+
+def test_a_peer_that_is_held_back_sends_its_window_and_no_more_until_then() -> None:
+    got: list[int] = []
+
+    def take(data: bytes) -> float:
+        got.append(len(data))
+        return 3600.0
+
+    async def scene(a: Any, b: Any) -> None:
+        out = await a.open_stream()
+        into = await b.accept_stream()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(into.deliver_to, take)
+            nursery.start_soon(out.write, bytes(2 * WINDOW_BYTES))
+            await until(lambda: sum(got) == WINDOW_BYTES)
+            await trio.testing.wait_all_tasks_blocked()
+            assert sum(got) == WINDOW_BYTES
+            await out.reset()  # whoever is held back can leave
+
+    with pytest.RaisesGroup(MuxedStreamReset, MuxedStreamReset, flatten_subgroups=True):
+        run(ours, ours, scene)
+
+
+def test_after_a_pause_all_of_it_comes() -> None:
+    got: list[int] = []
+
+    def take(data: bytes) -> float:
+        got.append(len(data))
+        return 0.02
+
+    async def scene(a: Any, b: Any) -> None:
+        out = await a.open_stream()
+        into = await b.accept_stream()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(into.deliver_to, take)
+            await out.write(bytes(3 * WINDOW_BYTES))
+            await out.close()
+
+    run(ours, ours, scene)
+    assert sum(got) == 3 * WINDOW_BYTES
+
+
+def test_a_goodbye_lets_the_peer_read_all_that_was_said_before() -> None:
+    data = blob(5, 3 * WINDOW_BYTES // 4)
+
+    async def scene(a: Any, b: Any) -> None:
+        out = await a.open_stream()
+        await out.write(data)
+        await a.say_goodbye()
+        into = await b.accept_stream()
+        await b.event_closed.wait()
+        got = b""
+        while len(got) < len(data):
+            got += await into.read()
+        assert got == data
+
+    run(ours, ours, scene)
