@@ -277,19 +277,16 @@ class LivingYamux(IMuxedConn):
         """A new stream of the peer's, or None: it has too many."""
         if not self._is_inbound(stream_id) or stream_id in self.streams:
             raise ProtocolError(f"stream {stream_id} is not the peer's to open")
-        if self._inbound >= STREAMS_INBOUND_MAX:
-            self.frame(WINDOW_UPDATE, RST, stream_id, 0)
-            return None
-        stream = Stream(stream_id, self, self)
-        try:
-            self._accepting.send_nowait(stream)
-        except trio.WouldBlock:
-            self.frame(WINDOW_UPDATE, RST, stream_id, 0)
-            return None
-        self.streams[stream_id] = stream
-        self._inbound += 1
-        self.frame(WINDOW_UPDATE, ACK, stream_id, 0)
-        return stream
+        if self._inbound < STREAMS_INBOUND_MAX:
+            stream = Stream(stream_id, self, self)
+            with suppress(trio.WouldBlock):  # so many, reset since, are not accepted yet
+                self._accepting.send_nowait(stream)
+                self.streams[stream_id] = stream
+                self._inbound += 1
+                self.frame(WINDOW_UPDATE, ACK, stream_id, 0)
+                return stream
+        self.frame(WINDOW_UPDATE, RST, stream_id, 0)
+        return None
 
     def _is_inbound(self, stream_id: int) -> bool:
         return stream_id > 0 and stream_id % 2 != (1 if self._is_initiator else 0)

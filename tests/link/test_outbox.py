@@ -134,6 +134,23 @@ def test_what_a_slow_neighbour_does_not_take_waits_and_then_leaves_in_few_writes
     assert len(written) <= 2
 
 
+def test_an_outbox_is_busy_until_all_has_left() -> None:
+    busy = []
+
+    async def scene(outbox: Outbox, pipe: Pipe) -> None:
+        busy.append(outbox.is_busy)
+        pipe.is_full = True
+        outbox.push(body(b"slow"))
+        await trio.sleep(1)  # the task has taken it, and waits for the pipe
+        busy.append(outbox.is_busy)
+        pipe.empty()
+        await trio.sleep(1)
+        busy.append(outbox.is_busy)
+
+    play(scene)
+    assert busy == [False, True, False]
+
+
 def test_the_newest_is_dropped_when_too_much_waits() -> None:
     async def scene(outbox: Outbox, pipe: Pipe) -> None:
         pipe.is_full = True

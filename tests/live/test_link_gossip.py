@@ -93,6 +93,22 @@ async def test_frames_cut_anywhere_arrive(open_link: Opener) -> None:
     assert at_a.gossip() == [b"%d" % number for number in range(20)]
 
 
+async def test_a_flood_of_wishes_is_dropped_and_counted(open_link: Opener) -> None:
+    a, at_a = await open_link()
+    offer = rpc_pb2.ControlIHave(topicID=TOPIC, messageIDs=[bytes(46)])
+    wish = encode_varint_prefixed(rpc_pb2.RPC(control=rpc_pb2.ControlMessage(ihave=[offer])).SerializeToString())
+
+    async def attack(host: IHost, target: ID) -> None:
+        stream = await host.new_stream(target, [PROTOCOL_ID_V11])
+        await stream.write(wish * 500)
+        await stream.write(frame(signed(b"good", 1)))
+        await PingService(host).ping(target)
+
+    await as_raw_peer(attack, a.addresses[0])
+    await at_a.until(lambda: at_a.gossip() == [b"good"])
+    assert a.losses["gossip_over_rate"] > 0
+
+
 async def test_gossip_that_may_wait_arrives_through_others() -> None:
     inboxes = [Inbox() for _ in range(3)]
     links = [
