@@ -36,7 +36,7 @@ show_newest_line() {
 }
 
 # The clone's own path is in the key: an editable installation points to it, so a moved clone is set up anew.
-key() { { cat pyproject.toml deploy/constraints.txt && pwd && "$VENV/bin/python" --version; } | sha256sum; }
+key() { { cat pyproject.toml deploy/constraints.txt tests/interop/package-lock.json && pwd && "$VENV/bin/python" --version; } | sha256sum; }
 
 is_wanted_python() { [[ -z ${PYTHON:-} || $("$PYTHON" --version 2>/dev/null) == $("$VENV/bin/python" --version) ]]; }
 
@@ -79,6 +79,7 @@ missing_packages() { # python extra...
 missing_services() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || echo postgresql
     command -v node >/dev/null || echo nodejs
+    command -v npm >/dev/null || echo npm
     [[ -x /usr/sbin/mosquitto ]] || command -v mosquitto >/dev/null || echo mosquitto
 }
 
@@ -141,5 +142,9 @@ say "installing Heliotrope with its locked dependencies, ${extras:-no extras} (m
 rm -f "$STAMP"
 logged "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install \
     --constraint deploy/constraints.txt --editable ".${extras:+[${extras// /,}]}"
+if [[ " $extras " == *" dev "* ]]; then
+    say "installing js-libp2p, the network's second implementation, for the tests"
+    logged npm --prefix tests/interop ci --ignore-scripts --no-audit --no-fund
+fi
 printf '%s\n%s\n' "$(key)" "$extras" >"$STAMP"
 say "done"

@@ -101,6 +101,7 @@ class Link:
     closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`:
     at its hello, and every `ping_interval_s` again, for what let it in may expire.
     `serve_blob(peer, authorization, first_byte)` is called on the loop where a peer asks for a blob.
+    `patience_s(topic)` is how long gossip of a topic may wait at each hop, so that much of it leaves in one write.
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`. No address has
     more than `connections_per_address` incoming connections; there is none with a network of `deny`, ever. Raises
     LocalError for what is no network.
@@ -118,6 +119,7 @@ class Link:
         invitation: bytes = b"",
         admit: Callable[[bytes, Hello], str] = lambda peer, hello: "",
         serve_blob: ServeBlob = NoBlobs,
+        patience_s: Callable[[str], float] = lambda topic: 0.0,
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
         connections_per_address: int = 256,
@@ -127,8 +129,8 @@ class Link:
         self.addresses: tuple[str, ...] = ()
         self.losses: Counter[str] = Counter()
         """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox, or nobody who listens); of others'
-        making: gossip_over_rate (of a peer and topic), gossip_over_all, streams_over_rate, connections_refused (by
-        address), bans"""
+        making: gossip_unsent (a slow peer), gossip_over_rate (of a peer and topic), gossip_over_all, streams_over_rate,
+        connections_refused (by address), bans"""
         self.results: Counter[tuple[str, Verdict]] = Counter()
         """of the judge, by topic"""
         self._standings = Standings(lambda peer: self._thread is not None and self._thread.is_connected(peer))
@@ -150,6 +152,7 @@ class Link:
             hello,
             admit,
             serve_blob,
+            patience_s,
             ping_interval_s,
             ping_timeout_s,
             connections_per_address,

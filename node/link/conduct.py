@@ -102,9 +102,9 @@ class Conduct:
         self.blame(peer, Act.OVER_RATE)
         return False
 
-    async def pace_rpc(self, peer: bytes, size_bytes: int) -> None:
-        """Wait until the next may be read."""
-        await trio.sleep(self._rpc_bytes.reserve(peer, self._clock(), size_bytes))
+    def rpc_pause_s(self, peer: bytes, size_bytes: int) -> float:
+        """How long the peer is to be held back after so much."""
+        return self._rpc_bytes.reserve(peer, self._clock(), size_bytes)
 
     async def pace_message(self, peer: bytes, size_bytes: int) -> None:
         """Wait until the next may be read."""

@@ -1,8 +1,8 @@
 """Gossip from strangers: bounded before it is parsed, judged before it is forwarded, and never the end of the host.
 
-The library's Gossipsub v1.1 with its faults contained; each class names them. The settings are NETWORK.md's, where each
-default is shown to hurt. The library's peer scoring stays off: `conduct.py` scores by the judge's verdict, which knows
-whose fault a no is.
+The library's Gossipsub v1.1 with its faults contained; each class names them. `router.py` decides who gets what.
+The
+library's peer scoring stays off: `conduct.py` scores by the judge's verdict, which knows whose fault a no is.
 """
 
 from __future__ import annotations
@@ -11,73 +11,48 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from itertools import chain, islice
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
-from libp2p.exceptions import ParseError
 from libp2p.host.basic_host import BasicHost
-from libp2p.io.exceptions import MessageTooLarge
 from libp2p.peer.id import ID
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
-from libp2p.utils.varint import read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
 from node.link.conduct import Conduct
 from node.link.events import Verdict
 from node.link.names import is_ed25519, key_of
+from node.link.outbox import Outbox
+from node.link.router import ContainedGossipSub
+from node.link.rpc import FrameReader, framed, is_signed
 from node.link.standing import Act
 from protocol.errors import Reject
 
 GOSSIP_MAX_BYTES = 256 * 1024  # NETWORK.md: the library loses larger ones silently
 RPC_MAX_BYTES = 1024 * 1024  # the library's default, and go-libp2p-pubsub's
 RPC_ITEMS_MAX = 1024  # messages and subscriptions in one RPC; guess, not measured
+ITEMS_AT_ONCE_MAX = 4096  # of one read, each RPC counted as well: some 10 ms; an honest one has 60 bytes and more
 MESSAGE_IDS_MAX = 1024  # in one IHAVE or IWANT; guess, not measured (go-libp2p-pubsub: 5,000)
 MESSAGE_ID_MAX_BYTES = 64  # ours have 46: author and sequence number
 PRUNE_BACKOFF_MAX_S = 600  # guess, not measured
-OUTBOUND_RPCS_MAX = 128  # waiting for one peer, then the newest is dropped; the library's 32 lost bursts
+CONTROLS_WAITING_MAX = 64  # control messages of one stream that come at once; guess, not measured
 
 log = logging.getLogger(__name__)
-
-
-class ContainedGossipSub(GossipSub):
-    """Faults: an exception in one heartbeat ends the host; a list of delivery times grows for ever."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            protocols=[PROTOCOL_ID_V11],
-            degree=6,
-            degree_low=4,
-            degree_high=12,
-            heartbeat_initial_delay=0.1,
-            heartbeat_interval=1,
-            spam_protection_enabled=False,
-            adaptive_gossip_enabled=False,
-            eclipse_protection_enabled=False,
-        )
-
-    async def heartbeat(self) -> None:
-        while True:
-            try:
-                await super().heartbeat()
-            except Exception:
-                log.debug("one gossip heartbeat is lost", exc_info=True)
-                await trio.sleep(self.heartbeat_interval)
-
-    async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
-        await super().publish(msg_forwarder, pubsub_msg)
-        self.recent_message_deliveries.clear()
 
 
 class ContainedPubsub(Pubsub):
     """`judge(topic, data)` decides whether a message is forwarded; `accept(peer, topic, data)` then receives it, once.
 
-    Faults: a malformed frame ends the host; each message spawns a task, at a cost linear in the number of tasks; an
-    answer to IWANT is as large as the asker likes; two writers interleave on one stream; a peer met twice at once gets
-    two queues; losing one of two connections forgets the peer's subscriptions, and they are not sent again.
+    Faults: a malformed frame ends the host; each copy of a message spawns a task (7.8 % of its cost, `UPSTREAM.md`), at
+    a cost linear in the number of tasks; an answer to IWANT is as large as the asker likes; two writers interleave on
+    one stream; a peer met twice at once gets two queues; losing one of two connections forgets the peer's
+    subscriptions, and they are not sent again.
     """
+
+    router: ContainedGossipSub
+    peer_queues: dict[ID, Outbox]  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -93,53 +68,82 @@ class ContainedPubsub(Pubsub):
         self.counter = time.time_ns()  # the default repeats itself when a node restarts within a second
         self._admits, self._judge, self._accept, self._conduct = admits, judge, accept, conduct
         self._opening: WeakValueDictionary[ID, trio.Lock] = WeakValueDictionary()
-        self._writing: WeakKeyDictionary[INetStream, trio.Lock] = WeakKeyDictionary()
-        for topic in topics:
-            self.set_topic_validator(topic, self._validate, is_async_validator=False)
 
     async def stream_handler(self, stream: INetStream) -> None:
         """Ends with the exception that ends the stream: the swarm contains it, and the peer may open another.
 
-        The library would then open our own stream anew as well, and lose what waits for it.
+        The library would then open our own stream anew as well, and lose what waits for it. Messages are handled as
+        they come, in order and without a task; what a peer wants of us waits for its turn, and a flood is dropped.
         """
         peer = stream.muxed_conn.peer_id
+        frames = FrameReader(RPC_MAX_BYTES)
+        wishes, waiting = trio.open_memory_channel[rpc_pb2.ControlMessage](CONTROLS_WAITING_MAX)
+
+        def take(data: bytes) -> float:
+            items = 0
+            for frame in frames.feed(data):
+                items += 1 + self._handle_rpc(peer, frame, wishes)
+                if items > ITEMS_AT_ONCE_MAX:
+                    raise Reject(f"more than {ITEMS_AT_ONCE_MAX} RPCs and messages in {len(data)} bytes")
+            return self._conduct.rpc_pause_s(key_of(peer), len(data))
+
         try:
-            while await self._admits(peer):
-                frame = await read_varint_prefixed_bytes_limited(stream, RPC_MAX_BYTES)
-                await self._handle_rpc(peer, frame)
-                await self._conduct.pace_rpc(key_of(peer), len(frame))
-        except (Reject, ParseError, MessageTooLarge):
+            if await self._admits(peer):
+                self.manager.run_task(self._answer, peer, waiting)
+                await stream.muxed_stream.deliver_to(take)  # type: ignore[attr-defined]
+        except Reject:
             self._conduct.blame(key_of(peer), Act.MALFORMED)
             raise
         finally:
+            wishes.close()
             await stream.reset()
 
-    async def _handle_rpc(self, peer: ID, frame: bytes) -> None:
-        """One item after the other: a peer's gossip keeps its order, and a flood waits for itself."""
+    def _handle_rpc(
+        self, peer: ID, frame: bytes, wishes: trio.MemorySendChannel[rpc_pb2.ControlMessage] | None = None
+    ) -> int:
+        """One item after the other: a peer's gossip keeps its order. How many messages and subscriptions there were."""
         rpc = parse_rpc(frame)
         self._conduct.counts_gossip(key_of(peer), len(rpc.publish))
         for message in rpc.publish:
-            await self.push_msg(peer, message)
+            self._receive(peer, message)
         for subscription in rpc.subscriptions:
             # Unsubscribing is not believed until the peer has gone: every new subscription costs us a replay.
             if subscription.subscribe:
                 self.handle_subscription(peer, subscription)
-        if rpc.HasField("control"):
-            await self.router.handle_rpc(rpc_pb2.RPC(control=trim_control(rpc.control, self.topic_ids)), peer)
+        if rpc.HasField("control") and wishes is not None:
+            try:
+                wishes.send_nowait(trim_control(rpc.control, self.topic_ids))
+            except trio.WouldBlock:
+                self._conduct.losses["gossip_over_rate"] += 1
+        return len(rpc.publish) + len(rpc.subscriptions)
+
+    async def _answer(self, peer: ID, waiting: trio.MemoryReceiveChannel[rpc_pb2.ControlMessage]) -> None:
+        async for control in waiting:
+            if await self._admits(peer):
+                await self.router.handle_rpc(rpc_pb2.RPC(control=control), peer)
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
-        if msg_forwarder == self.my_id:
-            await super().push_msg(msg_forwarder, msg)
-        elif self._admit(msg_forwarder, msg):
-            await super().push_msg(msg_forwarder, msg)
-            if not self._is_msg_seen(msg) and self.validation_cache.get(self._msg_id_constructor(msg)) is None:
-                self._conduct.blame(key_of(msg_forwarder), Act.BAD_SIGNATURE)  # nobody else leaves it unjudged
+        """From us: nothing to verify."""
+        self._mark_msg_seen(msg)
+        self.router.forward(msg_forwarder, msg)
+
+    def _receive(self, peer: ID, message: rpc_pb2.Message) -> None:
+        """From a peer. A copy costs no more than looking it up; a no of the judge is remembered, a forgery is not: it
+        would silence what it imitates."""
+        if not self._admit(peer, message):
+            return
+        if not is_signed(message):
+            self._conduct.blame(key_of(peer), Act.BAD_SIGNATURE)
+            return
+        self._mark_msg_seen(message)
+        if self._validate(peer, message):
+            self.router.forward(peer, message)
 
     def _admit(self, peer: ID, message: rpc_pb2.Message) -> bool:
         """Whether a message is worth the price of verifying its signature.
 
-        The rate is limited here and not in the validator: the library remembers a validator's no by message id, and one
-        flooding peer would silence what others forward.
+        The rate is limited here and not in the validator: a no is remembered by message id, and one flooding peer would
+        silence what others forward.
         """
         if (
             len(message.topicIDs) != 1
@@ -155,12 +159,7 @@ class ContainedPubsub(Pubsub):
         return self._conduct.takes_gossip(key_of(peer), message.topicIDs[0])
 
     def _validate(self, peer: ID, message: rpc_pb2.Message) -> bool:
-        """Judge and deliver: the library asks once per message, and no later hook knows who handed it to us.
-
-        Synchronous, against the usual advice, because it is total: no second copy slips in between.
-        """
-        if peer == self.my_id:
-            return True
+        """Judge and deliver, once per message."""
         topic, data = message.topicIDs[0], message.data
         try:
             verdict = self._judge(topic, data)
@@ -172,31 +171,47 @@ class ContainedPubsub(Pubsub):
             self._accept(peer, topic, data)
         return verdict is Verdict.ACCEPT
 
-    def notify_subscriptions(self, publish_message: rpc_pb2.Message) -> None:
-        """Nothing: `_validate` has delivered. The library's queues would fill up and complain."""
+    def push(self, peer: ID, body: bytes, patience_s: float = 0.0) -> bool:
+        """Send a neighbour an encoded RPC. False: it is dropped, or there is no such neighbour."""
+        outbox = self.peer_queues.get(peer)
+        if outbox is None:
+            return False
+        is_pushed = outbox.push(body, patience_s)
+        if not is_pushed:
+            self._conduct.losses["gossip_unsent"] += 1
+        return is_pushed
+
+    async def message_all_peers(self, raw_msg: bytes, announce: rpc_pb2.RPC.SubOpts | None = None) -> None:
+        for peer in list(self.peer_queues):
+            self.push(peer, raw_msg)
+
+    def get_hello_packet(self) -> rpc_pb2.RPC:
+        return rpc_pb2.RPC(subscriptions=[rpc_pb2.RPC.SubOpts(subscribe=True, topicid=t) for t in self.topic_ids])
 
     async def _handle_new_peer(self, peer_id: ID) -> None:
         lock = self._opening.setdefault(peer_id, trio.Lock())
         async with lock:
-            if await self._admits(peer_id):
-                await super()._handle_new_peer(peer_id)
-        queue = self.peer_queues.get(peer_id)
-        if queue is None:
-            return
-        queue._queue.max_size = OUTBOUND_RPCS_MAX
+            if peer_id in self.peers or not await self._admits(peer_id):
+                return
+            stream = await self.host.new_stream(peer_id, self.protocols)
+            await stream.write(framed(self.get_hello_packet().SerializeToString()))
+            self.router.add_peer(peer_id, stream.get_protocol())
+            self.peers[peer_id] = stream
+            outbox = self.peer_queues[peer_id] = Outbox(stream.muxed_stream)  # type: ignore[attr-defined]
+            self.manager.run_task(self._write_out, peer_id, stream, outbox)
         # Its subscriptions may have come before: the library would leave it out of the mesh until the next heartbeat.
         for topic in [topic for topic, peers in self.peer_topics.items() if peer_id in peers]:
+            await self._replay_recent_messages(peer_id, topic)
             await self.router.on_peer_subscribed(peer_id, topic)
 
-    async def write_msg(self, stream: INetStream, rpc_msg: rpc_pb2.RPC) -> bool:
-        written = False
-        async with self._writing.setdefault(stream, trio.Lock()):
-            try:
-                written = await super().write_msg(stream, rpc_msg)
-            finally:
-                if not written:
-                    await stream.reset()  # or the peer waits for the rest of the frame as long as it is connected
-        return written
+    async def _write_out(self, peer: ID, stream: INetStream, outbox: Outbox) -> None:
+        try:
+            await outbox.run()
+        finally:
+            if self.peer_queues.get(peer) is outbox:
+                self._handle_dead_peer(peer)
+            with trio.CancelScope(shield=True), trio.move_on_after(1):
+                await stream.reset()
 
     def connection_lost(self, connection: INetConn) -> None:
         """Leave the stream of a dead connection at once: the library finds out by losing the next message."""
@@ -217,7 +232,7 @@ class ContainedPubsub(Pubsub):
 
     def is_busy(self) -> bool:
         """Whether something that was published has not left yet."""
-        return any(map(len, self.peer_queues.values())) or any(lock.locked() for lock in self._writing.values())
+        return any(outbox.is_busy for outbox in self.peer_queues.values())
 
     def _peer_is_connected(self, peer_id: ID) -> bool:
         return any(not connection.is_closed for connection in self.host.get_network().get_connections(peer_id))

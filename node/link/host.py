@@ -1,7 +1,8 @@
 """The library's host, built from parts whose faults are contained: no stranger ends it, fills it or borrows a name.
 
-Each class in `host`, `swarm`, `muxer` and `gossip` corrects one part of libp2p 0.8.1 from outside, by subclass; its
-docstring names the fault. Refused: identities nobody proved (the library offers plaintext and secio with Noise).
+Each class in `host`, `swarm`, `sealed`, `muxer`, `streams`, `router`, `gossip`, `outbox` and `rpc` corrects one part of
+libp2p 0.8.1 from outside; its docstring names the fault, and `UPSTREAM.md` lists them for the library's maintainers.
+Refused: identities nobody proved (the library offers plaintext and secio with Noise).
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from libp2p.security.noise.transport import Transport as Noise
 from libp2p.tools.anyio_service import Service, TrioManager
 from libp2p.transport.upgrader import TransportUpgrader
 
+from node.link.conduct import Conduct
 from node.link.dials import BoundTCP
 from node.link.events import cannot_listen
+from node.link.gate import Gate
 from node.link.muxer import LivingMuxers
 from node.link.swarm import CONNECTIONS_PER_PEER_MAX, ContainedSwarm, SilentHost
 
@@ -90,7 +93,7 @@ async def running(service: Service) -> AsyncIterator[None]:
 
 
 def build_host(
-    seed: bytes, listen: str, ping_interval_s: float, ping_timeout_s: float
+    seed: bytes, listen: str, ping_interval_s: float, ping_timeout_s: float, gate: Gate, conduct: Conduct
 ) -> tuple[BasicHost, ContainedSwarm]:
     """TCP, Noise and yamux, nothing else: `new_host` would add three handshakes, of which one proves nothing."""
     key_pair = ed25519.create_new_key_pair(seed)
@@ -114,6 +117,7 @@ def build_host(
             max_connections_per_peer=CONNECTIONS_PER_PEER_MAX,
         ),
     )
+    swarm.gate, swarm.conduct = gate, conduct
     host = SilentHost(swarm, disable_identify_address_discovery=True)
     host.remove_stream_handler(ID_PUSH)
     return host, swarm

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 class ContainedSwarm(Swarm):
     """Admits Ed25519 peers from admissible addresses, few connections and streams each, and survives its stream
-    handlers. `gate` and `conduct` are set before it runs.
+    handlers. `gate` and `conduct` are set when it is built.
 
     Faults: an exception in a stream handler ends the host (a protocol name that is not UTF-8 is enough); an inbound
     connection keeps its place until the host stops, so that after 250 of them nobody can connect; anything may dial;

@@ -42,7 +42,7 @@ from node.link.events import (
     thread_is_down,
 )
 from node.link.gate import Gate, Network
-from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch
+from node.link.gossip import ContainedPubsub, PeerWatch
 from node.link.host import build_host, require_free, running
 from node.link.messages import PROTOCOL, Messages
 from node.link.muxer import cut, say_goodbye
@@ -52,11 +52,12 @@ from node.link.ping import PROTOCOL as PING
 from node.link.ping import Pings
 from node.link.publications import Publications
 from node.link.rates import TokenBucket
+from node.link.router import ContainedGossipSub
 from node.link.standing import Act, Ban, Standings
 from protocol.hello import Hello
 from protocol.identity import peer_id
 
-PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)
+PUBLISH_RATE_PER_S = 50.0  # every other node pays for each of our messages; guess, not measured
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
 DIAL_TIMEOUT_S = 10.0  # the library's default
 DISCONNECT_TIMEOUT_S = 2.0  # it takes milliseconds
@@ -78,6 +79,7 @@ class Settings:
     hello: Hello
     admit: Callable[[bytes, Hello], str]
     serve_blob: ServeBlob
+    patience_s: Callable[[str], float]
     ping_interval_s: float
     ping_timeout_s: float
     connections_per_address: int
@@ -188,18 +190,17 @@ class LinkThread:
         self._token = trio.lowlevel.current_trio_token()
         settings = self.settings
         require_free(settings.listen)
+        gate = Gate(settings.connections_per_address, settings.denied)
+        gate.deny(self.record.denied)
         self._host, self._swarm = build_host(
-            settings.seed, settings.listen, settings.ping_interval_s, settings.ping_timeout_s
+            settings.seed, settings.listen, settings.ping_interval_s, settings.ping_timeout_s, gate, self.conduct
         )
-        self._swarm.conduct = self.conduct
-        self._swarm.gate = Gate(settings.connections_per_address, settings.denied)
-        self._swarm.gate.deny(self.record.denied)
         self.peers = Peers(
             self._swarm, settings.hello, settings.admit, self.conduct, self.crossing.post, self._spawn_soon
         )
         self.messages = Messages(self._host, self.peers, self.crossing, self._on_thread, self._spawn_soon)
         self.peers.greet = self.messages.greet
-        router = ContainedGossipSub()
+        router = ContainedGossipSub(settings.patience_s)
         pubsub = ContainedPubsub(
             self._host, router, settings.topics, self.peers.admits, settings.judge, self._accept_gossip, self.conduct
         )

@@ -37,6 +37,8 @@ from protocol.hello import Hello
 from protocol.identity import peer_id, public_key
 
 REFUSALS_TOLD_MAX = 256  # peers whose refusal is told once until something changes; then all may be told again
+ADVERT_PATIENCE_S = 1.0  # at each hop at most; adverts live for minutes, and many leave in one write
+ADVERT_PATIENCE_SLOTS = 1 / 60  # so that a network in a hurry is not kept waiting
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
 
 log = logging.getLogger("heliotrope")
@@ -80,7 +82,14 @@ class Network:
             connections_per_address=config.connections_per_address,
             deny=config.deny,
             serve_blob=serve_blob,
+            patience_s=self._patience_s,
         )
+
+    def _patience_s(self, topic: str) -> float:
+        if self._identity.topics.region(topic) is None:
+            return 0.0
+        genesis = self._identity.genesis
+        return min(ADVERT_PATIENCE_S, ADVERT_PATIENCE_SLOTS * genesis.clock.real_ms(genesis.slot_ms) / 1000)
 
     def taken(self, event: ev.Event) -> None:
         """An event has left the queue."""

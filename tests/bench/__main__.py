@@ -19,8 +19,9 @@ BENCHES = (
     "shift",
     "forecast",
     "network",
-    "data",
+    "gossip",
     "scale_gossip",
+    "data",
     "training",
 )
 

@@ -27,16 +27,18 @@ from trio.testing import MockClock
 
 from node.link.conduct import Conduct
 from node.link.events import Verdict
-from node.link.gossip import GOSSIP_MAX_BYTES, RPC_ITEMS_MAX, ContainedGossipSub, ContainedPubsub, parse_rpc
-from node.link.host import build_host, demote_library_logging
+from node.link.gossip import GOSSIP_MAX_BYTES, RPC_ITEMS_MAX, ContainedPubsub, parse_rpc
+from node.link.host import demote_library_logging
 from node.link.messages import MESSAGE_MAX_BYTES, PROTOCOL, read_frame
 from node.link.muxer import LivingMuxers
 from node.link.names import id_of
+from node.link.router import ContainedGossipSub
 from node.link.standing import Standings
 from protocol.errors import Reject
 from protocol.hello import HELLO_MAX_BYTES, encode_hello
 from protocol.identity import PEER_ID_PREFIX, KeyPair
 from tests.fuzz.targets import HELLO
+from tests.hosts import own_host
 
 TOPIC = "heliotrope/1/test/adverts"
 PEER = id_of(KeyPair(b"p" * 32).public)
@@ -125,7 +127,7 @@ class Manager:
 def pubsub() -> tuple[ContainedPubsub, list[bytes]]:
     """One that has no peers, and what it accepted."""
     demote_library_logging()
-    host, _ = build_host(b"f" * 32, "/ip4/127.0.0.1/tcp/0", 5.0, 10.0)
+    host, _ = own_host(b"f" * 32)
     accepted: list[bytes] = []
 
     async def admits(peer: ID) -> bool:
@@ -133,7 +135,7 @@ def pubsub() -> tuple[ContainedPubsub, list[bytes]]:
 
     return ContainedPubsub(
         host,
-        ContainedGossipSub(),
+        ContainedGossipSub(lambda topic: 0.0),
         [TOPIC],
         admits,
         lambda topic, data: list(Verdict)[len(data) % 3],
@@ -151,10 +153,10 @@ def meshsub(raw: bytes) -> None:
 
     async def handle() -> None:
         async with trio.open_nursery() as nursery:
-            node._manager = node.router._manager = Manager(nursery)  # type: ignore[assignment, attr-defined]
+            node._manager = node.router._manager = Manager(nursery)  # type: ignore[assignment]
             if TOPIC not in node.topic_ids:
                 await node.subscribe(TOPIC)
-            await node._handle_rpc(PEER, raw)
+            node._handle_rpc(PEER, raw)
 
     try:
         parsed = parse_rpc(raw)

@@ -28,7 +28,8 @@ from libp2p.tools.anyio_service import background_trio_service
 from libp2p.utils.varint import encode_varint_prefixed
 
 from node.link import GOSSIP_MAX_BYTES, LinkError, PeerConnected, PeerDisconnected, Verdict
-from node.link.gossip import OUTBOUND_RPCS_MAX, ContainedGossipSub
+from node.link.outbox import WAITING_MAX
+from node.link.router import ContainedGossipSub
 from node.link.thread import PUBLISH_BURST
 from tests.fuzz.wire import signed
 
@@ -49,7 +50,7 @@ async def test_a_mesh_is_repaired_within_seconds(open_link: Opener) -> None:
     await c.dial(a.addresses[0])
     await a.publish(TOPIC, b"without b")
     await at_c.until(lambda: at_c.gossip()[1:] == [b"without b"], timeout_s=10)
-    assert ContainedGossipSub().heartbeat_interval == 1
+    assert ContainedGossipSub(lambda topic: 0.0).heartbeat_interval == 1
 
 
 async def test_a_burst_of_200_is_delivered_whole(open_link: Opener) -> None:
@@ -66,7 +67,7 @@ async def test_a_burst_of_200_is_delivered_whole(open_link: Opener) -> None:
         await inbox.until(lambda inbox=inbox: len(inbox.gossip()) == 201, timeout_s=20)  # type: ignore[misc]
         assert set(inbox.gossip()) == {b"first", *(bytes([i]) for i in range(200))}
     assert not a.losses + b.losses + c.losses
-    assert PUBLISH_BURST < OUTBOUND_RPCS_MAX
+    assert PUBLISH_BURST < WAITING_MAX
 
 
 async def test_what_a_node_says_after_a_restart_within_the_second_is_heard(open_link: Opener) -> None:

@@ -297,7 +297,8 @@ async def test_hellos_of_another_network_are_refused_and_many_cost_a_ban(open_li
     b, _ = await open_link(network=bytes([1]) * 32)
     for _ in range(23):
         a.blame(b.public, Act.REFUSED_HELLO)
-    with pytest.raises(LinkError, match="another network"):
-        await b.dial(a.addresses[0])
+    while not a.bans():  # it may be cut by its own refusal before it is through with its hello
+        with pytest.raises(LinkError, match="another network"):
+            await b.dial(a.addresses[0])
     await at_a.has(PeerBanned(b.public, "banned for 600 s: 24 refused hellos"))
     assert list(a.bans()) == [b.public]
