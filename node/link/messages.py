@@ -97,9 +97,9 @@ class Messages:
 
     async def _read_on(self, key: bytes, peer: Peer, stream: INetStream) -> None:
         count = 1
-        while peer.is_admitted and not peer.gone.is_set():
+        while peer.is_admitted:
             data = await read_frame(stream, MESSAGE_MAX_BYTES)
-            if not await self._hand_over(key, data):
+            if peer.gone.is_set() or not await self._hand_over(key, data):
                 return  # the end of the stream tells the sender that its message was not taken
             count += 1
             await stream.write(count.to_bytes(8, "big"))
