@@ -38,7 +38,8 @@ from protocol.units import slot_of
 if TYPE_CHECKING:
     from node.running.guarding import LinkFacts
 
-# An advert is sealed as it is sent: one dated this far ahead means that a clock is wrong. Guess, not measured.
+# An advert is sealed as it is sent: one dated this far ahead, when it comes or now, means that a clock is wrong. Guess,
+# not measured.
 CLOCK_AHEAD_MAX_MS = 2_000
 READINGS_MISSED_MAX = 3  # the meter is read once per slot; guess, not measured
 UNSENT = b""  # the raw bytes of an advert for our own eyes
@@ -157,12 +158,13 @@ def not_ready(node: Node, now_ms: int) -> list[NotReady]:
         found.append(NotReady("peers", f"none of {count} configured or remembered addresses is connected{last}"))
     if node.provider.offer is not None and node.may_sign:
         found += _energy_faults(node, now_ms)
-    adverts = [node.peers.adverts[key].advert for key in node.peers.connected & node.peers.adverts.keys()]
+    book = node.peers.book
+    adverts = {key: book.adverts[key].advert for key in node.peers.connected & book.adverts.keys()}
     if adverts:
-        ahead_ms = median_low(advert.number - now_ms for advert in adverts)
+        ahead_ms = median_low(max(advert.number - now_ms, book.ahead_ms[key]) for key, advert in adverts.items())
         if ahead_ms > CLOCK_AHEAD_MAX_MS * node.identity.genesis.clock.speed:
             found.append(NotReady("clock", f"peers are {ahead_ms} ms of network time ahead of this machine's clock"))
-        if all(advert.expires_at_ms <= now_ms for advert in adverts):
+        if all(advert.expires_at_ms <= now_ms for advert in adverts.values()):
             text = f"the adverts of all {len(adverts)} connected peers have expired by this machine's clock"
             found.append(NotReady("clock", text))
     return found

@@ -88,6 +88,7 @@ class AdvertBook:
     regions: frozenset[str] = frozenset(REGIONS)
     adverts: dict[bytes, SignedAdvert] = field(default_factory=dict)  # with updates applied; `raw` is the full one's
     parts: dict[bytes, Parts] = field(default_factory=dict)
+    ahead_ms: dict[bytes, int] = field(default_factory=dict)  # of our clock, by the author's, when it was last heard
     gone: dict[bytes, int] = field(default_factory=dict)  # the number of an author's goodbye
     lacking: dict[bytes, Lack] = field(default_factory=dict)
     pages: dict[bytes, Page] = field(default_factory=dict)  # by peer
@@ -115,12 +116,15 @@ class AdvertBook:
             self._bury(author, number)
         else:
             self._update(peer, item)
+        if self.adverts.get(author) is not known and author in self.adverts:
+            self.ahead_ms[author] = number - now_ms
 
     def _has_room(self, now_ms: int) -> bool:
         """A book full of living peers has none for a newcomer."""
         if len(self.adverts) >= ADVERTS_MAX:
             self.adverts = {key: s for key, s in self.adverts.items() if s.advert.expires_at_ms > now_ms}
             self.parts = {key: p for key, p in self.parts.items() if key in self.adverts or key == self.me}
+            self.ahead_ms = {key: ms for key, ms in self.ahead_ms.items() if key in self.adverts}
         return len(self.adverts) < ADVERTS_MAX
 
     def _keep(self, said: SignedAdvert, parts: Parts) -> None:
@@ -131,7 +135,7 @@ class AdvertBook:
             del self.lacking[said.author]
 
     def _bury(self, author: bytes, number: int) -> None:
-        for book in (self.adverts, self.parts, self.lacking, self.gone):
+        for book in (self.adverts, self.parts, self.ahead_ms, self.lacking, self.gone):
             book.pop(author, None)
         while len(self.gone) >= GONE_MAX:
             del self.gone[next(iter(self.gone))]

@@ -141,6 +141,15 @@ async def test_not_ready_with_a_clock_behind_its_peers(host: Host, client: Clien
     assert "clock: peers are 5000 ms of network time ahead" in await reasons(client)
 
 
+async def test_a_clock_behind_is_told_for_as_long_as_its_peers_say_nothing_else(host: Host, client: Client) -> None:
+    """They seldom speak: what counts is how far ahead an advert was when it came."""
+    host.clock_ms -= 5000
+    hear_advert(host, number=2)
+    host.turn(PeerConnected(keypair(2).public))
+    host.clock_ms += 60_000
+    assert "clock: peers are 5000 ms of network time ahead" in await reasons(client)
+
+
 async def test_not_ready_with_a_clock_for_which_all_adverts_have_expired(host: Host, client: Client) -> None:
     hear_advert(host, number=1, expires_at_ms=NOW_MS + 1000)
     host.turn(PeerConnected(keypair(1).public))
