@@ -38,12 +38,15 @@ from node.link.events import (
     PeerConnected,
     PeerDisconnected,
     PeerRefused,
+    ReachabilityChanged,
     Verdict,
     thread_is_down,
 )
 from node.link.gossip import GOSSIP_MAX_BYTES
 from node.link.host import demote_library_logging
 from node.link.messages import MESSAGE_MAX_BYTES, unsent
+from node.link.names import CIRCUIT, relay_of
+from node.link.relay import RelayLimits
 from node.link.thread import LinkThread, Settings
 from node.version import version
 from protocol.hello import VERSION, Hello
@@ -61,6 +64,8 @@ __all__ = [
     "PeerConnected",
     "PeerDisconnected",
     "PeerRefused",
+    "ReachabilityChanged",
+    "RelayLimits",
     "Verdict",
 ]
 
@@ -83,7 +88,8 @@ class Link:
     `deliver` is called on the loop, in order, and must not block; it returns False for a message that it did not take,
     and whoever sent that learns it. `network` is the genesis document's hash, `invitation` what lets this node into a
     closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`.
-    A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
+    A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`. `relay`: what
+    this node gives as a relay between others; None for nothing.
     """
 
     def __init__(
@@ -99,6 +105,7 @@ class Link:
         admit: Callable[[bytes, Hello], str] = lambda peer, hello: "",
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
+        relay: RelayLimits | None = None,
     ) -> None:
         self.public = KeyPair(seed).public
         self.addresses: tuple[str, ...] = ()
@@ -112,7 +119,9 @@ class Link:
             observed="",
             invitation=invitation,
         )
-        self._settings = Settings(seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s)
+        self._settings = Settings(
+            seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s, relay
+        )
         self._deliver = deliver
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
@@ -142,6 +151,8 @@ class Link:
 
     async def dial(self, address: str) -> bytes:
         """Connect to a multiaddr that ends in `/p2p/<peer id>`; the peer's public key. Raises LinkError.
+
+        One with `/p2p-circuit` in it leads through a relay, to which we connect too.
 
         A connected peer is not dialled again. The peer may learn of the connection a moment later than we do.
         """
@@ -234,6 +245,9 @@ def parse_address(address: str) -> tuple[Multiaddr, bytes]:
         if len(address) > ADDRESS_MAX_CHARACTERS:
             raise ValueError(f"it has {len(address)} characters, {ADDRESS_MAX_CHARACTERS} are allowed")
         target = Multiaddr(address)
+        if address.count(CIRCUIT) > 1:
+            raise ValueError("it leads through more than one relay")
+        relay_of(target)
         return target, public_key(address.rpartition("/p2p/")[2])
     except Exception as error:
         raise LinkError(

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
+from node.reachability import Reachability
 from protocol.errors import LocalError
 
 GOSSIP_UNDELIVERED_MAX = 1024  # guess, not measured
@@ -78,7 +79,17 @@ class PeerRefused:
     reason: str
 
 
-LinkEvent = PeerConnected | PeerDisconnected | PeerRefused | GossipArrived | MessageArrived | LinkFailed
+@dataclass(frozen=True, slots=True)
+class ReachabilityChanged:
+    """Whether others can dial us, and all the addresses at which they may: the ones to advertise from now on."""
+
+    reachability: Reachability
+    addresses: tuple[str, ...]
+
+
+LinkEvent = (
+    PeerConnected | PeerDisconnected | PeerRefused | GossipArrived | MessageArrived | LinkFailed | ReachabilityChanged
+)
 
 
 class LinkError(LocalError):

@@ -73,6 +73,7 @@ class Peer:
     """A connected peer, for as long as it is. It counts once it is `admitted`: both hellos were accepted."""
 
     session: bytes = b""
+    observed: str = ""  # the multiaddr at which it sees us, as it says
     is_admitted: bool = False
     refusal: str = ""
     heard: trio.Event = field(default_factory=trio.Event)  # we have accepted its hello
@@ -121,7 +122,7 @@ class Messages:
                 peer.readers -= 1
                 peer = await self._house.restarted(key, stream.swarm_conn)  # type: ignore[attr-defined]
                 peer.readers += 1
-            peer.session = hello.session
+            peer.session, peer.observed = hello.session, hello.observed
             if reason := self._house.judge(key, hello):
                 await self._refuse(stream, key, peer, reason)
                 return

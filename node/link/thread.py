@@ -37,11 +37,14 @@ from node.link.events import (
     thread_is_down,
     unreachable,
 )
+from node.link.exchanges import seen_at
 from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
 from node.link.host import build_host, require_free, running
 from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, House, Messages, Peer
 from node.link.muxer import cut
-from node.link.names import id_of, key_of
+from node.link.names import id_of, key_of, relay_of
+from node.link.relay import RelayLimits
+from node.link.ways import Ways
 from protocol.hello import Hello, encode_hello
 
 PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)
@@ -64,6 +67,7 @@ class Settings:
     admit: Callable[[bytes, Hello], str]
     ping_interval_s: float
     ping_timeout_s: float
+    relay: RelayLimits | None
 
 
 class LinkThread:
@@ -161,6 +165,7 @@ class LinkThread:
         )
         self.messages = Messages(self._host, house, self.crossing, self._on_thread)
         self._host.set_stream_handler(PROTOCOL, self.messages.read)
+        self._ways = Ways(self._host, self._swarm, self._peers, settings.relay, self.crossing.post)
         try:
             with trio.CancelScope() as scope:
                 async with running(self._swarm), running(pubsub), running(router), trio.open_nursery() as self._nursery:
@@ -171,7 +176,9 @@ class LinkThread:
                         raise cannot_listen(settings.listen, "the library gives no reason")
                     self._nursery.start_soon(self._publish, pubsub)
                     self._nursery.start_soon(self._reconcile_all)
-                    self._on_loop(self.ready.set_result, tuple(map(str, self._host.get_addrs())))
+                    addresses = tuple(map(str, self._host.get_addrs()))
+                    self._nursery.start_soon(self._ways.run, addresses)
+                    self._on_loop(self.ready.set_result, addresses)
                     await self._stop_asked.wait()
                     for connection in self._swarm.get_connections():
                         await cut(connection)  # the library would leave them open
@@ -214,6 +221,7 @@ class LinkThread:
         peer.settled.set()
         if peer.is_admitted:
             self.crossing.post(PeerDisconnected(key))
+            self._ways.look_again()
 
     def _meet(self, peer: ID) -> Peer | None:
         self._reconcile(peer)
@@ -233,6 +241,7 @@ class LinkThread:
                     peer.is_admitted = True
                     self.crossing.post(PeerConnected(key))
                     peer.settled.set()
+                    self._ways.look_again()
                 return
         await self._dismiss(key, peer, reason)
 
@@ -255,7 +264,7 @@ class LinkThread:
         return self._begin(key)
 
     def _hello_to(self, stream: INetStream) -> bytes:
-        return encode_hello(self.settings.hello)
+        return encode_hello(self.settings.hello.model_copy(update={"observed": seen_at(stream)}))
 
     def _judge_hello(self, key: bytes, hello: Hello) -> str:
         own = self.settings.hello.network
@@ -299,7 +308,7 @@ class LinkThread:
                 return
             try:
                 with trio.move_on_after(DIAL_TIMEOUT_S) as dialling:
-                    await self._swarm.dial_addr(target, id_of(key))
+                    await self._connect(target, key)
             except Exception as error:
                 raise unreachable(target, describe(error)) from error
             if dialling.cancelled_caught:
@@ -309,6 +318,15 @@ class LinkThread:
                 await peer.settled.wait()
             if peer is None or not peer.is_admitted:
                 raise unreachable(target, peer.refusal if peer and peer.refusal else "the connection was lost at once")
+
+    async def _connect(self, target: Multiaddr, key: bytes) -> None:
+        relay = relay_of(target)
+        if relay is None:
+            await self._swarm.dial_addr(target, id_of(key))
+        else:
+            address, relay_key = relay
+            await self.dial(address, relay_key)
+            await self._ways.circuits.dial(relay_key, key)
 
     async def disconnect(self, key: bytes) -> None:
         peer = self._peers.get(key)

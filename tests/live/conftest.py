@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from node.link import Link, Verdict
+from node.link import Link, RelayLimits, Verdict
 
 from .links import ANY_PORT, TOPIC, Inbox, Opener
 
@@ -21,6 +21,7 @@ async def open_link() -> AsyncIterator[Opener]:
         judge: Callable[[str, bytes], Verdict] = lambda topic, data: Verdict.ACCEPT,
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
+        relay: RelayLimits | None = None,
     ) -> tuple[Link, Inbox]:
         inbox = Inbox()
         link = Link(
@@ -31,6 +32,7 @@ async def open_link() -> AsyncIterator[Opener]:
             deliver=inbox,
             ping_interval_s=ping_interval_s,
             ping_timeout_s=ping_timeout_s,
+            relay=relay,
         )
         await link.start()
         links.append(link)

@@ -1,0 +1,55 @@
+"""One request and one answer on a stream of its own, as protobuf: how libp2p's own protocols speak."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
+from libp2p.abc import INetStream
+from libp2p.connection_types import ConnectionType
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_bytes_limited
+from multiaddr import Multiaddr
+
+from protocol.errors import Reject
+
+EXCHANGE_MAX_BYTES = 4096  # a request or answer has a few addresses at most; go-libp2p's bound for relays
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+async def write_message(stream: INetStream, message: Message) -> None:
+    await stream.write(encode_varint_prefixed(message.SerializeToString()))
+
+
+async def read_message(stream: INetStream, kind: type[AnyMessage]) -> AnyMessage:
+    """Raises Reject for what is too long or no such message."""
+    message = kind()
+    try:
+        message.ParseFromString(await read_varint_prefixed_bytes_limited(stream, EXCHANGE_MAX_BYTES))
+    except (BaseLibp2pError, DecodeError) as error:
+        raise Reject(f"no {kind.__name__} of at most {EXCHANGE_MAX_BYTES} bytes: {error}") from error
+    return message
+
+
+def is_relayed(stream: INetStream) -> bool:
+    """Whether the stream runs over somebody else's connection."""
+    kind: ConnectionType = stream.muxed_conn.get_connection_type()
+    return kind is ConnectionType.RELAYED
+
+
+def seen_at(stream: INetStream) -> str:
+    """The multiaddr at which we see the peer; "" through a relay."""
+    remote = None if is_relayed(stream) else stream.get_remote_address()
+    if remote is None:
+        return ""
+    host, port = remote
+    return f"/ip6/{host}/tcp/{port}" if ":" in host else f"/ip4/{host}/tcp/{port}"
+
+
+def read_address(raw: bytes) -> str:
+    """A stranger's multiaddr; "" if it is none."""
+    try:
+        return str(Multiaddr(raw))
+    except Exception:  # noqa: BLE001  the parser promises nothing of what it raises
+        return ""
