@@ -14,6 +14,7 @@ from node.api import energy_views, views
 from node.core import Node
 from node.energy.source import UNIT_OF, UnitName
 from node.energy.watched import Health
+from node.reachability import Reach
 
 # What a figure is multiplied by to be in base units: a share of 1, grams per joule would help nobody.
 _BASE: dict[UnitName, tuple[str, float]] = {
@@ -22,6 +23,7 @@ _BASE: dict[UnitName, tuple[str, float]] = {
     "g/kWh": ("grams_per_kilowatt_hour", 1),
     "permille": ("ratio", 0.001),
 }
+REACHABLE = {Reach.PUBLIC: 1, Reach.PRIVATE: 0, Reach.UNKNOWN: -1}
 
 
 def exposition(node: Node, now_ms: int) -> str:
@@ -40,6 +42,11 @@ class _Collector:
         node, now_ms = self._node, self._now_ms
         reasons = views.not_ready(node, now_ms)
         yield _gauge("ready", "1 if the node can do its work", not reasons)
+        reach = node.reachability.reach
+        yield _gauge("reachable", "1 if others can dial this node, 0 if not, -1 while unknown", REACHABLE[reach])
+        yield _gauge(
+            "relayed_addresses", "Addresses that lead to this node through relays", len(node.reachability.relayed)
+        )
         yield _gauge("peers_connected", "Peers connected now", len(node.peers.connected))
         yield _gauge("ledger_entries", "Entries in the ledger", node.ledger.count)
         yield _gauge("ledger_forks", "Authors that signed two histories", len(node.ledger.forks))

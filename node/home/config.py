@@ -35,12 +35,20 @@ class LinkConfig(_Section):
     """Where peers reach the node: libp2p, and the HTTPS listener that serves blobs, both on the address of `listen`.
 
     `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
+    `relay`: carry connections between peers that cannot dial each other, each of at most `relay_circuit_mib` (both
+    directions together) and `relay_circuit_s`, `relay_circuits_per_peer` at once; `relay_reservations` peers may be
+    reached through this node.
     """
 
     listen: Annotated[str, Field(pattern=r"^/ip[46]/[0-9a-fA-F.:]+/tcp/\d{1,5}$")] = "/ip4/0.0.0.0/tcp/8471"
     data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,180}$")] | None = None
     data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
     bootstrap: tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...] = ()
+    relay: bool = False
+    relay_reservations: Annotated[int, Field(ge=1, le=1024)] = 64
+    relay_circuits_per_peer: Annotated[int, Field(ge=1, le=32)] = 8
+    relay_circuit_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 256
+    relay_circuit_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
 
     @property
     def bind_host(self) -> str:

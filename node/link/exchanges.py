@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TypeVar
 
-from google.protobuf.message import DecodeError, Message
 from libp2p.abc import INetStream
 from libp2p.connection_types import ConnectionType
-from libp2p.exceptions import BaseLibp2pError
+from libp2p.host.autonat.pb.autonat_pb2 import Message as DialBackMessage
+from libp2p.relay.circuit_v2.pb.circuit_pb2 import HopMessage, StopMessage
 from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
@@ -15,19 +16,19 @@ from protocol.errors import Reject
 
 EXCHANGE_MAX_BYTES = 4096  # a request or answer has a few addresses at most; go-libp2p's bound for relays
 
-AnyMessage = TypeVar("AnyMessage", bound=Message)
+AnyMessage = TypeVar("AnyMessage", DialBackMessage, HopMessage, StopMessage)
 
 
-async def write_message(stream: INetStream, message: Message) -> None:
+async def write_message(stream: INetStream, message: DialBackMessage | HopMessage | StopMessage) -> None:
     await stream.write(encode_varint_prefixed(message.SerializeToString()))
 
 
 async def read_message(stream: INetStream, kind: type[AnyMessage]) -> AnyMessage:
-    """Raises Reject for what is too long or no such message."""
+    """Raises Reject for what is too long, cut short or no such message."""
     message = kind()
     try:
         message.ParseFromString(await read_varint_prefixed_bytes_limited(stream, EXCHANGE_MAX_BYTES))
-    except (BaseLibp2pError, DecodeError) as error:
+    except Exception as error:
         raise Reject(f"no {kind.__name__} of at most {EXCHANGE_MAX_BYTES} bytes: {error}") from error
     return message
 
@@ -43,8 +44,9 @@ def seen_at(stream: INetStream) -> str:
     remote = None if is_relayed(stream) else stream.get_remote_address()
     if remote is None:
         return ""
-    host, port = remote
-    return f"/ip6/{host}/tcp/{port}" if ":" in host else f"/ip4/{host}/tcp/{port}"
+    host = ipaddress.ip_address(remote[0].partition("%")[0])
+    host = getattr(host, "ipv4_mapped", None) or host  # of a socket that takes both
+    return f"/ip{host.version}/{host}/tcp/{remote[1]}"
 
 
 def read_address(raw: bytes) -> str:

@@ -12,9 +12,20 @@ from collections.abc import Awaitable, Callable
 from node import events as ev
 from node.feeds.checkpoints import read_note
 from node.home.config import LinkConfig
-from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, PeerRefused, Verdict
+from node.link import (
+    GossipArrived,
+    Link,
+    LinkError,
+    LinkEvent,
+    LinkFailed,
+    MessageArrived,
+    PeerRefused,
+    RelayLimits,
+    Verdict,
+)
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
+from node.link import ReachabilityChanged as LinkReachability
 from node.turn import Identity
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
@@ -51,6 +62,7 @@ class Network:
             judge=self._judge,
             deliver=self._deliver,
             network=identity.network,
+            relay=limits_of(config),
         )
 
     def taken(self, event: ev.Event) -> None:
@@ -99,6 +111,8 @@ class Network:
                 self._emit(ev.PeerConnected(peer))
             case LinkDisconnected(peer):
                 self._emit(ev.PeerDisconnected(peer))
+            case LinkReachability(reachability, addresses):
+                self._emit(ev.ReachabilityChanged(reachability, addresses))
             case GossipArrived(topic, peer, data):
                 return self._hear(ev.GossipReceived(topic, peer, data))
             case MessageArrived(peer, data):
@@ -111,3 +125,15 @@ class Network:
                     "the network link failed and restarts; no message that was acknowledged is lost: %s", reason
                 )
         return True
+
+
+def limits_of(config: LinkConfig) -> RelayLimits | None:
+    """What this node gives as a relay; None if it is none."""
+    if not config.relay:
+        return None
+    return RelayLimits(
+        reservations=config.relay_reservations,
+        circuits_per_peer=config.relay_circuits_per_peer,
+        circuit_bytes=config.relay_circuit_mib * 2**20,
+        circuit_s=config.relay_circuit_s,
+    )

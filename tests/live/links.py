@@ -17,7 +17,7 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
-from node.link import GossipArrived, Link, LinkEvent, MessageArrived
+from node.link import GossipArrived, Link, LinkEvent, MessageArrived, ReachabilityChanged
 from node.link.messages import PROTOCOL
 from protocol.hello import Hello, encode_hello
 
@@ -30,10 +30,14 @@ class Inbox:
 
     def __init__(self) -> None:
         self.events: list[LinkEvent] = []
+        self.reachability: list[ReachabilityChanged] = []  # kept apart: it comes when peers have tried
         self._arrived = asyncio.Event()
 
     def __call__(self, event: LinkEvent) -> None:
-        self.events.append(event)
+        if isinstance(event, ReachabilityChanged):
+            self.reachability.append(event)
+        else:
+            self.events.append(event)
         self._arrived.set()
 
     async def until(self, is_enough: Callable[[], bool], timeout_s: float = 10.0) -> None:

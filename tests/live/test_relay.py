@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from node.link import (
-    GossipArrived,
     Link,
-    LinkError,
     MessageArrived,
     PeerConnected,
-    PeerDisconnected,
     ReachabilityChanged,
     RelayLimits,
 )
-from node.reachability import Reach, Scope
 from protocol.identity import peer_id
 
 from .links import TOPIC, Inbox, Opener, Proxy
