@@ -7,6 +7,7 @@ default is shown to hurt. Peer scoring stays off: the judge says yes or no, and 
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
@@ -15,6 +16,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import trio
 from libp2p.abc import INetConn, INetStream, INetwork, INotifee
+from libp2p.connection_types import ConnectionType
 from libp2p.host.basic_host import BasicHost
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
@@ -88,6 +90,18 @@ class ContainedGossipSub(GossipSub):
             except Exception:
                 log.debug("one gossip heartbeat is lost", exc_info=True)
                 await trio.sleep(self.heartbeat_interval)
+
+    def _get_in_topic_gossipsub_peers_from_minus(
+        self, topic: str, num_to_select: int, minus: Iterable[ID], backoff_check: bool = False
+    ) -> list[ID]:
+        """Direct peers first: what goes through a relay costs the relay as well, and it mostly has it already."""
+        everyone = super()._get_in_topic_gossipsub_peers_from_minus(topic, 2**31, minus, backoff_check)
+        random.shuffle(everyone)
+        return sorted(everyone, key=self._is_relayed)[:num_to_select]
+
+    def _is_relayed(self, peer: ID) -> bool:
+        connections = [] if self.pubsub is None else self.pubsub.host.get_network().get_connections(peer)
+        return all(connection.get_connection_type() is ConnectionType.RELAYED for connection in connections)
 
     async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
         await super().publish(msg_forwarder, pubsub_msg)
