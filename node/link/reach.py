@@ -159,7 +159,8 @@ class Prober:
 
     def _judge(self) -> Reachability:
         heard = [dial_back for dial_back in self._tried.values() if dial_back is not None]
-        return judge(heard, len(self._admitted()))
+        silent = {key for key, dial_back in self._tried.items() if dial_back is None}
+        return judge(heard, sum(bool(self._candidate(key)) for key in self._admitted() if key not in silent))
 
     def _candidate(self, key: bytes) -> str:
         """Where a peer sees us, by its own hello, with the port that we listen on; "" if it does not say."""

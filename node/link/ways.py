@@ -53,7 +53,8 @@ class Ways:
         self.circuits.look_again()
 
     def _decided(self, verdict: Reachability) -> None:
-        self.circuits.want(verdict.reach is Reach.PRIVATE)
+        if verdict.reach is not Reach.UNKNOWN:  # places once held are not given up for want of news
+            self.circuits.want(verdict.reach is Reach.PRIVATE)
         self._tell()
 
     def _tell(self) -> None:
