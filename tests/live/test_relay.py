@@ -88,8 +88,8 @@ async def test_a_relay_reads_nothing_of_what_it_carries(
     async def recorded(self: relay.Relay, near: INetStream, far: INetStream) -> None:
         read = near.read
 
-        async def listening(size: int | None = None) -> bytes:
-            data = await read(size)
+        async def listening(n: int | None = None) -> bytes:
+            data = await read(n)
             carried.extend(data)
             return data
 
