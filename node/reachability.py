@@ -14,6 +14,7 @@ from enum import Enum, IntEnum
 
 AGREEING_PEERS = 2
 FAILURES_SHOWN_MAX = 3
+CONFIRMED_MAX = 3  # with one that we listen on, and four through relays, they are the eight of an advert
 
 
 class Reach(Enum):
@@ -79,9 +80,9 @@ def judge(tried: Collection[DialBack], peers: int) -> Reachability:
         of_scope = [dial_back for dial_back in tried if scope_of(dial_back.address) is scope]
         reached = Counter(dial_back.address for dial_back in of_scope if not dial_back.failure)
         missed = Counter(dial_back.address for dial_back in of_scope if dial_back.failure)
-        confirmed = tuple(sorted(a for a, count in reached.items() if count >= max(enough, missed[a])))
+        confirmed = [a for a, count in sorted(reached.items()) if count >= max(enough, missed[a])]
         if confirmed:
-            return Reachability(Reach.PUBLIC, scope, confirmed)
+            return Reachability(Reach.PUBLIC, scope, tuple(confirmed[:CONFIRMED_MAX]))
         if missed.total() >= enough and missed.total() > reached.total():
             failures = dict.fromkeys(dial_back.failure for dial_back in of_scope if dial_back.failure)
             told = tuple(failures)[:FAILURES_SHOWN_MAX]

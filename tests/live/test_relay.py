@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -133,6 +134,32 @@ async def test_a_place_is_held_at_two_relays(open_link: Opener, open_private: Pr
     relays = [(await open_link(relay=RelayLimits()))[0] for _ in range(3)]
     _, at_private = await open_private(*relays)
     await at_private.until(lambda: len(relayed(at_private)) == circuits.RELAYS_MAX)
+
+
+async def test_a_place_is_renewed_before_its_time_is_over(
+    open_link: Opener, open_private: PrivateOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(circuits, "RESERVATION_MIN_S", 0.2)
+    monkeypatch.setattr(circuits, "RESERVATION_MAX_S", 0.2)
+    renewals = 0
+    is_renewed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    reserve = relay.Relay._reserve
+
+    async def counted(self: relay.Relay, key: bytes, stream: INetStream) -> None:
+        nonlocal renewals
+        renewals += 1
+        if renewals == 12:  # every 0.1 s
+            loop.call_soon_threadsafe(is_renewed.set)
+        await reserve(self, key, stream)
+
+    monkeypatch.setattr(relay.Relay, "_reserve", counted)
+    via, _ = await open_link(relay=RelayLimits(reservation_s=1))
+    private, at_private = await open_private(via)
+    async with asyncio.timeout(10):
+        await is_renewed.wait()
+    dialler, _ = await open_link()
+    assert await dialler.dial(relayed(at_private)[0]) == private.public
 
 
 async def test_who_can_be_dialled_needs_no_relay(open_link: Opener) -> None:

@@ -56,6 +56,7 @@ def to(peer: bytes) -> pb.HopMessage:
     return pb.HopMessage(type=pb.HopMessage.CONNECT, peer=pb.PeerId(id=peer))
 
 
+ELSEWHERE = "/ip4/127.0.0.2/tcp/0"
 RESERVE = pb.HopMessage(type=pb.HopMessage.RESERVE)
 
 
@@ -98,6 +99,19 @@ async def test_a_flood_of_requests_is_refused(open_link: Opener) -> None:
         assert pb.RESOURCE_LIMIT_EXCEEDED in answers
 
     await as_raw_peer(attack, a.addresses[0])
+
+
+async def test_who_cannot_be_dialled_gives_no_places(open_link: Opener) -> None:
+    (private, at_private), (honest, _) = await open_link(listen=ELSEWHERE, relay=RelayLimits()), await open_link()
+
+    async def attack(host: IHost, target: ID) -> None:
+        assert (await ask(host, target, RESERVE)).status == pb.RESERVATION_REFUSED
+
+    async with Proxy(honest.addresses[0]) as proxy:
+        proxy.released.set()
+        await private.dial(proxy.address)
+        await at_private.until(lambda: bool(at_private.reachability))
+        await as_raw_peer(attack, private.addresses[0])
 
 
 async def test_a_circuit_from_who_is_no_relay_of_ours_is_refused(open_link: Opener) -> None:
@@ -180,7 +194,7 @@ async def test_who_is_behind_a_relay_proves_to_be_who_was_dialled(open_link: Ope
 
 async def test_a_relay_cannot_say_who_is_there(open_link: Opener) -> None:
     """It names a stranger, and the Noise handshake shows that it is itself."""
-    (private, at_private), (honest, _) = await open_link(listen="/ip4/127.0.0.2/tcp/0"), await open_link()
+    (private, at_private), (honest, _) = await open_link(listen=ELSEWHERE), await open_link()
     is_ready = threading.Event()
     has_reserved = trio.Event()
 

@@ -190,5 +190,15 @@ def test_a_full_book_takes_newcomers_when_others_have_expired(monkeypatch: pytes
     assert scene.node.peers.adverts.keys() == {BOB.public}
 
 
+def test_an_address_through_a_relay_is_dialled_as_its_last_peers() -> None:
+    through = f"{address(CAROL)}/p2p-circuit/p2p/{peer_id(BOB.public)}"
+    assert peers.peer_of(through) == BOB.public
+    scene = Scene()
+    scene.start()
+    assert dialled(scene.advertise(BOB, through, f"{address(BOB)}/p2p-circuit/p2p/{peer_id(CAROL.public)}")) == [
+        through
+    ]
+
+
 def test_a_peer_without_an_advert_is_called_by_the_end_of_its_id() -> None:
     assert Scene().node.peers.label(BOB.public) == peer_id(BOB.public)[-8:]

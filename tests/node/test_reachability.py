@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -64,6 +65,12 @@ def test_the_widest_scope_decides_of_which_enough_is_known() -> None:
 def test_each_address_is_confirmed_by_itself() -> None:
     verdict = judge([reached(PUBLIC)] * 2 + [reached(OTHER)] + [missed(OTHER)], MANY)
     assert verdict.confirmed == (PUBLIC,)
+
+
+def test_no_more_is_advertised_than_an_advert_takes() -> None:
+    addresses = [f"/ip4/198.41.0.{host}/tcp/8471" for host in range(1, 9)]
+    verdict = replace(judge([reached(address) for address in addresses], 1), relayed=("/a", "/b", "/c", "/d"))
+    assert len(advertised([f"{AT_SITE}/p2p/me"], verdict, "me")) == 8
 
 
 def test_the_order_of_answers_changes_nothing() -> None:
