@@ -28,6 +28,9 @@ from protocol.gossip import judge_advert
 from protocol.identity import peer_id, public_key, short
 
 REDIAL_EVERY_MS = 500
+RELAYED_PAUSES = (
+    6  # what a dial through a relay waits: the peer may be reached without, or dial us; guess, not measured
+)
 REDIAL_PAUSES_MAX = 60  # guess, not measured: twice a minute costs nothing and finds a peer soon after it returns
 CONNECTIONS_MAX = 32  # guess, not measured: a gossip mesh wants 6 to 12
 ADVERTS_MAX = 10_000
@@ -119,6 +122,9 @@ class Peers:
     def _dial(self, turn: Turn, address: str) -> None:
         if peer_of(address) == self.me or (address not in self.failures and len(self.failures) >= ADDRESSES_MAX):
             return
+        if address not in self.failures and is_relayed(address):
+            self.failures[address], self.pauses[address] = 0, RELAYED_PAUSES
+            return
         self.failures.setdefault(address, 0)
         self.pauses[address] = REDIAL_PAUSES_MAX  # should the answer be lost
         turn.do(Dial(address))
@@ -126,7 +132,7 @@ class Peers:
     def _dial_later(self, turn: Turn, address: str) -> None:
         failures = self.failures.get(address, 0)
         self.failures[address] = failures + 1
-        pauses = min(2 ** min(failures, 10), REDIAL_PAUSES_MAX)
+        pauses = min(2 ** min(failures, 10) + RELAYED_PAUSES * is_relayed(address), REDIAL_PAUSES_MAX)
         self.pauses[address] = pauses + turn.identity.chance.randrange(pauses + 1)
 
     def _forget(self, address: str) -> None:
@@ -162,3 +168,8 @@ def peer_of(address: str) -> bytes | None:
         return public_key(address.rpartition("/p2p/")[2])
     except ValueError:
         return None
+
+
+def is_relayed(address: str) -> bool:
+    """Whether an address leads through somebody else."""
+    return "/p2p-circuit/" in address

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 
 import pytest
 from libp2p.abc import INetStream
+from libp2p.connection_types import ConnectionType
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 
 from node.link import (
     Link,
@@ -19,6 +22,8 @@ from node.link import (
     circuits,
     relay,
 )
+from node.link.gossip import ContainedGossipSub
+from node.link.names import id_of
 from protocol.identity import peer_id
 
 from .links import TOPIC, Inbox, Opener, Proxy
@@ -253,3 +258,21 @@ async def test_refuse_to_dial_a_malformed_circuit(open_link: Opener) -> None:
     ):
         with pytest.raises(LinkError, match="is no address of a peer"):
             await a.dial(address)
+
+
+def test_gossip_prefers_peers_that_need_no_relay() -> None:
+    direct, through = (
+        SimpleNamespace(get_connection_type=lambda kind=kind: kind)
+        for kind in (ConnectionType.DIRECT, ConnectionType.RELAYED)
+    )
+    peers = {id_of(bytes([number]) * 32): [direct] if number < 3 else [through] for number in range(10)}
+    both = id_of(bytes(32))
+    peers[both] = [through, direct]
+    router = ContainedGossipSub()
+    network = SimpleNamespace(get_connections=lambda peer: peers[peer])
+    router.pubsub = SimpleNamespace(host=SimpleNamespace(get_network=lambda: network), peer_topics={TOPIC: set(peers)})  # type: ignore[assignment]
+    router.peer_protocol = dict.fromkeys(peers, PROTOCOL_ID_V11)
+
+    assert set(router._get_in_topic_gossipsub_peers_from_minus(TOPIC, 3, ())) == set(list(peers)[:3])
+    assert both in router._get_in_topic_gossipsub_peers_from_minus(TOPIC, 3, ())
+    assert len(router._get_in_topic_gossipsub_peers_from_minus(TOPIC, 6, ())) == 6

@@ -190,14 +190,23 @@ def test_a_full_book_takes_newcomers_when_others_have_expired(monkeypatch: pytes
     assert scene.node.peers.adverts.keys() == {BOB.public}
 
 
-def test_an_address_through_a_relay_is_dialled_as_its_last_peers() -> None:
+def test_an_address_through_a_relay_is_dialled_when_nothing_else_has_helped() -> None:
     through = f"{address(CAROL)}/p2p-circuit/p2p/{peer_id(BOB.public)}"
-    assert peers.peer_of(through) == BOB.public
+    elsewhere = f"{address(BOB)}/p2p-circuit/p2p/{peer_id(CAROL.public)}"
     scene = Scene()
     scene.start()
-    assert dialled(scene.advertise(BOB, through, f"{address(BOB)}/p2p-circuit/p2p/{peer_id(CAROL.public)}")) == [
-        through
-    ]
+    assert dialled(scene.advertise(BOB, through, address(BOB), elsewhere)) == [address(BOB)]
+    scene.handle(DialFailed(address(BOB), "no answer"))
+    assert through not in scene.wait(peers.RELAYED_PAUSES)
+    assert scene.wait(1) == [through]
+
+
+def test_who_came_by_itself_is_not_dialled_through_a_relay() -> None:
+    scene = Scene()
+    scene.start()
+    scene.advertise(BOB, f"{address(CAROL)}/p2p-circuit/p2p/{peer_id(BOB.public)}")
+    scene.handle(PeerConnected(BOB.public))
+    assert scene.wait(peers.REDIAL_PAUSES_MAX) == []
 
 
 def test_a_peer_without_an_advert_is_called_by_the_end_of_its_id() -> None:
