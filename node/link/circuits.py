@@ -139,7 +139,7 @@ class Circuits:
         return tuple(address for _, held in sorted(self.held.items()) for address in held.addresses)
 
     async def _hold(self) -> None:
-        admitted = {key for key, peer in self.peers.items() if peer.is_admitted}
+        admitted = {key for key, peer in self.peers.items() if peer.is_admitted and self._is_direct(key)}
         self.held = {key: held for key, held in self.held.items() if key in admitted and self.wanted}
         if not self.wanted:
             return
@@ -152,6 +152,11 @@ class Circuits:
                 return
             if trio.current_time() - self._asked_at_s.get(key, -ASK_AGAIN_S) >= ASK_AGAIN_S:
                 await self._reserve(key)
+
+    def _is_direct(self, key: bytes) -> bool:
+        """A relay must be reached without another."""
+        connections = self.swarm.get_connections(id_of(key))
+        return any(connection.get_connection_type() is not ConnectionType.RELAYED for connection in connections)
 
     async def _reserve(self, key: bytes) -> bool:
         """Whether there is a place for us at that peer."""

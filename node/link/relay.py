@@ -169,7 +169,8 @@ class Relay:
                     left_bytes -= len(chunk)
                     if not chunk or left_bytes < 0:
                         break
-                    with trio.fail_after(WRITE_TIMEOUT_S):
+                    with trio.fail_after(WRITE_TIMEOUT_S) as writing:
+                        writing.shield = True  # half a frame would ruin the connection
                         await sink.write(chunk)
             except (BaseLibp2pError, trio.TooSlowError) as error:
                 log.debug("a circuit has ended: %s", describe(error))
