@@ -96,7 +96,7 @@ def status(node: Mapping[str, Any], faults: str) -> None:
             ),
             ("power", f"{power['carrier']} in {power['zone'] or 'no zone'}: {surplus}{grid} ({attested})"),
             ("peers", f"{connected} connected, {known} known"),
-            ("dialled", node["reachability"]["text"]),
+            ("reach", node["reachability"]["text"]),
             ("ledger", f"{node['ledger_entries']} entries" + (f", {node['forks']} forks" if node["forks"] else "")),
         ),
     )
