@@ -20,6 +20,7 @@ from node.claims.attesting import Attesting
 from node.claims.claiming import on_claim
 from node.claims.countersigning import Countersigning, both
 from node.claims.sourcing import Sourcing
+from node.dialling import Dialling, Remembered
 from node.energy.rules import Rule
 from node.events import (
     ApprovalsRead,
@@ -34,6 +35,7 @@ from node.events import (
     JobCancelled,
     JobSubmitted,
     LeadFailed,
+    LinkRestarted,
     Matched,
     MatchingsWanted,
     MessageReceived,
@@ -87,12 +89,13 @@ from protocol.messages import Offer, Place, Revocation
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the store keeps beside entries: the epoch of its positions, how far each peer's store has been read, and the
-    checkpoints of feeds."""
+    """What is kept beside entries: the epoch of the store's positions, how far each peer's store has been read, the
+    checkpoints of feeds, and addresses of the last run."""
 
     epoch: bytes
     cursors: Mapping[bytes, bytes]
     checkpoints: Checkpoints | None = None
+    peers: tuple[Remembered, ...] = ()
 
 
 NOTHING_KEPT = Kept(bytes(16), {})
@@ -120,7 +123,8 @@ class Node:
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
-        self.peers = Peers(identity.key, identity.label, bootstrap)
+        self.dialling = Dialling(identity.key, bootstrap, kept.peers)
+        self.peers = Peers(identity.key, identity.label, self.dialling)
         self.exchange: Exchange = Exchange(self.peers, kept.epoch, decode_cursors(kept.cursors))
         self.own_feed: OwnFeed = OwnFeed(self.peers, Signing.ALLOWED if may_sign else Signing.UNCONFIRMED)
         self.records: Records = Records()
@@ -172,7 +176,7 @@ class Node:
         self.addresses = event.addresses
         self.tickets.url, self.tickets.certificate_sha256 = event.data_url, event.certificate_sha256
         self.exchange.on_started(turn)
-        self.peers.on_started(turn)
+        self.dialling.on_started(turn)
         self.round_trips.on_started(turn)
         if self.may_sign:
             self._open_market(turn)
@@ -300,7 +304,8 @@ class Node:
         PeerConnected: _on_connected,
         PeerDisconnected: _on_disconnected,
         ReachabilityChanged: _on_reachability,
-        DialFailed: lambda self, turn, event: self.peers.on_dial_failed(turn, event),
+        DialFailed: lambda self, turn, event: self.dialling.on_dial_failed(turn, event),
+        LinkRestarted: lambda self, turn, event: self.dialling.on_link_restarted(turn),
         GossipReceived: _on_gossip,
         MessageReceived: _on_message,
         EntriesVerified: lambda self, turn, event: self.exchange.on_verified(turn, event),
@@ -333,7 +338,7 @@ class Node:
     _on_timer_of: ClassVar[Mapping[TimerKind, Callable[[Node, Turn, Timer], None]]] = {
         TimerKind.SYNC: _on_tick,
         TimerKind.ADVERTISE: lambda self, turn, timer: self.provider.on_advertise(turn, timer),
-        TimerKind.REDIAL: lambda self, turn, timer: self.peers.on_redial(turn),
+        TimerKind.REDIAL: lambda self, turn, timer: self.dialling.on_tick(turn, self.peers.connected),
         TimerKind.BIDS_CLOSE: lambda self, turn, timer: self.requester.on_bids_close(turn, timer.key, timer.number),
         TimerKind.ASSIGN: lambda self, turn, timer: self.requester.on_assign(turn, ShardId(timer.key, timer.number)),
         TimerKind.LEASES_DUE: lambda self, turn, timer: self.requester.on_leases_due(turn, timer.key),

@@ -92,8 +92,18 @@ class ReachabilityChanged:
 
 @dataclass(frozen=True, slots=True)
 class DialFailed:
+    """`remedy`: what an operator may do about it. `is_refusal`: the peer is there, and only an operator can change that
+    it and we do not go together."""
+
     address: str
     reason: str
+    remedy: str = ""
+    is_refusal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRestarted:
+    """The link had died, with all connections and dials under way, and is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +344,7 @@ Event = (
     | PeerDisconnected
     | ReachabilityChanged
     | DialFailed
+    | LinkRestarted
     | GossipReceived
     | MessageReceived
     | EntriesVerified

@@ -1,4 +1,4 @@
-"""Who is there: connections, adverts, and the addresses to dial again, forever.
+"""Who is there: connections and adverts. Whom to dial, and when again, is in `dialling`.
 
 Nothing about a peer is believed here but what it signed; an advert says what a peer claims, the ledger what it did.
 """
@@ -6,35 +6,17 @@ Nothing about a peer is believed here but what it signed; an advert says what a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-from node.actions import (
-    Dial,
-    Notify,
-    RememberPeers,
-    SetTimeout,
-)
-from node.events import (
-    DialFailed,
-    PeerConnected,
-    PeerDisconnected,
-    Timer,
-    TimerKind,
-)
+from node.actions import Notify
+from node.dialling import Dialling
+from node.events import PeerConnected, PeerDisconnected
 from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge_advert
-from protocol.identity import peer_id, public_key, short
+from protocol.identity import peer_id, short
 
-REDIAL_EVERY_MS = 500
-RELAYED_PAUSES = (
-    6  # what a dial through a relay waits: the peer may be reached without, or dial us; guess, not measured
-)
-REDIAL_PAUSES_MAX = 60  # guess, not measured: twice a minute costs nothing and finds a peer soon after it returns
-CONNECTIONS_MAX = 32  # guess, not measured: a gossip mesh wants 6 to 12
 ADVERTS_MAX = 10_000
-ADDRESSES_MAX = 256  # dialled at any time, and remembered; beyond it newcomers have to dial us
 
 
 @dataclass(slots=True)
@@ -43,47 +25,19 @@ class Peers:
 
     me: bytes
     my_label: str
-    bootstrap: tuple[str, ...]  # addresses from the configuration and from the last run
+    dialling: Dialling
     connected: set[bytes] = field(default_factory=set)
     adverts: dict[bytes, SignedAdvert] = field(default_factory=dict)
-    # of each address that we try to reach
-    failures: dict[str, int] = field(default_factory=dict)  # since the last success
-    pauses: dict[str, int] = field(default_factory=dict)  # of REDIAL_EVERY_MS, until the next attempt
-    reasons: dict[str, str] = field(default_factory=dict)  # why the last dial failed
-    remembered: tuple[str, ...] = ()
-
-    def on_started(self, turn: Turn) -> None:
-        for address in self.bootstrap[:ADDRESSES_MAX]:
-            self._dial(turn, address)
-        turn.do(SetTimeout(Timer(TimerKind.REDIAL), REDIAL_EVERY_MS))
 
     def on_connected(self, turn: Turn, event: PeerConnected) -> None:
         self.connected.add(event.peer)
-        for address in self._addresses_of(event.peer):
-            self._forget(address)
+        self.dialling.on_connected(turn, event.peer)
         turn.do(Notify("peer connected", {"peer": peer_id(event.peer), "label": self.label(event.peer)}))
 
     def on_disconnected(self, turn: Turn, event: PeerDisconnected) -> None:
         self.connected.discard(event.peer)
+        self.dialling.on_disconnected(turn, event.peer)
         turn.do(Notify("peer lost", {"peer": peer_id(event.peer), "label": self.label(event.peer)}))
-        for address in self._addresses_of(event.peer):
-            self._dial_later(turn, address)
-
-    def on_dial_failed(self, turn: Turn, event: DialFailed) -> None:
-        if event.address in self.failures:
-            self.reasons[event.address] = event.reason
-            self._dial_later(turn, event.address)
-
-    def on_redial(self, turn: Turn) -> None:
-        """Try again wherever it is time. An address is given up when nobody advertises it any more."""
-        for address, pauses in list(self.pauses.items()):
-            if peer_of(address) in self.connected or not self._is_wanted(address, turn.now_ms):
-                self._forget(address)
-            elif pauses > 0:
-                self.pauses[address] = pauses - 1
-            elif len(self.connected) < CONNECTIONS_MAX:
-                self._dial(turn, address)
-        turn.do(SetTimeout(Timer(TimerKind.REDIAL), REDIAL_EVERY_MS))
 
     def on_advert(self, turn: Turn, data: bytes) -> None:
         """Keep the newest advert of each peer, and meet peers that are new."""
@@ -101,12 +55,8 @@ class Peers:
         self.adverts[signed.author] = signed
         if known is None:
             turn.do(Notify("peer advertised", {"peer": peer_id(signed.author), "label": self.label(signed.author)}))
-        if signed.author not in self.connected and len(self.connected) < CONNECTIONS_MAX:
-            for address in self._addresses_of(signed.author):
-                if address not in self.failures:
-                    self._dial(turn, address)
-        if known is None or known.advert.addresses != signed.advert.addresses:
-            self._remember(turn, self._addresses_of(signed.author))
+        advert = signed.advert
+        self.dialling.on_addresses(turn, signed.author, advert.addresses, advert.expires_at_ms, self.connected)
 
     def fresh_adverts(self, now_ms: int) -> list[SignedAdvert]:
         """Adverts that have not expired, ordered by peer."""
@@ -119,57 +69,5 @@ class Peers:
         signed = self.adverts.get(peer)
         return signed.advert.label if signed is not None and signed.advert.label else short(peer)
 
-    def _dial(self, turn: Turn, address: str) -> None:
-        if peer_of(address) == self.me or (address not in self.failures and len(self.failures) >= ADDRESSES_MAX):
-            return
-        if address not in self.failures and is_relayed(address):
-            self.failures[address], self.pauses[address] = 0, RELAYED_PAUSES
-            return
-        self.failures.setdefault(address, 0)
-        self.pauses[address] = REDIAL_PAUSES_MAX  # should the answer be lost
-        turn.do(Dial(address))
-
-    def _dial_later(self, turn: Turn, address: str) -> None:
-        failures = self.failures.get(address, 0)
-        self.failures[address] = failures + 1
-        pauses = min(2 ** min(failures, 10) + RELAYED_PAUSES * is_relayed(address), REDIAL_PAUSES_MAX)
-        self.pauses[address] = pauses + turn.identity.chance.randrange(pauses + 1)
-
-    def _forget(self, address: str) -> None:
-        for book in (self.failures, self.pauses, self.reasons):
-            book.pop(address, None)
-
-    def _remember(self, turn: Turn, addresses: list[str]) -> None:
-        """Keep addresses for the next start, the newest first after the operator's own."""
-        newest = dict.fromkeys((*self.bootstrap, *addresses, *self.remembered))
-        self.remembered = tuple(newest)[:ADDRESSES_MAX]
-        turn.do(RememberPeers(self.remembered))
-
-    def _addresses_of(self, peer: bytes) -> list[str]:
-        """Addresses that name this peer; an advert cannot lend its signature to somebody else's address."""
-        signed = self.adverts.get(peer)
-        claimed = signed.advert.addresses if signed is not None else ()
-        return [a for a in dict.fromkeys((*self.bootstrap, *claimed)) if peer_of(a) == peer]
-
-    def _is_wanted(self, address: str, now_ms: int) -> bool:
-        if address in self.bootstrap:
-            return True
-        signed = self.adverts.get(peer_of(address) or b"")
-        return signed is not None and signed.advert.expires_at_ms > now_ms and address in signed.advert.addresses
-
     def _forget_expired(self, now_ms: int) -> None:
         self.adverts = {k: s for k, s in self.adverts.items() if s.advert.expires_at_ms > now_ms}
-
-
-@lru_cache(maxsize=4 * ADDRESSES_MAX)
-def peer_of(address: str) -> bytes | None:
-    """The public key that an address ends in, if it names one."""
-    try:
-        return public_key(address.rpartition("/p2p/")[2])
-    except ValueError:
-        return None
-
-
-def is_relayed(address: str) -> bool:
-    """Whether an address leads through somebody else."""
-    return "/p2p-circuit/" in address

@@ -84,6 +84,13 @@ class Reached(Strict):
     text: str  # for people, with what to do about it
 
 
+class Nobody(Strict):
+    """Why nobody is connected, and what to do about it, the likeliest first."""
+
+    reason: str
+    remedies: tuple[str, ...]
+
+
 class ThisNode(Strict):
     """The node that answers."""
 
@@ -101,6 +108,7 @@ class ThisNode(Strict):
     reachability: Reached
     peers_connected: int
     peers_known: int
+    nobody: Nobody | None  # while nobody is connected
     ledger_entries: int
     forks: int
     witness: bool  # of this network, by its genesis

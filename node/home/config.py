@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -18,6 +19,11 @@ from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
 from protocol.identity import peer_id, public_key
 from protocol.messages import Count, Name, Offer, Positive, Tenant
+
+PEER_ADDRESS = (
+    r"^/(ip4/[0-9.]{7,15}|ip6/[0-9a-fA-F.:]{2,45}|dns[46]/[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63}){0,7})"
+    r"/tcp/[0-9]{1,5}/p2p/[1-9A-Za-z]{52}(/p2p-circuit/p2p/[1-9A-Za-z]{52})?$"
+)
 
 
 class _Section(BaseModel):
@@ -38,17 +44,31 @@ class LinkConfig(_Section):
     `relay`: carry connections between peers that cannot dial each other, each of at most `relay_circuit_mib` (both
     directions together) and `relay_circuit_s`, `relay_circuits_per_peer` at once; `relay_reservations` peers may be
     reached through this node.
+    `bootstrap`: addresses of other nodes; a name (`/dns4/`, `/dns6/`) is resolved anew at every dial.
     """
 
     listen: Annotated[str, Field(pattern=r"^/ip[46]/[0-9a-fA-F.:]+/tcp/\d{1,5}$")] = "/ip4/0.0.0.0/tcp/8471"
     data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,180}$")] | None = None
     data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
-    bootstrap: tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...] = ()
+    bootstrap: tuple[Annotated[str, Field(pattern=PEER_ADDRESS)], ...] = ()
     relay: bool = False
     relay_reservations: Annotated[int, Field(ge=1, le=1024)] = 64
     relay_circuits_per_peer: Annotated[int, Field(ge=1, le=32)] = 8
     relay_circuit_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 256
     relay_circuit_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _with_a_port_and_a_peer_id(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            _, kind, host, _, port, *_ = address.split("/")
+            if kind in ("ip4", "ip6"):
+                ip_address(host)
+            if not 0 < int(port) < 65_536:
+                raise ValueError(f"port {port} is not from 1 to 65,535")
+            for peer in address.split("/p2p/")[1:]:
+                public_key(peer.removesuffix("/p2p-circuit"))
+        return addresses
 
     @property
     def bind_host(self) -> str:

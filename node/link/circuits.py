@@ -30,8 +30,8 @@ from multiaddr import Multiaddr
 
 from node.link.events import describe
 from node.link.exchanges import is_relayed, read_address, read_message, write_message
-from node.link.messages import Peer
 from node.link.names import id_of, is_ed25519, key_of
+from node.link.peers import Peer
 from node.link.swarm import ContainedSwarm
 from protocol.errors import Reject
 from protocol.identity import peer_id

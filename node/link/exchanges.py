@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TypeVar
 
 from libp2p.abc import INetStream
@@ -37,16 +36,6 @@ def is_relayed(stream: INetStream) -> bool:
     """Whether the stream runs over somebody else's connection."""
     kind: ConnectionType = stream.muxed_conn.get_connection_type()
     return kind is ConnectionType.RELAYED
-
-
-def seen_at(stream: INetStream) -> str:
-    """The multiaddr at which we see the peer; "" through a relay."""
-    remote = None if is_relayed(stream) else stream.get_remote_address()
-    if remote is None:
-        return ""
-    host = ipaddress.ip_address(remote[0].partition("%")[0])
-    host = getattr(host, "ipv4_mapped", None) or host  # of a socket that takes both
-    return f"/ip{host.version}/{host}/tcp/{remote[1]}"
 
 
 def read_address(raw: bytes) -> str:

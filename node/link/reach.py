@@ -23,11 +23,12 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.transport.tcp.tcp import TCP
 from multiaddr import Multiaddr
 
+from node.link.dials import seen_at
 from node.link.events import describe
-from node.link.exchanges import is_relayed, read_address, read_message, seen_at, write_message
+from node.link.exchanges import is_relayed, read_address, read_message, write_message
 from node.link.gossip import TokenBucket
-from node.link.messages import Peer
 from node.link.names import id_of, key_of
+from node.link.peers import Peer
 from node.link.swarm import ContainedSwarm
 from node.reachability import DialBack, Reach, Reachability, host_of, judge
 from protocol.errors import Ignore, Reject
@@ -76,7 +77,7 @@ class DialBacks:
 
     async def _dial_back(self, stream: INetStream, request: Message) -> None:
         """Raises Reject for a faulty request, Ignore for one that is not served, anything else if the dial fails."""
-        key, seen = key_of(stream.muxed_conn.peer_id), seen_at(stream)
+        key, seen = key_of(stream.muxed_conn.peer_id), seen_at(stream.muxed_conn)
         peer = self._peers.get(key)
         if request.type != Message.DIAL or request.dial.peer.id != id_of(key).to_bytes():
             raise Reject("no request to dial the asker itself")

@@ -27,8 +27,8 @@ from node.link.circuits import EXCHANGE_TIMEOUT_S, STOP
 from node.link.events import describe
 from node.link.exchanges import is_relayed, read_message, write_message
 from node.link.gossip import TokenBucket
-from node.link.messages import Peer
 from node.link.names import id_of, is_ed25519, key_of
+from node.link.peers import Peer
 from protocol.errors import Reject
 
 CHUNK_BYTES = 64 * 1024  # what the relay itself holds of a circuit, in each direction

@@ -11,7 +11,7 @@ from multiaddr import Multiaddr
 
 from node.link.circuits import HOP, STOP, Circuits
 from node.link.events import ReachabilityChanged
-from node.link.messages import Peer
+from node.link.peers import Peer
 from node.link.reach import AUTONAT, DialBacks, Prober
 from node.link.relay import Relay, RelayLimits
 from node.link.swarm import ContainedSwarm

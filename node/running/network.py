@@ -13,11 +13,13 @@ from node import events as ev
 from node.feeds.checkpoints import read_note
 from node.home.config import LinkConfig
 from node.link import (
+    DialRefused,
     GossipArrived,
     Link,
     LinkError,
     LinkEvent,
     LinkFailed,
+    LinkRestarted,
     MessageArrived,
     PeerRefused,
     RelayLimits,
@@ -26,11 +28,13 @@ from node.link import (
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.link import ReachabilityChanged as LinkReachability
+from node.link.events import THREAD_IS_DOWN
 from node.turn import Identity
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
 from protocol.identity import peer_id
 
+REFUSALS_TOLD_MAX = 256  # peers whose refusal is told once until something changes; then all may be told again
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
 
 log = logging.getLogger("heliotrope")
@@ -54,6 +58,7 @@ class Network:
         self._identity, self._now_ms = identity, now_ms
         self._emit, self._put, self._try_hear, self._notify = emit, put, hear, notify
         self._heard_bytes = 0  # of messages in the queue
+        self._refusals: dict[bytes, str] = {}
         topics = identity.topics
         self.link = Link(
             seed=identity.keypair.seed,
@@ -79,11 +84,13 @@ class Network:
             await self.link.send(peer, data)
 
     async def dial(self, address: str) -> None:
-        """Connect, or say why not."""
+        """Connect, or say why not. Of a dial that dies with the link nothing is said: LinkRestarted follows."""
         try:
             await self.link.dial(address)
         except LinkError as error:
-            await self._put(ev.DialFailed(address, error.cause))
+            if error.code != THREAD_IS_DOWN:
+                is_refusal = isinstance(error, DialRefused)
+                await self._put(ev.DialFailed(address, error.cause, error.remedy, is_refusal))
 
     def _hear(self, event: ev.GossipReceived | ev.MessageReceived) -> bool:
         if self._heard_bytes + len(event.data) > HEARD_BYTES_MAX or not self._try_hear(event):
@@ -108,6 +115,7 @@ class Network:
         """Whether it was taken; of a message that was not, its sender is told."""
         match event:
             case LinkConnected(peer):
+                self._refusals.pop(peer, None)
                 self._emit(ev.PeerConnected(peer))
             case LinkDisconnected(peer):
                 self._emit(ev.PeerDisconnected(peer))
@@ -118,13 +126,25 @@ class Network:
             case MessageArrived(peer, data):
                 return self._hear(ev.MessageReceived(peer, data))
             case PeerRefused(peer, reason):
-                self._notify("peer refused", {"peer": peer_id(peer), "reason": reason})
+                self._tell_refusal(peer, reason)
             case LinkFailed(reason):
                 self._notify("link failed", {"reason": reason})
                 log.warning(
                     "the network link failed and restarts; no message that was acknowledged is lost: %s", reason
                 )
+            case LinkRestarted():
+                self._notify("link restarted", {})
+                self._emit(ev.LinkRestarted())
         return True
+
+    def _tell_refusal(self, peer: bytes, reason: str) -> None:
+        """Once, however often it comes back: who is refused could fill the log."""
+        if self._refusals.get(peer) == reason:
+            return
+        if len(self._refusals) >= REFUSALS_TOLD_MAX:
+            self._refusals.clear()
+        self._refusals[peer] = reason
+        self._notify("peer refused", {"peer": peer_id(peer), "reason": reason})
 
 
 def limits_of(config: LinkConfig) -> RelayLimits | None:

@@ -92,8 +92,8 @@ class Runtime:
         self._snapshot_at = ledger.count
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, Topics.of(network), chance)
-        bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
-        kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
+        bootstrap = self.config.link.bootstrap
+        kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store), load_peers(home))
         may_sign = self.trusts_ledger or (home.fresh_path.exists() and self.keypair.public not in ledger.heads)
         offer, terms, rules = self.config.offer(), self.config.terms(), load_rules(home)
         place = own_place(self.config.energy, self.genesis)
@@ -288,7 +288,8 @@ class Runtime:
             case ac.Publish(topic, data):
                 self._sending.start(self._network.link.publish(topic, data))
             case ac.Send(peer, message):
-                self._sending.start(self._network.send(peer, encode_direct(message)))
+                for_whom = peer if peer != self.keypair.public else None
+                self._sending.start(self._network.send(peer, encode_direct(message)), for_whom)
             case ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.SendMatching() | ac.Cosign():
                 self._answering.start(action)
             case ac.Dial(address):

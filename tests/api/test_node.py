@@ -109,7 +109,7 @@ async def test_a_node_with_power_and_nobody_to_reach_is_ready(client: Client) ->
 async def test_not_ready_while_no_configured_peer_answers(tmp_path: Path) -> None:
     host = Host(tmp_path, sells=seller(), bootstrap=(f"/ip4/10.0.0.1/tcp/1/p2p/{peer_id(keypair(1).public)}",))
     host.start()
-    host.turn(DialFailed(host.node.peers.bootstrap[0], "connection refused"))
+    host.turn(DialFailed(host.node.dialling.bootstrap[0], "connection refused"))
     async with served(host) as url:
         cause = await reasons(Client(url, TOKEN))
         assert cause == (
