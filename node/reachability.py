@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 AGREEING_PEERS = 2
+TRIED_MAX = 12  # answers for one verdict, of all addresses; guess, not measured
 FAILURES_SHOWN_MAX = 3
 CONFIRMED_MAX = 3  # with one that we listen on, and four through relays, they are the eight of an advert
 
@@ -88,6 +89,12 @@ def judge(tried: Collection[DialBack], peers: int) -> Reachability:
             told = tuple(failures)[:FAILURES_SHOWN_MAX]
             return Reachability(Reach.PRIVATE, scope, missed=tuple(sorted(missed)), failures=told)
     return Reachability()
+
+
+def is_worth_trying(address: str, tried: Collection[DialBack], peers: int) -> bool:
+    """Whether another peer should try this address: what is known of others, nearer or farther, says nothing of it."""
+    same = [dial_back for dial_back in tried if dial_back.address == address]
+    return len(tried) < TRIED_MAX and judge(same, peers).reach is Reach.UNKNOWN
 
 
 def advertised(listening: Iterable[str], reachability: Reachability, peer_id: str) -> tuple[str, ...]:

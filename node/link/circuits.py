@@ -29,7 +29,7 @@ from libp2p.relay.circuit_v2.pb import circuit_pb2 as pb
 from multiaddr import Multiaddr
 
 from node.link.events import describe
-from node.link.exchanges import is_relayed, read_address, read_message, write_message
+from node.link.exchanges import abandon, is_relayed, read_address, read_message, write_message
 from node.link.names import id_of, is_ed25519, key_of
 from node.link.peers import Peer
 from node.link.swarm import ContainedSwarm
@@ -80,7 +80,7 @@ class CircuitStream(ReadWriteCloser):
         self._closed = True
         if self._reading is not None:
             self._reading.cancel()
-        await self._stream.reset()
+        await abandon(self._stream)
 
     def get_remote_address(self) -> tuple[str, int] | None:
         return None
@@ -170,7 +170,7 @@ class Circuits:
                     await write_message(stream, pb.HopMessage(type=pb.HopMessage.RESERVE))
                     answer = await read_message(stream, pb.HopMessage)
                 finally:
-                    await stream.reset()
+                    await abandon(stream)
         except Exception as error:  # noqa: BLE001  nothing is lost: it is no relay, and another is asked
             log.debug("no place at %s: %s", peer_id(key), describe(error))
             return False
@@ -233,8 +233,7 @@ class Circuits:
             if answer.type != pb.HopMessage.STATUS or answer.status != pb.OK:
                 raise SwarmException(f"the relay refuses: {said(answer.status)}")
         except BaseException:
-            with trio.CancelScope(shield=True), trio.move_on_after(1):
-                await stream.reset()
+            await abandon(stream)
             raise
         await self._upgrade(stream, id_of(key), is_initiator=True)
 
@@ -254,8 +253,7 @@ class Circuits:
                 connection: INetConn = await self.swarm.add_conn(muxed, direction)
                 return connection
         except BaseException:
-            with trio.CancelScope(shield=True), trio.move_on_after(1):
-                await circuit.close()
+            await circuit.close()
             raise
 
 

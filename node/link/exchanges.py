@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import trio
 from libp2p.abc import INetStream
 from libp2p.connection_types import ConnectionType
 from libp2p.host.autonat.pb.autonat_pb2 import Message as DialBackMessage
@@ -14,6 +15,7 @@ from multiaddr import Multiaddr
 from protocol.errors import Reject
 
 EXCHANGE_MAX_BYTES = 4096  # a request or answer has a few addresses at most; go-libp2p's bound for relays
+ABANDON_TIMEOUT_S = 1.0
 
 AnyMessage = TypeVar("AnyMessage", DialBackMessage, HopMessage, StopMessage)
 
@@ -44,3 +46,9 @@ def read_address(raw: bytes) -> str:
         return str(Multiaddr(raw))
     except Exception:  # noqa: BLE001  the parser promises nothing of what it raises
         return ""
+
+
+async def abandon(stream: INetStream) -> None:
+    """Reset it, even if we are cancelled, and never wait for long."""
+    with trio.CancelScope(shield=True), trio.move_on_after(ABANDON_TIMEOUT_S):
+        await stream.reset()

@@ -25,18 +25,17 @@ from multiaddr import Multiaddr
 
 from node.link.dials import seen_at
 from node.link.events import describe
-from node.link.exchanges import is_relayed, read_address, read_message, write_message
+from node.link.exchanges import abandon, is_relayed, read_address, read_message, write_message
 from node.link.gossip import TokenBucket
 from node.link.names import id_of, key_of
 from node.link.peers import Peer
 from node.link.swarm import ContainedSwarm
-from node.reachability import DialBack, Reach, Reachability, host_of, judge
+from node.reachability import DialBack, Reach, Reachability, host_of, is_worth_trying, judge
 from protocol.errors import Ignore, Reject
 
 AUTONAT = TProtocol("/libp2p/autonat/1.0.0")
 DIAL_BACK_TIMEOUT_S = 5.0  # guess, not measured: a connection and two round trips
 ANSWER_TIMEOUT_S = DIAL_BACK_TIMEOUT_S + 5.0
-ASKED_MAX = 6  # peers, for one verdict; guess, not measured
 SETTLED_S, UNSETTLED_S = 900.0, 60.0  # until all is asked anew; guess, not measured
 DIALS_PER_PEER = 3  # at once, then one for each
 DIALS_PER_PEER_EVERY_S = 60.0
@@ -143,25 +142,23 @@ class Prober:
         return [key for key, peer in self._peers.items() if peer.is_admitted]
 
     async def _ask_enough(self) -> None:
-        peers = self._admitted()
-        for key in random.sample(peers, len(peers)):
-            heard = [dial_back for dial_back in self._tried.values() if dial_back is not None]
-            candidate = self._candidate(key)
-            if len(heard) >= ASKED_MAX:
-                break
-            is_new = candidate and candidate not in {dial_back.address for dial_back in heard}
-            if key in self._tried or not candidate or not (is_new or self._judge().reach is Reach.UNKNOWN):
-                continue
-            self._tried[key] = await self._ask(key, candidate)
-        verdict = self._judge()
-        if peers and verdict != self.verdict:
+        admitted = self._admitted()
+        for key in random.sample(admitted, len(admitted)):
+            address = self._candidate(key)
+            if key not in self._tried and address and is_worth_trying(address, self._heard(), self._askable()):
+                self._tried[key] = await self._ask(key, address)
+        verdict = judge(self._heard(), self._askable())
+        if admitted and verdict != self.verdict:
             self.verdict = verdict
             self._decided(verdict)
 
-    def _judge(self) -> Reachability:
-        heard = [dial_back for dial_back in self._tried.values() if dial_back is not None]
+    def _heard(self) -> list[DialBack]:
+        return [dial_back for dial_back in self._tried.values() if dial_back is not None]
+
+    def _askable(self) -> int:
+        """How many peers see us, and have not kept silent when they were asked."""
         silent = {key for key, dial_back in self._tried.items() if dial_back is None}
-        return judge(heard, sum(bool(self._candidate(key)) for key in self._admitted() if key not in silent))
+        return sum(bool(self._candidate(key)) for key in self._admitted() if key not in silent)
 
     def _candidate(self, key: bytes) -> str:
         """Where a peer sees us, by its own hello, with the port that we listen on; "" if it does not say."""
@@ -185,7 +182,7 @@ class Prober:
                     await write_message(stream, request)
                     answer = (await read_message(stream, Message)).dialResponse
                 finally:
-                    await stream.reset()
+                    await abandon(stream)
         except Exception as error:  # noqa: BLE001  nothing is lost: another peer is asked
             log.debug("a peer does not dial back: %s", describe(error))
             return None

@@ -25,7 +25,7 @@ from multiaddr import Multiaddr
 
 from node.link.circuits import EXCHANGE_TIMEOUT_S, STOP
 from node.link.events import describe
-from node.link.exchanges import is_relayed, read_message, write_message
+from node.link.exchanges import abandon, is_relayed, read_message, write_message
 from node.link.gossip import TokenBucket
 from node.link.names import id_of, is_ed25519, key_of
 from node.link.peers import Peer
@@ -153,9 +153,8 @@ class Relay:
             await self._say(near, pb.OK)
             await self._carry(near, far)
         finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(1):
-                if far is not None:
-                    await far.reset()
+            if far is not None:
+                await abandon(far)
 
     async def _carry(self, near: INetStream, far: INetStream) -> None:
         """Until either end closes, or the circuit has had its bytes or its time."""
@@ -180,8 +179,7 @@ class Relay:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(pump, near, far)
                 nursery.start_soon(pump, far, near)
-        with trio.CancelScope(shield=True), trio.move_on_after(1):
-            await near.reset()
+        await abandon(near)
 
     async def _say(
         self, stream: INetStream, status: pb.Status.ValueType, reservation: pb.Reservation | None = None

@@ -7,7 +7,18 @@ from itertools import product
 
 import pytest
 
-from node.reachability import DialBack, Reach, Reachability, Scope, advertised, judge, said, scope_of
+from node.reachability import (
+    TRIED_MAX,
+    DialBack,
+    Reach,
+    Reachability,
+    Scope,
+    advertised,
+    is_worth_trying,
+    judge,
+    said,
+    scope_of,
+)
 
 PUBLIC, OTHER = "/ip4/198.41.0.4/tcp/8471", "/ip6/2001:500:200::b/tcp/8471"
 AT_SITE, ON_MACHINE = "/ip4/192.168.1.7/tcp/8471", "/ip4/127.0.0.1/tcp/8471"
@@ -65,6 +76,15 @@ def test_the_widest_scope_decides_of_which_enough_is_known() -> None:
 def test_each_address_is_confirmed_by_itself() -> None:
     verdict = judge([reached(PUBLIC)] * 2 + [reached(OTHER)] + [missed(OTHER)], MANY)
     assert verdict.confirmed == (PUBLIC,)
+
+
+def test_an_address_is_tried_until_enough_is_known_of_it_whatever_is_known_of_others() -> None:
+    at_site = [reached(AT_SITE)] * 2
+    assert not is_worth_trying(AT_SITE, at_site, MANY)
+    assert is_worth_trying(PUBLIC, at_site, MANY)
+    assert is_worth_trying(PUBLIC, [*at_site, missed(PUBLIC)], MANY)
+    assert not is_worth_trying(PUBLIC, [*at_site, missed(PUBLIC), missed(PUBLIC)], MANY)
+    assert not is_worth_trying(PUBLIC, [reached(AT_SITE)] * TRIED_MAX, MANY)
 
 
 def test_no_more_is_advertised_than_an_advert_takes() -> None:
