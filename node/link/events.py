@@ -21,7 +21,9 @@ GOSSIP_UNDELIVERED_MAX = 1024  # guess, not measured
 DELIVERIES_PER_TURN = 64  # then the loop gets to do other things; guess, not measured
 
 THREAD_IS_DOWN = "HEL-LINK-007"
-ANOTHER_NETWORK = "another network"  # how that reason for a refusal begins
+# How these reasons for a refusal begin.
+ANOTHER_NETWORK = "another network"
+ANOTHER_PROCESS = "another process"
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +122,12 @@ def cannot_listen(listen: str, reason: str) -> LinkError:
 
 
 class DialRefused(LinkError):
-    """The peer is there, and one of the two refuses the other: only an operator can change that."""
+    """The peer is there, and one of the two refuses the other."""
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether only an operator can change that. A second process with one key may be what is left of a crash."""
+        return ANOTHER_PROCESS not in self.cause
 
 
 def refused_by(peer: str, reason: str) -> DialRefused:
@@ -136,6 +143,8 @@ def remedy_of(reason: str) -> str:
     """What to do about a refused hello."""
     if reason.startswith(ANOTHER_NETWORK):
         return "give both nodes the same genesis.json, or take the address out of link.bootstrap"
+    if reason.startswith(ANOTHER_PROCESS):
+        return "end one of the two processes, or give it a key of its own: heliotrope init, in another home"
     return "do what the reason asks, or ask that node's operator: a closed network wants an invitation"
 
 

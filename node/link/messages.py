@@ -21,7 +21,7 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.stream.exceptions import StreamEOF
 
-from node.link.events import Crossing, LinkError, MessageArrived, describe, refused_by, refused_here
+from node.link.events import ANOTHER_PROCESS, Crossing, LinkError, MessageArrived, describe, refused_by, refused_here
 from node.link.muxer import cut, is_usable
 from node.link.names import id_of, key_of
 from node.link.peers import HELLO_TIMEOUT_S, Answer, Outgoing, Peer, Peers
@@ -115,7 +115,7 @@ class Messages:
         if not peer.has_twin:
             peer.has_twin = True
             log.warning("two processes run with the key of %s; the older one is refused", peer_id(key))
-        return "another process with your key is connected here: end one of them, or give it a key of its own"
+        return f"{ANOTHER_PROCESS} with your key is connected here"
 
     async def _refuse(self, stream: INetStream, key: bytes, peer: Peer, reason: str) -> None:
         """Say why, so that its operator can mend it, and then cut: all of a stranger's connections; of an admitted

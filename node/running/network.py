@@ -89,7 +89,7 @@ class Network:
             await self.link.dial(address)
         except LinkError as error:
             if error.code != THREAD_IS_DOWN:
-                is_refusal = isinstance(error, DialRefused)
+                is_refusal = isinstance(error, DialRefused) and error.is_lasting
                 await self._put(ev.DialFailed(address, error.cause, error.remedy, is_refusal))
 
     def _hear(self, event: ev.GossipReceived | ev.MessageReceived) -> bool:

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable
 
 import pytest
+import trio
 
 from node.link import LinkError, dials
 from node.link import thread as link_thread
@@ -62,6 +63,16 @@ async def test_a_name_that_does_not_resolve(open_link: Opener, monkeypatch: pyte
     a, _ = await open_link()
     monkeypatch.setattr(dials, "resolve", resolve)
     assert await code_of(a.dial(f"/dns4/nowhere.invalid/tcp/1/p2p/{NOBODY}")) == "HEL-DIAL-004"
+
+
+async def test_a_resolver_that_does_not_answer(open_link: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(*_: object) -> object:
+        return await trio.sleep_forever()
+
+    a, _ = await open_link()
+    monkeypatch.setattr(trio.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(dials, "RESOLVE_TIMEOUT_S", 0.1)
+    assert await code_of(a.dial(f"/dns6/slow.example/tcp/1/p2p/{NOBODY}")) == "HEL-DIAL-004"
 
 
 async def test_another_node_at_the_address(open_link: Opener) -> None:

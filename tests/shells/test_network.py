@@ -66,12 +66,18 @@ class DeadEnds:
 async def test_a_dial_that_fails_says_why_and_what_to_do_and_whether_only_an_operator_can(home: Home) -> None:
     runtime, core, _ = made(home)
     async with running(runtime):
-        errors = LinkError("HEL-DIAL-001", "why", "do"), DialRefused("HEL-LINK-010", "no", "ask")
+        errors = (
+            LinkError("HEL-DIAL-001", "why", "do"),
+            DialRefused("HEL-LINK-010", "no", "ask"),
+            DialRefused("HEL-LINK-010", "another process", "end it"),
+        )
         runtime._network.link = DeadEnds(*errors)  # type: ignore[assignment]
         await runtime._network.dial("/a")
         await core.until(ev.DialFailed("/a", "why", "do", is_refusal=False))
         await runtime._network.dial("/b")
         await core.until(ev.DialFailed("/b", "no", "ask", is_refusal=True))
+        await runtime._network.dial("/c")
+        await core.until(ev.DialFailed("/c", "another process", "end it", is_refusal=False))
 
 
 async def test_a_dial_that_dies_with_the_link_counts_for_nothing(home: Home) -> None:
