@@ -48,6 +48,7 @@ from node.events import (
     OuterStepped,
     PeerConnected,
     PeerDisconnected,
+    ReachabilityChanged,
     Refolded,
     RoundTrained,
     RulesChanged,
@@ -79,6 +80,7 @@ from node.market.requester import Requester
 from node.market.tickets import TicketOffice
 from node.messages import EXCHANGE, MARKET
 from node.peers import Peers
+from node.reachability import Reachability, said
 from node.reconcile import RECONCILE_EVERY_MS, reconcile
 from node.round_trips import RoundTrips
 from node.turn import Identity, Turn
@@ -149,6 +151,7 @@ class Node:
         self.handover: Handover = Handover(self.provider)
         self.pausing: Pausing = Pausing(self.provider, self.handover, rules)
         self.addresses: tuple[str, ...] = ()
+        self.reachability = Reachability()
 
     @property
     def may_sign(self) -> bool:
@@ -209,6 +212,16 @@ class Node:
         self.exchange.on_disconnected(turn, event.peer)
         if self.may_sign:
             self.requester.on_disconnected(turn, event.peer)
+
+    def _on_reachability(self, turn: Turn, event: ReachabilityChanged) -> None:
+        """Advertise where others can dial us now."""
+        if event.reachability != self.reachability:
+            self.reachability = event.reachability
+            turn.notify("reachability", verdict=self.reachability.reach.value, text=said(self.reachability))
+        if event.addresses != self.addresses:
+            self.addresses = self.provider.addresses = event.addresses
+            if self.may_sign:
+                self.provider.advertise_soon(turn)
 
     def _on_gossip(self, turn: Turn, event: GossipReceived) -> None:
         region = self.identity.topics.region(event.topic)
@@ -304,6 +317,7 @@ class Node:
         Stopping: lambda self, turn, event: self.advertising.leave(turn),
         PeerConnected: _on_connected,
         PeerDisconnected: _on_disconnected,
+        ReachabilityChanged: _on_reachability,
         DialFailed: lambda self, turn, event: self.dialling.on_dial_failed(turn, event),
         LinkRestarted: lambda self, turn, event: self.dialling.on_link_restarted(turn),
         GossipReceived: _on_gossip,

@@ -39,17 +39,18 @@ Remembered = tuple[str, int]
 
 @dataclass(slots=True)
 class Address:
-    """One way to a peer. `answered_at_ms`: when it last led there, 0 for never. `until_ms`: when what names it expires.
-    `failure`: how the last dial failed, if no connection has come since."""
+    """One way to a peer. `is_direct`: through no relay. `answered_at_ms`: when it last led there, 0 for never.
+    `until_ms`: when what names it expires. `failure`: how the last dial failed, if no connection has come since."""
 
     is_operators: bool = False
+    is_direct: bool = True
     answered_at_ms: int = 0
     until_ms: int = 0
     failure: DialFailed | None = None
 
     @property
-    def promise(self) -> tuple[bool, int, bool, int]:
-        return (self.is_operators, self.answered_at_ms, self.failure is None, self.until_ms)
+    def promise(self) -> tuple[bool, int, bool, bool, int]:
+        return (self.is_operators, self.answered_at_ms, self.is_direct, self.failure is None, self.until_ms)
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class Target:
     has_left: bool = False  # by its own word: only the operator's addresses are dialled until it is heard of again
 
     @property
-    def promise(self) -> tuple[bool, int, bool, int]:
+    def promise(self) -> tuple[bool, int, bool, bool, int]:
         return max(address.promise for address in self.addresses.values())
 
 
@@ -227,7 +228,7 @@ class Dialling:
 
     def _add(self, address: str) -> Address:
         target = self._targets.setdefault(peer_of(address) or b"", Target())
-        return target.addresses.setdefault(address, Address())
+        return target.addresses.setdefault(address, Address(is_direct="/p2p-circuit/" not in address))
 
     def _has_room(self, address: str) -> bool:
         """Whether the book takes a newcomer: in place of one that is neither the operator's nor ever answered, and has

@@ -21,6 +21,7 @@ from node.energy.rules import Rule
 from node.energy.supply import Forecast, SupplyReading
 from node.energy.watched import Health
 from node.matching.bids.plan import Plan
+from node.reachability import Reachability
 from protocol.devices import Claim, Device
 from protocol.envelope import Entry
 from protocol.messages import Attestation, Blob, Job
@@ -85,6 +86,14 @@ class PeerConnected:
 @dataclass(frozen=True, slots=True)
 class PeerDisconnected:
     peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReachabilityChanged:
+    """Whether others can dial this node, and the addresses to advertise from now on."""
+
+    reachability: Reachability
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +349,7 @@ Event = (
     | Stopping
     | PeerConnected
     | PeerDisconnected
+    | ReachabilityChanged
     | DialFailed
     | LinkRestarted
     | GossipReceived

@@ -16,6 +16,7 @@ from node.core import Node
 from node.data.traffic import RoadName, Traffic
 from node.energy.source import UNIT_OF, UnitName
 from node.energy.watched import Health
+from node.reachability import Reach
 
 if TYPE_CHECKING:
     from node.running.guarding import LinkFacts
@@ -27,6 +28,7 @@ _BASE: dict[UnitName, tuple[str, float]] = {
     "g/kWh": ("grams_per_kilowatt_hour", 1),
     "permille": ("ratio", 0.001),
 }
+REACHABLE = {Reach.PUBLIC: 1, Reach.PRIVATE: 0, Reach.UNKNOWN: -1}
 
 
 def exposition(node: Node, link: LinkFacts, traffic: Traffic, now_ms: int) -> str:
@@ -45,6 +47,11 @@ class _Collector:
         node, now_ms = self._node, self._now_ms
         reasons = views.not_ready(node, now_ms)
         yield _gauge("ready", "1 if the node can do its work", not reasons)
+        reach = node.reachability.reach
+        yield _gauge("reachable", "1 if others can dial this node, 0 if not, -1 while unknown", REACHABLE[reach])
+        yield _gauge(
+            "relayed_addresses", "Addresses that lead to this node through relays", len(node.reachability.relayed)
+        )
         yield _gauge("peers_connected", "Peers connected now", len(node.peers.connected))
         yield _gauge("ledger_entries", "Entries in the ledger", node.ledger.count)
         yield _gauge("ledger_forks", "Authors that signed two histories", len(node.ledger.forks))

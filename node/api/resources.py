@@ -73,6 +73,17 @@ class OthersJobs(Strict):
     declined: tuple[str, ...]  # why open jobs got no bid of ours, each reason once
 
 
+class Reached(Strict):
+    """Whether others can dial this node, as peers found who tried; addresses are multiaddrs."""
+
+    verdict: Literal["unknown", "public", "private"]
+    confirmed: tuple[str, ...]
+    missed: tuple[str, ...]
+    failures: tuple[str, ...]  # what those peers met who could not dial it
+    relayed: tuple[str, ...]  # through which relays it is reached
+    text: str  # for people, with what to do about it
+
+
 class Nobody(Strict):
     """Why nobody is connected, and what to do about it, the likeliest first."""
 
@@ -93,7 +104,8 @@ class ThisNode(Strict):
     clock_speed: int
     surplus_assurance_min: int
     started_at_unix_ms: int
-    addresses: tuple[str, ...]
+    addresses: tuple[str, ...]  # as advertised
+    reachability: Reached
     peers_connected: int
     peers_known: int
     nobody: Nobody | None  # while nobody is connected

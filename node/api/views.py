@@ -25,11 +25,14 @@ from node.api.resources import (
     OthersJobs,
     Peer,
     Power,
+    Reached,
     ThisNode,
 )
 from node.core import Node
 from node.feeds.own_feed import REMEDIES
 from node.market import offering
+from node.reachability import Reachability
+from node.reachability import said as reach_said
 from node.turn import Turn
 from protocol.adverts import SignedAdvert
 from protocol.identity import peer_id
@@ -72,6 +75,7 @@ def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int)
         surplus_assurance_min=genesis.surplus_assurance_min,
         started_at_unix_ms=started_at_unix_ms,
         addresses=node.addresses,
+        reachability=_reached(node.reachability),
         peers_connected=len(node.peers.connected),
         peers_known=len(node.peers.adverts.keys() | node.peers.connected),
         nobody=nobody(node, now_ms),
@@ -96,6 +100,17 @@ def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int)
             for shard, work in node.provider.works.items()
         ),
         jobs=_others_jobs(node),
+    )
+
+
+def _reached(found: Reachability) -> Reached:
+    return Reached(
+        verdict=found.reach.value,
+        confirmed=found.confirmed,
+        missed=found.missed,
+        failures=found.failures,
+        relayed=found.relayed,
+        text=reach_said(found),
     )
 
 

@@ -23,7 +23,7 @@ from protocol.regions import REGIONS
 
 PEER_ADDRESS = (
     r"^/(ip4/[0-9.]{7,15}|ip6/[0-9a-fA-F.:]{2,45}|dns[46]/[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63}){0,7})"
-    r"/tcp/[0-9]{1,5}/p2p/[1-9A-Za-z]{52}$"
+    r"/tcp/[0-9]{1,5}/p2p/[1-9A-Za-z]{52}(/p2p-circuit/p2p/[1-9A-Za-z]{52})?$"
 )
 
 
@@ -43,6 +43,9 @@ class LinkConfig(_Section):
 
     `allow` names, by peer id, whom this node lets into a closed network without an invitation; other nodes need not.
     `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
+    `relay`: carry connections between peers that cannot dial each other, each of at most `relay_circuit_mib` (both
+    directions together) and `relay_circuit_s`, `relay_circuits_per_peer` at once; `relay_reservations` peers may be
+    reached through this node.
     `bootstrap`: addresses of other nodes; a name (`/dns4/`, `/dns6/`) is resolved anew at every dial.
     `connections_per_address`: incoming ones from one IPv4 address, or one /64 of IPv6. `deny`: networks as in
     `192.0.2.0/24` with which there is never a connection.
@@ -57,17 +60,23 @@ class LinkConfig(_Section):
     connections_per_address: Annotated[int, Field(ge=1, le=256)] = 16
     deny: tuple[Annotated[str, Field(pattern=r"^[0-9a-fA-F.:/]{2,49}$")], ...] = ()
     regions: tuple[str, ...] = REGIONS
+    relay: bool = False
+    relay_reservations: Annotated[int, Field(ge=1, le=1024)] = 64
+    relay_circuits_per_peer: Annotated[int, Field(ge=1, le=32)] = 8
+    relay_circuit_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 256
+    relay_circuit_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
 
     @field_validator("bootstrap")
     @classmethod
     def _with_a_port_and_a_peer_id(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
         for address in addresses:
-            _, kind, host, _, port, _, peer = address.split("/")
+            _, kind, host, _, port, *_ = address.split("/")
             if kind in ("ip4", "ip6"):
                 ip_address(host)
             if not 0 < int(port) < 65_536:
                 raise ValueError(f"port {port} is not from 1 to 65,535")
-            public_key(peer)
+            for peer in address.split("/p2p/")[1:]:
+                public_key(peer.removesuffix("/p2p-circuit"))
         return addresses
 
     @field_validator("allow")

@@ -47,6 +47,7 @@ from node.link.events import (
     PeerConnected,
     PeerDisconnected,
     PeerRefused,
+    ReachabilityChanged,
     Verdict,
     thread_is_down,
 )
@@ -54,7 +55,9 @@ from node.link.gate import Network, parse_network, require_few
 from node.link.gossip import GOSSIP_MAX_BYTES
 from node.link.host import demote_library_logging
 from node.link.messages import MESSAGE_MAX_BYTES, unsent
+from node.link.names import CIRCUIT, relay_of
 from node.link.publications import Publications
+from node.link.relay import RelayLimits
 from node.link.standing import Act, Ban, Standings
 from node.link.thread import FLUSH_TIMEOUT_S, GOODBYE_TIMEOUT_S, LinkThread, Record, Settings
 from node.version import version
@@ -78,6 +81,8 @@ __all__ = [
     "PeerConnected",
     "PeerDisconnected",
     "PeerRefused",
+    "ReachabilityChanged",
+    "RelayLimits",
     "Verdict",
 ]
 
@@ -104,7 +109,7 @@ class Link:
     `patience_s(topic)` is how long gossip of a topic may wait at each hop, so that much of it leaves in one write.
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`. No address has
     more than `connections_per_address` incoming connections; there is none with a network of `deny`, ever. Raises
-    LocalError for what is no network.
+    LocalError for what is no network. `relay`: what this node gives as a relay between others; None for nothing.
     """
 
     def __init__(
@@ -124,6 +129,7 @@ class Link:
         ping_timeout_s: float = 10.0,
         connections_per_address: int = 256,
         deny: Sequence[str] = (),
+        relay: RelayLimits | None = None,
     ) -> None:
         self.public = KeyPair(seed).public
         self.addresses: tuple[str, ...] = ()
@@ -157,6 +163,7 @@ class Link:
             ping_timeout_s,
             connections_per_address,
             tuple(map(parse_network, deny)),
+            relay,
         )
         self._deliver = deliver
         self._outbox = Publications(self.losses)
@@ -193,6 +200,8 @@ class Link:
 
     async def dial(self, address: str) -> bytes:
         """Connect to a multiaddr that ends in `/p2p/<peer id>`; the peer's public key. Raises LinkError.
+
+        One with `/p2p-circuit` in it leads through a relay, to which we connect too.
 
         A connected peer is not dialled again. The peer may learn of the connection a moment later than we do.
         """
@@ -372,6 +381,9 @@ def parse_address(address: str) -> tuple[Multiaddr, bytes]:
         if len(address) > ADDRESS_MAX_CHARACTERS:
             raise ValueError(f"it has {len(address)} characters, {ADDRESS_MAX_CHARACTERS} are allowed")
         target = Multiaddr(address)
+        if address.count(CIRCUIT) > 1:
+            raise ValueError("it leads through more than one relay")
+        relay_of(target)
         return target, public_key(address.rpartition("/p2p/")[2])
     except Exception as error:
         raise LinkError(

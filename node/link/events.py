@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
+from node.reachability import Reachability
 from protocol.errors import LocalError
 
 GOSSIP_UNDELIVERED_MAX = 1024  # guess, not measured
@@ -93,6 +94,14 @@ class PeerBanned:
 
 
 @dataclass(frozen=True, slots=True)
+class ReachabilityChanged:
+    """Whether others can dial us, and all the addresses at which they may: the ones to advertise from now on."""
+
+    reachability: Reachability
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LinkRestarted:
     """It is back after a LinkFailed, on its port, and knows nobody: dial again."""
 
@@ -106,6 +115,7 @@ LinkEvent = (
     | MessageArrived
     | LinkFailed
     | LinkRestarted
+    | ReachabilityChanged
 )
 
 

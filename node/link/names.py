@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from libp2p.peer.id import ID
+from multiaddr import Multiaddr
 
-from protocol.identity import PEER_ID_PREFIX
+from protocol.identity import PEER_ID_PREFIX, public_key
+
+CIRCUIT = "/p2p-circuit"
 
 
 def is_ed25519(peer: bytes) -> bool:
@@ -20,3 +23,9 @@ def id_of(key: bytes) -> ID:
 def key_of(peer: ID) -> bytes:
     """The public key of a peer that the swarm has admitted."""
     return peer.to_bytes()[len(PEER_ID_PREFIX) :]
+
+
+def relay_of(target: Multiaddr) -> tuple[Multiaddr, bytes] | None:
+    """Address and key of the relay that an address leads through; None if it leads through none. Raises ValueError."""
+    relay, circuit, _ = str(target).partition(CIRCUIT)
+    return (Multiaddr(relay), public_key(relay.rpartition("/p2p/")[2])) if circuit else None

@@ -71,6 +71,7 @@ class Peer:
 
     session: bytes = b""
     hello: Hello | None = None  # once accepted
+    observed: str = ""  # the multiaddr at which it sees us, as it says
     replaced: tuple[bytes, ...] = ()
     has_twin: bool = False  # which was told
     is_admitted: bool = False

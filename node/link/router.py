@@ -6,11 +6,13 @@ The settings are NETWORK.md's, where each default is shown to hurt.
 from __future__ import annotations
 
 import logging
+import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import trio
+from libp2p.connection_types import ConnectionType
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
@@ -54,6 +56,18 @@ class ContainedGossipSub(GossipSub):
             except Exception:
                 log.debug("one gossip heartbeat is lost", exc_info=True)
                 await trio.sleep(self.heartbeat_interval)
+
+    def _get_in_topic_gossipsub_peers_from_minus(
+        self, topic: str, num_to_select: int, minus: Iterable[ID], backoff_check: bool = False
+    ) -> list[ID]:
+        """Direct peers first: what goes through a relay costs the relay as well, and it mostly has it already."""
+        everyone = super()._get_in_topic_gossipsub_peers_from_minus(topic, 2**31, minus, backoff_check)
+        random.shuffle(everyone)
+        return sorted(everyone, key=self._is_relayed)[:num_to_select]
+
+    def _is_relayed(self, peer: ID) -> bool:
+        connections = self.pubsub.host.get_network().get_connections(peer)
+        return all(connection.get_connection_type() is ConnectionType.RELAYED for connection in connections)
 
     async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
         self.forward(msg_forwarder, pubsub_msg)

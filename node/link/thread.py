@@ -32,7 +32,10 @@ from node.link.events import (
     Crossing,
     GossipArrived,
     LinkError,
+    LinkEvent,
     PeerBanned,
+    PeerConnected,
+    PeerDisconnected,
     Verdict,
     banned,
     cannot_listen,
@@ -46,14 +49,16 @@ from node.link.gossip import ContainedPubsub, PeerWatch
 from node.link.host import build_host, require_free, running
 from node.link.messages import PROTOCOL, Messages
 from node.link.muxer import cut, say_goodbye
-from node.link.names import id_of, key_of
+from node.link.names import id_of, key_of, relay_of
 from node.link.peers import Peers
 from node.link.ping import PROTOCOL as PING
 from node.link.ping import Pings
 from node.link.publications import Publications
 from node.link.rates import TokenBucket
+from node.link.relay import RelayLimits
 from node.link.router import ContainedGossipSub
 from node.link.standing import Act, Ban, Standings
+from node.link.ways import Ways
 from protocol.hello import Hello
 from protocol.identity import peer_id
 
@@ -84,6 +89,7 @@ class Settings:
     ping_timeout_s: float
     connections_per_address: int
     denied: tuple[Network, ...]
+    relay: RelayLimits | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +201,7 @@ class LinkThread:
         self._host, self._swarm = build_host(
             settings.seed, settings.listen, settings.ping_interval_s, settings.ping_timeout_s, gate, self.conduct
         )
-        self.peers = Peers(
-            self._swarm, settings.hello, settings.admit, self.conduct, self.crossing.post, self._spawn_soon
-        )
+        self.peers = Peers(self._swarm, settings.hello, settings.admit, self.conduct, self._report, self._spawn_soon)
         self.messages = Messages(self._host, self.peers, self.crossing, self._on_thread, self._spawn_soon)
         self.peers.greet = self.messages.greet
         router = ContainedGossipSub(settings.patience_s)
@@ -209,6 +213,7 @@ class LinkThread:
         self._host.set_stream_handler(PING, Pings(self.conduct).answer)
         self.blobs = Blobs(self._host, self.peers.book, settings.serve_blob, self._on_loop, self._on_thread)
         self._host.set_stream_handler(BLOBS, self.blobs.answer)
+        self._ways = Ways(self._host, self._swarm, self.peers.book, settings.relay, self.crossing.post)
         try:
             with trio.CancelScope() as scope:
                 async with running(self._swarm), running(pubsub), running(router), trio.open_nursery() as self._nursery:
@@ -218,8 +223,10 @@ class LinkThread:
                     if not await self._swarm.listen(Multiaddr(settings.listen)):
                         raise cannot_listen(settings.listen, "the library gives no reason")
                     self._nursery.start_soon(self._publish, pubsub)
+                    addresses = tuple(map(str, self._host.get_addrs()))
                     self._nursery.start_soon(self.peers.reconcile_every, settings.ping_interval_s)
-                    self._on_loop(self.ready.set_result, tuple(map(str, self._host.get_addrs())))
+                    self._nursery.start_soon(self._ways.run, addresses)
+                    self._on_loop(self.ready.set_result, addresses)
                     await self._stop_asked.wait()
                     with trio.move_on_after(FLUSH_TIMEOUT_S):
                         await self._flush(pubsub)
@@ -272,6 +279,11 @@ class LinkThread:
         self.crossing.post(PeerBanned(key, str(ban)))
         self._spawn_soon(self.peers.cut_off, key, str(ban))
 
+    def _report(self, event: LinkEvent) -> None:
+        self.crossing.post(event)
+        if isinstance(event, PeerConnected | PeerDisconnected):
+            self._ways.look_again()
+
     def _accept_gossip(self, peer: ID, topic: str, data: bytes) -> None:
         self.peers.reconcile(peer)
         self.crossing.post(GossipArrived(topic, key_of(peer), data))
@@ -310,7 +322,7 @@ class LinkThread:
                     raise banned(peer_id(key), reason)
                 try:
                     with trio.move_on_after(DIAL_TIMEOUT_S) as dialling:
-                        await self._swarm.dial_addr(target, id_of(key))
+                        await self._connect(target, key)
                 except Exception as error:
                     raise unreached(target, error, DIAL_TIMEOUT_S) from error
                 if dialling.cancelled_caught:
@@ -321,6 +333,15 @@ class LinkThread:
             if peer is None or not peer.is_admitted:
                 failure = peer.failure if peer is not None else None
                 raise failure or unreached(target, StreamEOF("it was lost at once"), DIAL_TIMEOUT_S)
+
+    async def _connect(self, target: Multiaddr, key: bytes) -> None:
+        relay = relay_of(target)
+        if relay is None:
+            await self._swarm.dial_addr(target, id_of(key))
+        else:
+            address, relay_key = relay
+            await self.dial(address, relay_key)
+            await self._ways.circuits.dial(relay_key, key)
 
 
 def settle(answer: asyncio.Future[None], error: Exception | None) -> None:

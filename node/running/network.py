@@ -24,10 +24,12 @@ from node.link import (
     MessageArrived,
     PeerBanned,
     PeerRefused,
+    RelayLimits,
     Verdict,
 )
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
+from node.link import ReachabilityChanged as LinkReachability
 from node.link.blobs import ServeBlob
 from node.link.events import THREAD_IS_DOWN
 from node.turn import Identity
@@ -83,6 +85,7 @@ class Network:
             deny=config.deny,
             serve_blob=serve_blob,
             patience_s=self._patience_s,
+            relay=limits_of(config),
         )
 
     def _patience_s(self, topic: str) -> float:
@@ -144,6 +147,8 @@ class Network:
                 self._emit(ev.PeerConnected(peer))
             case LinkDisconnected(peer):
                 self._emit(ev.PeerDisconnected(peer))
+            case LinkReachability(reachability, addresses):
+                self._emit(ev.ReachabilityChanged(reachability, addresses))
             case GossipArrived(topic, peer, data):
                 return self._hear(ev.GossipReceived(topic, peer, data))
             case MessageArrived(peer, data):
@@ -171,3 +176,15 @@ class Network:
             self._refusals.clear()
         self._refusals[peer] = reason
         self._notify("peer refused", {"peer": peer_id(peer), "reason": reason})
+
+
+def limits_of(config: LinkConfig) -> RelayLimits | None:
+    """What this node gives as a relay; None if it is none."""
+    if not config.relay:
+        return None
+    return RelayLimits(
+        reservations=config.relay_reservations,
+        circuits_per_peer=config.relay_circuits_per_peer,
+        circuit_bytes=config.relay_circuit_mib * 2**20,
+        circuit_s=config.relay_circuit_s,
+    )

@@ -103,6 +103,7 @@ def test_metrics_are_what_prometheus_reads(host: Host) -> None:
         for sample in family.samples
     }
     assert samples["heliotrope_ready", ""] == 0
+    assert samples["heliotrope_reachable", ""] == -1
     assert samples["heliotrope_energy_surplus_watts", ""] == 200
     assert samples["heliotrope_energy_source_up", "energy.generation (test)"] == 1
     assert samples["heliotrope_energy_source_up", "energy.grid (test)"] == 0

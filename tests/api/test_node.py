@@ -21,7 +21,9 @@ from node.events import (
     GossipReceived,
     MeterFailed,
     PeerConnected,
+    ReachabilityChanged,
 )
+from node.reachability import DialBack, judge
 from protocol import adverts
 from protocol.adverts import Advert
 from protocol.errors import Refused, Unreachable
@@ -73,6 +75,29 @@ async def reasons(client: Client) -> str:
     with pytest.raises(Unreachable) as caught:
         await asyncio.to_thread(client.ready)
     return caught.value.cause
+
+
+async def test_the_node_says_where_others_can_dial_it(host: Host, client: Client) -> None:
+    assert (await asyncio.to_thread(client.node))["reachability"]["verdict"] == "unknown"
+    confirmed = "/ip4/198.41.0.4/tcp/8471"
+    host.turn(ReachabilityChanged(judge([DialBack(confirmed)], peers=1), (f"{confirmed}/p2p/me",)))
+
+    node = await asyncio.to_thread(client.node)
+    assert node["addresses"] == [f"{confirmed}/p2p/me"]
+    assert node["reachability"] == {
+        "verdict": "public",
+        "confirmed": [confirmed],
+        "missed": [],
+        "failures": [],
+        "relayed": [],
+        "text": f"reachable at {confirmed}, by anyone",
+    }
+    host.turn(ReachabilityChanged(judge([DialBack(confirmed, "Connection refused")], peers=1), ()))
+    assert "1. forward TCP port 8471" in (await asyncio.to_thread(client.node))["reachability"]["text"]
+    assert [event.data["verdict"] for event in host.log.since(0) if event.kind == "reachability"] == [
+        "public",
+        "private",
+    ]
 
 
 async def test_the_node_says_who_and_where_it_is(host: Host, client: Client) -> None:

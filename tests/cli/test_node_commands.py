@@ -176,6 +176,7 @@ def test_the_first_line_of_status_says_why_the_node_is_idle(heliotrope: Heliotro
     assert said.out.splitlines()[0] == "IDLE: no job of others was seen yet"
     assert "200 W surplus now" in said.out
     assert "(modelled, A0)" in said.out
+    assert "not known yet: too few peers have tried to dial this node" in said.out
 
 
 def test_with_nobody_there_status_begins_with_that_and_with_numbered_remedies(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,9 +16,10 @@ from libp2p.abc import IHost, INetStream
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.utils.varint import encode_varint_prefixed
 from multiaddr import Multiaddr
 
-from node.link import GossipArrived, Link, LinkEvent, MessageArrived
+from node.link import GossipArrived, Link, LinkEvent, MessageArrived, ReachabilityChanged
 from node.link.messages import PROTOCOL
 from protocol.hello import Hello, encode_hello
 
@@ -30,10 +32,14 @@ class Inbox:
 
     def __init__(self) -> None:
         self.events: list[LinkEvent] = []
+        self.reachability: list[ReachabilityChanged] = []  # kept apart: it comes when peers have tried
         self._arrived = asyncio.Event()
 
     def __call__(self, event: LinkEvent) -> bool:
-        self.events.append(event)
+        if isinstance(event, ReachabilityChanged):
+            self.reachability.append(event)
+        else:
+            self.events.append(event)
         self._arrived.set()
         return True
 
@@ -188,3 +194,20 @@ def as_raw_peer(
             await host.close()
 
     return asyncio.to_thread(trio.run, run)
+
+
+FRAMES_MUTATED = 60
+
+
+def frames_like(frame: bytes) -> list[bytes]:
+    """What a hostile peer may send in the place of a frame that begins with its length: the frame itself, cut short,
+    with bytes changed by chance (seeded), and with lengths that lie."""
+    chance = random.Random(8471)
+    frames = [frame, b"", b"\x00", frame[:1], frame[:-1], b"\xff" * 11, b"\xff\xff\xff\xff\x0f" + frame]
+    frames += [encode_varint_prefixed(garbage) for garbage in (b"\xff" * 40, bytes(4096), bytes(4097))]
+    for _ in range(FRAMES_MUTATED):
+        changed = bytearray(frame)
+        for _ in range(chance.randint(1, 4)):
+            changed[chance.randrange(len(changed))] = chance.randrange(256)
+        frames.append(bytes(changed))
+    return frames

@@ -21,7 +21,9 @@ from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_byt
 from node.link import LinkFailed, standing
 from node.link import conduct as link_conduct
 from node.link.blobs import PROTOCOL as BLOBS
+from node.link.circuits import STOP
 from node.link.messages import PROTOCOL
+from node.link.reach import AUTONAT
 from tests.fuzz.targets import seeds
 
 from .links import TOPIC, Opener, as_raw_peer
@@ -44,6 +46,8 @@ PROTOCOLS: dict[TProtocol | None, Callable[[], list[bytes]]] = {
     IDENTIFY: lambda: seeds("frames"),
     PING: lambda: seeds("frames"),
     BLOBS: lambda: seeds("frames"),
+    AUTONAT: lambda: seeds("frames"),
+    STOP: lambda: seeds("frames"),
 }
 
 

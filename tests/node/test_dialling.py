@@ -87,6 +87,18 @@ class Scene:
         return {where for where, _ in self.remembered[-1]}
 
 
+def test_an_address_through_a_relay_comes_after_those_that_need_none() -> None:
+    through = f"{address(CAROL)}/p2p-circuit/p2p/{peer_id(BOB.public)}"
+    elsewhere = f"{address(BOB)}/p2p-circuit/p2p/{peer_id(CAROL.public)}"
+    scene = Scene()
+    scene.start()
+    assert scene.advertises(BOB, address(BOB), through, elsewhere) == [address(BOB)]
+    assert scene.fails(address(BOB)) == [through]
+    scene.fails(through)
+    assert scene.wait(REST_MAX_TICKS) == [address(BOB)]
+    assert elsewhere not in scene.known()
+
+
 # Again and again.
 
 

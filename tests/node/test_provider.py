@@ -7,9 +7,11 @@ import pytest
 from ledger.state import PlacementRecord
 from node.actions import (
     Action,
+    Notify,
     Persist,
     ReadMeter,
     Send,
+    SetTimeout,
     StartShard,
     StopShard,
     TrainRound,
@@ -20,12 +22,15 @@ from node.events import (
     MessageReceived,
     MeterFailed,
     MeterRead,
+    ReachabilityChanged,
     RoundTrained,
     ShardFailed,
     ShardId,
     ShardStarted,
+    TimerKind,
 )
 from node.market import offering
+from node.reachability import DialBack, judge
 from node.sim.world import World
 from node.turn import Turn
 from protocol.direct import Assignment, Failure, Finish, Ready, RoundDelta, RoundStart, encode_direct
@@ -336,3 +341,16 @@ def test_a_node_that_only_buys_attests_nothing() -> None:
     assert demo.hosts[LEAD].key not in demo.node(WIND).ledger.state.attestations_of
     job_id = demo.submit(LEAD, job(demo))
     demo.run_until(is_closed(demo, job_id), within_ms=100_000)
+
+
+# --- being dialled --------------------------------------------------------------------------------------------------
+
+
+def test_where_others_can_dial_it_is_advertised_soon_and_said_once(scene: Scene) -> None:
+    changed = ReachabilityChanged(judge([DialBack("/ip4/198.41.0.4/tcp/8471")], peers=1), ("/ip4/198.41.0.4/tcp/8471",))
+    scene.node.advertising.is_soon = False
+    actions = scene.handle(changed)
+    assert [action.timer.kind for action in actions if isinstance(action, SetTimeout)] == [TimerKind.ADVERTISE]
+    assert [action.kind for action in actions if isinstance(action, Notify)] == ["reachability"]
+    assert scene.node.provider.addresses == changed.addresses
+    assert scene.handle(changed) == []

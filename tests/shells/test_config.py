@@ -14,6 +14,8 @@ from node.home.home import Home
 from node.home.identity import DSN_VARIABLE, create_home, load_dsn, load_keypair, load_token
 from node.home.lasting import load_peers
 from node.home.secret import write_private
+from node.link import RelayLimits
+from node.running.network import limits_of
 from protocol.errors import LocalError, Refused
 from protocol.identity import peer_id
 from tests.builders import digest, genesis, keypair
@@ -203,6 +205,14 @@ def test_a_private_file_is_replaced_even_where_a_draft_was_left(home: Home) -> N
 def test_blobs_are_served_on_the_address_of_the_link() -> None:
     assert LinkConfig().bind_host == "0.0.0.0"  # noqa: S104  # what is meant
     assert LinkConfig(listen="/ip6/::1/tcp/0").bind_host == "::1"
+
+
+def test_a_node_relays_only_if_its_operator_says_so_and_how_much() -> None:
+    assert limits_of(LinkConfig()) is None
+    assert limits_of(LinkConfig(relay=True)) == RelayLimits()
+    assert limits_of(LinkConfig(relay=True, relay_circuit_mib=1, relay_reservations=2)) == RelayLimits(
+        reservations=2, circuit_bytes=2**20
+    )
 
 
 def test_a_ledger_in_a_file_has_no_address(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
