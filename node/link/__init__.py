@@ -38,6 +38,7 @@ from node.link.events import (
     PeerConnected,
     PeerDisconnected,
     PeerRefused,
+    PeersFound,
     Verdict,
     thread_is_down,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "PeerConnected",
     "PeerDisconnected",
     "PeerRefused",
+    "PeersFound",
     "Verdict",
 ]
 
@@ -83,6 +85,7 @@ class Link:
     `deliver` is called on the loop, in order, and must not block; it returns False for a message that it did not take,
     and whoever sent that learns it. `network` is the genesis document's hash, `invitation` what lets this node into a
     closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`.
+    `has_dht`: take part in the network's Kademlia table (`dht.py`).
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
     """
 
@@ -99,6 +102,7 @@ class Link:
         admit: Callable[[bytes, Hello], str] = lambda peer, hello: "",
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
+        has_dht: bool = False,
     ) -> None:
         self.public = KeyPair(seed).public
         self.addresses: tuple[str, ...] = ()
@@ -112,7 +116,9 @@ class Link:
             observed="",
             invitation=invitation,
         )
-        self._settings = Settings(seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s)
+        self._settings = Settings(
+            seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s, has_dht
+        )
         self._deliver = deliver
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
@@ -150,12 +156,23 @@ class Link:
             raise LinkError("HEL-LINK-002", f"{address} is this node itself", "dial the address of another node")
         thread = self._running_thread()
         await thread.call(thread.dial, target, peer)
+        await thread.call(thread.keep, peer)
         return peer
 
     async def disconnect(self, peer: bytes) -> None:
         """Close all connections with a peer, if there are any. Messages under way may be lost."""
         thread = self._running_thread()
         await thread.call(thread.disconnect, peer)
+
+    async def provide(self, key: bytes) -> None:
+        """Announce this node under a key of the Kademlia table, for PROVIDER_LIFETIME_S. Raises LinkError."""
+        thread = self._running_thread()
+        await thread.call(thread.provide, key)
+
+    async def look(self, key: bytes) -> None:
+        """Look up who has announced itself under a key; the answer is one PeersFound. Raises LinkError."""
+        thread = self._running_thread()
+        await thread.call(thread.look, key)
 
     async def publish(self, topic: str, data: bytes) -> None:
         """Queue gossip for whoever is subscribed. Raises LinkError if it is too large or the topic is not ours.

@@ -78,7 +78,16 @@ class PeerRefused:
     reason: str
 
 
-LinkEvent = PeerConnected | PeerDisconnected | PeerRefused | GossipArrived | MessageArrived | LinkFailed
+@dataclass(frozen=True, slots=True)
+class PeersFound:
+    """Addresses of peers, each ending in `/p2p/` and the peer's id: what a look-up of `key` has found, or by mDNS (then
+    `key` is empty). A hint: dialling tells who is there."""
+
+    key: bytes
+    addresses: tuple[str, ...]
+
+
+LinkEvent = PeerConnected | PeerDisconnected | PeerRefused | PeersFound | GossipArrived | MessageArrived | LinkFailed
 
 
 class LinkError(LocalError):

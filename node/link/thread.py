@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ from libp2p.abc import INetConn, INetStream
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
+from node.link.dht import Dht, Means
 from node.link.events import (
     Crossing,
     GossipArrived,
@@ -29,6 +31,7 @@ from node.link.events import (
     PeerConnected,
     PeerDisconnected,
     PeerRefused,
+    PeersFound,
     Verdict,
     cannot_listen,
     describe,
@@ -43,6 +46,7 @@ from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, House, Messages, Peer
 from node.link.muxer import cut
 from node.link.names import id_of, key_of
 from protocol.hello import Hello, encode_hello
+from protocol.identity import KeyPair, peer_id
 
 PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
@@ -64,6 +68,7 @@ class Settings:
     admit: Callable[[bytes, Hello], str]
     ping_interval_s: float
     ping_timeout_s: float
+    has_dht: bool
 
 
 class LinkThread:
@@ -81,6 +86,7 @@ class LinkThread:
         self._calls: set[asyncio.Future[Any]] = set()
         self._peers: dict[bytes, Peer] = {}
         self._dialling: WeakValueDictionary[bytes, trio.Lock] = WeakValueDictionary()
+        self._dht: Dht | None = None
         self._outbox_filled = trio.Event()
         self._stop_asked = trio.Event()
 
@@ -161,6 +167,7 @@ class LinkThread:
         )
         self.messages = Messages(self._host, house, self.crossing, self._on_thread)
         self._host.set_stream_handler(PROTOCOL, self.messages.read)
+        self._dht = self._build_dht() if settings.has_dht else None
         try:
             with trio.CancelScope() as scope:
                 async with running(self._swarm), running(pubsub), running(router), trio.open_nursery() as self._nursery:
@@ -171,6 +178,8 @@ class LinkThread:
                         raise cannot_listen(settings.listen, "the library gives no reason")
                     self._nursery.start_soon(self._publish, pubsub)
                     self._nursery.start_soon(self._reconcile_all)
+                    if self._dht is not None:
+                        self._nursery.start_soon(self._dht.run)
                     self._on_loop(self.ready.set_result, tuple(map(str, self._host.get_addrs())))
                     await self._stop_asked.wait()
                     for connection in self._swarm.get_connections():
@@ -212,6 +221,8 @@ class LinkThread:
         peer = self._peers.pop(key)
         peer.gone.set()
         peer.settled.set()
+        if self._dht is not None:
+            self._dht.left(key)
         if peer.is_admitted:
             self.crossing.post(PeerDisconnected(key))
 
@@ -233,6 +244,8 @@ class LinkThread:
                     peer.is_admitted = True
                     self.crossing.post(PeerConnected(key))
                     peer.settled.set()
+                    if self._dht is not None:
+                        self._dht.met(key)
                 return
         await self._dismiss(key, peer, reason)
 
@@ -291,6 +304,38 @@ class LinkThread:
                     log.debug("a publication is lost", exc_info=True)
             await self._outbox_filled.wait()
             self._outbox_filled = trio.Event()
+
+    def _build_dht(self) -> Dht:
+        settings = self.settings
+        means = Means(
+            self._admits,
+            self.dial,
+            self.disconnect,
+            lambda: [key for key, peer in self._peers.items() if peer.is_admitted],
+            lambda: map(str, self._host.get_addrs()),
+            self._spawn_soon,
+        )
+        dht = Dht(self._host, KeyPair(settings.seed), settings.hello.network, means, random.SystemRandom())
+        self._host.set_stream_handler(dht.protocol, dht.serve)
+        return dht
+
+    async def provide(self, key: bytes) -> None:
+        await self._table().provide(key)
+
+    async def look(self, key: bytes) -> None:
+        found = await self._table().find(key)
+        addresses = (f"{address}/p2p/{peer_id(c.peer)}" for c in found for address in c.addresses)
+        self.crossing.post(PeersFound(key, tuple(addresses)))
+
+    async def keep(self, key: bytes) -> None:
+        """The loop wants a connection that a look-up may have opened."""
+        if self._dht is not None:
+            self._dht.keep(key)
+
+    def _table(self) -> Dht:
+        if self._dht is None:
+            raise LinkError("HEL-DHT-001", "this node has no part in the Kademlia table", "set dht = true under [link]")
+        return self._dht
 
     async def dial(self, target: Multiaddr, key: bytes) -> None:
         lock = self._dialling.setdefault(key, trio.Lock())

@@ -21,6 +21,7 @@ async def open_link() -> AsyncIterator[Opener]:
         judge: Callable[[str, bytes], Verdict] = lambda topic, data: Verdict.ACCEPT,
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
+        has_dht: bool = False,
     ) -> tuple[Link, Inbox]:
         inbox = Inbox()
         link = Link(
@@ -31,6 +32,7 @@ async def open_link() -> AsyncIterator[Opener]:
             deliver=inbox,
             ping_interval_s=ping_interval_s,
             ping_timeout_s=ping_timeout_s,
+            has_dht=has_dht,
         )
         await link.start()
         links.append(link)

@@ -17,7 +17,7 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
-from node.link import GossipArrived, Link, LinkEvent, MessageArrived
+from node.link import GossipArrived, Link, LinkEvent, MessageArrived, PeersFound
 from node.link.messages import PROTOCOL
 from protocol.hello import Hello, encode_hello
 
@@ -50,6 +50,9 @@ class Inbox:
 
     def messages(self) -> list[bytes]:
         return [event.data for event in self.events if isinstance(event, MessageArrived)]
+
+    def found(self) -> list[PeersFound]:
+        return [event for event in self.events if isinstance(event, PeersFound)]
 
     def gossip(self) -> list[bytes]:
         return [event.data for event in self.events if isinstance(event, GossipArrived)]
@@ -154,8 +157,10 @@ async def say_hello(host: IHost, target: ID, hello: Hello = HELLO) -> INetStream
     return stream
 
 
-def as_raw_peer(attack: Callable[[IHost, ID], Awaitable[None]], address: str, **options: object) -> Awaitable[None]:
-    """Run an attack from an unhardened libp2p host, connected to the address and admitted, on a thread."""
+def as_raw_peer(
+    attack: Callable[[IHost, ID], Awaitable[None]], address: str, *, greets: bool = True, **options: object
+) -> Awaitable[None]:
+    """Run an attack from an unhardened libp2p host, connected to the address, and admitted if it greets."""
 
     async def run() -> None:
         host = new_host(key_pair=create_new_key_pair(b"r" * 32), **options)  # type: ignore[arg-type]
@@ -164,7 +169,8 @@ def as_raw_peer(attack: Callable[[IHost, ID], Awaitable[None]], address: str, **
             host.set_stream_handler(PROTOCOL, hear_hello)
             with trio.fail_after(20):
                 await host.connect(target)
-                await say_hello(host, target.peer_id)
+                if greets:
+                    await say_hello(host, target.peer_id)
                 await attack(host, target.peer_id)
             await host.close()
 
