@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -44,9 +45,12 @@ from node.link.events import (
 )
 from node.link.gossip import GOSSIP_MAX_BYTES
 from node.link.host import demote_library_logging
+from node.link.interfaces import Interface, find_interface, spelled_out
+from node.link.mdns import Mdns
 from node.link.messages import MESSAGE_MAX_BYTES, unsent
 from node.link.thread import LinkThread, Settings
 from node.version import version
+from protocol.discovery import mdns_service
 from protocol.hello import VERSION, Hello
 from protocol.identity import KeyPair, public_key
 
@@ -85,7 +89,8 @@ class Link:
     `deliver` is called on the loop, in order, and must not block; it returns False for a message that it did not take,
     and whoever sent that learns it. `network` is the genesis document's hash, `invitation` what lets this node into a
     closed network; `admit(peer, hello)` says why a peer of the same network is refused, or "", as purely as `judge`.
-    `has_dht`: take part in the network's Kademlia table (`dht.py`).
+    `has_dht`: take part in the network's Kademlia table (`dht.py`). `mdns`: the name or IPv4 address of the interface
+    on which peers are announced and heard (`mdns.py`), or "".
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`.
     """
 
@@ -103,6 +108,7 @@ class Link:
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
         has_dht: bool = False,
+        mdns: str = "",
     ) -> None:
         self.public = KeyPair(seed).public
         self.addresses: tuple[str, ...] = ()
@@ -119,6 +125,8 @@ class Link:
         self._settings = Settings(
             seed, listen, tuple(topics), judge, hello, admit, ping_interval_s, ping_timeout_s, has_dht
         )
+        self._mdns_on = mdns
+        self._mdns: Mdns | None = None
         self._deliver = deliver
         self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
@@ -128,15 +136,20 @@ class Link:
     async def start(self) -> None:
         """Listen. Afterwards `addresses` holds full multiaddrs with the real port. Raises LinkError."""
         demote_library_logging()
+        interface = find_interface(self._mdns_on) if self._mdns_on else None
         self._crossing = Crossing(asyncio.get_running_loop(), self._deliver, self.losses)
         await self._start_thread()
         self._supervisor = asyncio.create_task(self._supervise(), name="link supervisor")
+        if interface is not None:
+            await self._announce_on(interface)
 
     async def stop(self) -> None:
         """Close every connection and end the thread. Nothing is delivered any more; what is under way may be lost."""
         if self._supervisor is None:
             return
         self._crossing.close()
+        if self._mdns is not None:
+            self._mdns.stop()
         self._supervisor.cancel()
         await asyncio.wait({self._supervisor})
         thread, self._thread = self._thread, None
@@ -213,6 +226,21 @@ class Link:
         if self._thread is None:
             raise thread_is_down("it has died, or was stopped")
         return self._thread
+
+    async def _announce_on(self, interface: Interface) -> None:
+        """Raises LinkError, and then nothing runs."""
+        try:
+            addresses = [spelled for address in self.addresses for spelled in spelled_out(address)]
+            service = mdns_service(self._settings.hello.network)
+            mdns = Mdns(service, interface, addresses, self._found_by_mdns, random.SystemRandom())
+            await mdns.start()
+        except LinkError:
+            await self.stop()
+            raise
+        self._mdns = mdns
+
+    def _found_by_mdns(self, addresses: tuple[str, ...]) -> None:
+        self._crossing.post(PeersFound(b"", addresses))
 
     async def _start_thread(self) -> None:
         thread = LinkThread(self._settings, self._crossing, self._outbox, self.losses)

@@ -42,6 +42,7 @@ from node.link.events import (
 )
 from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
 from node.link.host import build_host, require_free, running
+from node.link.interfaces import spelled_out
 from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, House, Messages, Peer
 from node.link.muxer import cut
 from node.link.names import id_of, key_of
@@ -312,7 +313,7 @@ class LinkThread:
             self.dial,
             self.disconnect,
             lambda: [key for key, peer in self._peers.items() if peer.is_admitted],
-            lambda: map(str, self._host.get_addrs()),
+            self._own_addresses,
             self._spawn_soon,
         )
         dht = Dht(self._host, KeyPair(settings.seed), settings.hello.network, means, random.SystemRandom())
@@ -331,6 +332,9 @@ class LinkThread:
         """The loop wants a connection that a look-up may have opened."""
         if self._dht is not None:
             self._dht.keep(key)
+
+    def _own_addresses(self) -> list[str]:
+        return [spelled for address in self._host.get_addrs() for spelled in spelled_out(str(address))]
 
     def _table(self) -> Dht:
         if self._dht is None:

@@ -22,6 +22,8 @@ async def open_link() -> AsyncIterator[Opener]:
         ping_interval_s: float = 5.0,
         ping_timeout_s: float = 10.0,
         has_dht: bool = False,
+        mdns: str = "",
+        network: bytes = bytes(32),
     ) -> tuple[Link, Inbox]:
         inbox = Inbox()
         link = Link(
@@ -33,6 +35,8 @@ async def open_link() -> AsyncIterator[Opener]:
             ping_interval_s=ping_interval_s,
             ping_timeout_s=ping_timeout_s,
             has_dht=has_dht,
+            mdns=mdns,
+            network=network,
         )
         await link.start()
         links.append(link)
