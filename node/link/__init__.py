@@ -177,15 +177,18 @@ class Link:
         thread = self._running_thread()
         await thread.call(thread.disconnect, peer)
 
-    async def provide(self, key: bytes) -> None:
-        """Announce this node under a key of the Kademlia table, for PROVIDER_LIFETIME_S. Raises LinkError."""
+    async def provide(self, key: bytes, addresses: Sequence[str] = ()) -> None:
+        """Announce this node under a key of the Kademlia table, for PROVIDER_LIFETIME_S, at these addresses; without
+        any, where it listens. Raises LinkError."""
         thread = self._running_thread()
-        await thread.call(thread.provide, key)
+        await thread.call(thread.provide, key, tuple(addresses) or self.addresses)
 
-    async def look(self, key: bytes) -> None:
-        """Look up who has announced itself under a key; the answer is one PeersFound. Raises LinkError."""
-        thread = self._running_thread()
-        await thread.call(thread.look, key)
+    async def look(self, key: bytes) -> tuple[str, ...]:
+        """Look up who has announced itself under a key: addresses, each ending in `/p2p/` and a peer's id. A hint:
+        dialling tells who is there. Raises LinkError."""
+        thread, found = self._running_thread(), list[str]()
+        await thread.call(thread.look, key, found)
+        return tuple(found)
 
     async def publish(self, topic: str, data: bytes) -> None:
         """Queue gossip for whoever is subscribed. Raises LinkError if it is too large or the topic is not ours.
@@ -240,7 +243,7 @@ class Link:
         self._mdns = mdns
 
     def _found_by_mdns(self, addresses: tuple[str, ...]) -> None:
-        self._crossing.post(PeersFound(b"", addresses))
+        self._crossing.post(PeersFound(addresses))
 
     async def _start_thread(self) -> None:
         thread = LinkThread(self._settings, self._crossing, self._outbox, self.losses)

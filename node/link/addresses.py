@@ -11,6 +11,7 @@ import ipaddress
 import re
 
 DIRECT = re.compile(r"/ip[46]/([0-9A-Fa-f.:]{2,45})/tcp/([0-9]{1,5})")
+RELAYED = re.compile(r"(/ip[46]/[^/]{2,45}/tcp/[0-9]{1,5})/p2p/[1-9A-Za-z]{52}/p2p-circuit")
 GROUP_BITS = {4: 24, 6: 48}  # what one customer is given, and so one operator has for nothing
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -55,10 +56,16 @@ def may_dial(address: str, teller: Scope) -> bool:
     return scope is not None and scope >= teller
 
 
+def way_to(address: str) -> str:
+    """The address that is dialled first: the relay's, where one stands between."""
+    match = RELAYED.fullmatch(address)
+    return address if match is None else match[1]
+
+
 def group_of(address: str) -> str:
-    """Whose address it is, as far as it shows: the network that one customer is given; "" if it is no public one, since
-    in a local network all addresses are one operator's."""
-    ip = ip_of(address)
+    """Whose address it is, as far as it shows: the network that one customer is given, of a relay the relay's; "" if it
+    is no public one, since in a local network all addresses are one operator's."""
+    ip = ip_of(way_to(address))
     if ip is None or scope_of(ip) is not Scope.GLOBAL:
         return ""
     return str(ipaddress.ip_network((ip, GROUP_BITS[ip.version]), strict=False))

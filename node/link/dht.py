@@ -32,9 +32,10 @@ from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
-from node.link.addresses import Scope, may_dial, scope_of
+from node.link.addresses import Scope, may_dial, scope_of, way_to
 from node.link.events import LinkError
 from node.link.gossip import TokenBucket
+from node.link.interfaces import spelled_out
 from node.link.kad_messages import Answer, Kind, Request, read_answer, read_request, write_answer, write_request
 from node.link.kademlia import Contact, Course, ProviderTable, RoutingTable
 from node.link.names import id_of, key_of
@@ -69,13 +70,12 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Means:
     """What the table needs of the thread. `dial` returns once the peer is admitted, or raises; `hang_up` cuts;
-    `peers` are those admitted now, `addresses` our own."""
+    `peers` are those admitted now."""
 
     admits: Callable[[ID], Awaitable[bool]]
     dial: Callable[[Multiaddr, bytes], Awaitable[None]]
     hang_up: Callable[[bytes], Awaitable[None]]
     peers: Callable[[], Iterable[bytes]]
-    addresses: Callable[[], Iterable[str]]
     spawn: Callable[..., None]
 
 
@@ -86,6 +86,8 @@ class Dht:
         self.protocol = TProtocol(kad_protocol(network))
         self.routes, self.providers = RoutingTable(keypair.public), ProviderTable()
         self._host, self._keypair, self._means, self._chance = host, keypair, means, chance
+        self.addresses: tuple[str, ...] = ()
+        """where others can dial us"""
         self._me: tuple[tuple[str, ...], Contact] | None = None
         self._has_contact = trio.Event()
         self._looking = trio.Lock()
@@ -142,13 +144,13 @@ class Dht:
             await stream.write(encode_varint_prefixed(self._answer(read_request(data, peer), stream, peer)))
 
     def _answer(self, request: Request, stream: INetStream, peer: bytes) -> bytes:
-        sender = self._hear(request.sender, stream.muxed_conn)
+        self._hear(request.sender, stream.muxed_conn)
         closer: list[Contact] = []
         providers: list[Contact] = []
-        if request.kind is Kind.ADD_PROVIDER and (
-            sender is None or not self.providers.add(request.key, sender, trio.current_time())
-        ):
-            raise Reject("no room for another provider, or it has no address that may be dialled")
+        if request.kind is Kind.ADD_PROVIDER:
+            provider = allowed(request.sender, scope_at(stream.muxed_conn), by_relay=True)
+            if provider is None or not self.providers.add(request.key, provider, trio.current_time()):
+                raise Reject("no room for another provider, or it has no address that may be dialled")
         if request.kind in (Kind.FIND_NODE, Kind.GET_PROVIDERS):
             nearest = self.routes.closest(kad_position(request.key), BUCKET_PEERS_MAX + 1)
             closer = [contact for contact in nearest if contact.peer != peer][:BUCKET_PEERS_MAX]
@@ -156,18 +158,17 @@ class Dht:
             providers = self.providers.get(request.key, trio.current_time(), BUCKET_PEERS_MAX, self._chance)
         return write_answer(request, self._own(), closer, providers)
 
-    def _hear(self, contact: Contact | None, connection: object) -> Contact | None:
-        """A peer has said where it is; what of that may be dialled."""
-        told = None if contact is None else allowed(contact, scope_at(connection))
+    def _hear(self, contact: Contact | None, connection: object) -> None:
+        """A peer has said where it is."""
+        told = allowed(contact, scope_at(connection))
         if told is not None and self.routes.heard(told, trio.current_time()):
             self._has_contact.set()
-        return told
 
     def _own(self) -> Contact:
         """Our record; anew when our addresses have changed."""
-        addresses = tuple(self._means.addresses())
-        if self._me is None or self._me[0] != addresses:
-            self._me = addresses, seal_record(self._keypair, addresses, time.time_ns())
+        if self._me is None or self._me[0] != self.addresses:
+            spelled = [a for address in self.addresses for a in spelled_out(address)]
+            self._me = self.addresses, seal_record(self._keypair, spelled, time.time_ns())
         return self._me[1]
 
     # --- asking -------------------------------------------------------------------------------------------------------
@@ -296,21 +297,22 @@ class Dht:
             return None
         self._hear(answer.sender, connection.muxed_conn)
         scope = scope_at(connection.muxed_conn)
-        return Answer(answer.sender, self._allowed(answer.closer, scope), self._allowed(answer.providers, scope))
-
-    def _allowed(self, contacts: Iterable[Contact], teller: Scope) -> tuple[Contact, ...]:
-        told = (allowed(contact, teller) for contact in contacts)
-        return tuple(contact for contact in told if contact is not None)
+        closer = (allowed(contact, scope) for contact in answer.closer)
+        providers = (allowed(contact, scope, by_relay=True) for contact in answer.providers)
+        return Answer(answer.sender, tuple(filter(None, closer)), tuple(filter(None, providers)))
 
     def _connection(self, peer: bytes) -> INetConn | None:
         connections = self._host.get_network().get_connections(id_of(peer))
         return next((connection for connection in connections if not connection.is_closed), None)
 
 
-def allowed(contact: Contact, teller: Scope) -> Contact | None:
-    """A contact with those of its addresses that may be dialled when told by a peer in this scope; None if none may."""
-    addresses = tuple(address for address in contact.addresses if may_dial(address, teller))
-    return replace(contact, addresses=addresses) if addresses else None
+def allowed(contact: Contact | None, teller: Scope, *, by_relay: bool = False) -> Contact | None:
+    """A contact with those of its addresses that may be dialled when told by a peer in this scope; None if none may.
+    A provider may be reached through a relay; who keeps the table for others, at its own address."""
+    if contact is None:
+        return None
+    addresses = [a for a in contact.addresses if may_dial(way_to(a) if by_relay else a, teller)]
+    return replace(contact, addresses=tuple(addresses)) if addresses else None
 
 
 def scope_at(connection: object) -> Scope:

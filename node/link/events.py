@@ -80,10 +80,9 @@ class PeerRefused:
 
 @dataclass(frozen=True, slots=True)
 class PeersFound:
-    """Addresses of peers, each ending in `/p2p/` and the peer's id: what a look-up of `key` has found, or by mDNS (then
-    `key` is empty). A hint: dialling tells who is there."""
+    """Addresses that somebody on the same wire announces by mDNS, each ending in `/p2p/` and the peer's id. A hint:
+    dialling tells who is there."""
 
-    key: bytes
     addresses: tuple[str, ...]
 
 

@@ -31,7 +31,6 @@ from node.link.events import (
     PeerConnected,
     PeerDisconnected,
     PeerRefused,
-    PeersFound,
     Verdict,
     cannot_listen,
     describe,
@@ -42,7 +41,6 @@ from node.link.events import (
 )
 from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
 from node.link.host import build_host, require_free, running
-from node.link.interfaces import spelled_out
 from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, House, Messages, Peer
 from node.link.muxer import cut
 from node.link.names import id_of, key_of
@@ -179,9 +177,11 @@ class LinkThread:
                         raise cannot_listen(settings.listen, "the library gives no reason")
                     self._nursery.start_soon(self._publish, pubsub)
                     self._nursery.start_soon(self._reconcile_all)
+                    addresses = tuple(map(str, self._host.get_addrs()))
                     if self._dht is not None:
+                        self._dht.addresses = addresses
                         self._nursery.start_soon(self._dht.run)
-                    self._on_loop(self.ready.set_result, tuple(map(str, self._host.get_addrs())))
+                    self._on_loop(self.ready.set_result, addresses)
                     await self._stop_asked.wait()
                     for connection in self._swarm.get_connections():
                         await cut(connection)  # the library would leave them open
@@ -313,28 +313,26 @@ class LinkThread:
             self.dial,
             self.disconnect,
             lambda: [key for key, peer in self._peers.items() if peer.is_admitted],
-            self._own_addresses,
             self._spawn_soon,
         )
         dht = Dht(self._host, KeyPair(settings.seed), settings.hello.network, means, random.SystemRandom())
         self._host.set_stream_handler(dht.protocol, dht.serve)
         return dht
 
-    async def provide(self, key: bytes) -> None:
-        await self._table().provide(key)
+    async def provide(self, key: bytes, addresses: tuple[str, ...]) -> None:
+        table = self._table()
+        table.addresses = addresses
+        await table.provide(key)
 
-    async def look(self, key: bytes) -> None:
-        found = await self._table().find(key)
-        addresses = (f"{address}/p2p/{peer_id(c.peer)}" for c in found for address in c.addresses)
-        self.crossing.post(PeersFound(key, tuple(addresses)))
+    async def look(self, key: bytes, found: list[str]) -> None:
+        """`found` is filled with addresses."""
+        for contact in await self._table().find(key):
+            found += [f"{address}/p2p/{peer_id(contact.peer)}" for address in contact.addresses]
 
     async def keep(self, key: bytes) -> None:
         """The loop wants a connection that a look-up may have opened."""
         if self._dht is not None:
             self._dht.keep(key)
-
-    def _own_addresses(self) -> list[str]:
-        return [spelled for address in self._host.get_addrs() for spelled in spelled_out(str(address))]
 
     def _table(self) -> Dht:
         if self._dht is None:

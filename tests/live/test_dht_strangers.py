@@ -26,7 +26,7 @@ from protocol.hello import encode_hello
 from protocol.identity import PEER_ID_PREFIX, peer_id
 from tests.kad import GOOD, KEY, NETWORK, REFUSED, STRANGER, message, named, record
 
-from .links import HELLO, Inbox, Opener, as_raw_peer
+from .links import HELLO, Opener, as_raw_peer
 from .test_dht import OTHER_KEY, found
 
 PROTOCOL = TProtocol(kad_protocol(NETWORK))
@@ -67,7 +67,7 @@ async def test_malformed_requests_are_refused_and_harm_nobody(open_link: Opener)
 
     await b.dial(a.addresses[0])
     await b.provide(KEY)
-    assert await found(a, at_a) == {peer_id(b.public)}
+    assert await found(a) == {peer_id(b.public)}
     assert not any(isinstance(event, LinkFailed) for event in at_a.events + at_b.events)
 
 
@@ -84,7 +84,7 @@ async def test_good_requests_are_answered(open_link: Opener) -> None:
 
 
 async def test_who_is_not_admitted_is_not_heard(open_link: Opener) -> None:
-    a, at_a = await open_link(has_dht=True)
+    a, _ = await open_link(has_dht=True)
 
     async def attack(host: IHost, target: ID) -> None:
         early = await host.new_stream(target, [PROTOCOL])
@@ -95,7 +95,7 @@ async def test_who_is_not_admitted_is_not_heard(open_link: Opener) -> None:
         assert await is_refused(early)
 
     await as_raw_peer(attack, a.addresses[0], greets=False)
-    assert await found(a, at_a) == set()
+    assert await found(a) == set()
 
 
 async def test_more_requests_than_a_few_a_second_are_not_answered(open_link: Opener) -> None:
@@ -156,7 +156,7 @@ def answer(asked: Message, **fields: object) -> bytes:
 
 
 async def look_beside(
-    open_link: Opener, answering: Answering, then: Callable[[Link, Inbox], Awaitable[None]]
+    open_link: Opener, answering: Answering, then: Callable[[Link], Awaitable[None]]
 ) -> tuple[set[str], int]:
     """What a link finds that is connected with an honest provider and with one who answers so, and how often that one
     was asked; and do something more while both are there."""
@@ -172,8 +172,8 @@ async def look_beside(
         await stream.write(answering(asked[-1]))
 
     async def look() -> None:
-        seen.append(await found(a, at_a, OTHER_KEY))
-        await then(a, at_a)
+        seen.append(await found(a, OTHER_KEY))
+        await then(a)
 
     async def attack(host: IHost, target: ID) -> None:
         host.set_stream_handler(PROTOCOL, answer_so)
@@ -186,15 +186,15 @@ async def look_beside(
     return seen[0], len(asked)
 
 
-async def nothing(link: Link, inbox: Inbox) -> None: ...
+async def nothing(link: Link) -> None: ...
 
 
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_a_false_answer_is_left_out(name: str, open_link: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dht, "ASK_TIMEOUT_S", 1.0)
 
-    async def the_honest_are_found(link: Link, inbox: Inbox) -> None:
-        assert len(await found(link, inbox, KEY)) == 1
+    async def the_honest_are_found(link: Link) -> None:
+        assert len(await found(link, KEY)) == 1
 
     seen, asked = await look_beside(open_link, ANSWERS[name], the_honest_are_found)
     assert asked
@@ -202,11 +202,11 @@ async def test_a_false_answer_is_left_out(name: str, open_link: Opener, monkeypa
 
 
 async def test_providers_made_up_in_an_answer_are_hints_and_not_handed_on(open_link: Opener) -> None:
-    c, at_c = await open_link(has_dht=True)
+    c, _ = await open_link(has_dht=True)
 
-    async def others_do_not_hear_of_them(link: Link, inbox: Inbox) -> None:
+    async def others_do_not_hear_of_them(link: Link) -> None:
         await c.dial(link.addresses[0])
-        assert await found(c, at_c, OTHER_KEY) == set()
+        assert await found(c, OTHER_KEY) == set()
 
     def forging(asked: Message) -> bytes:
         return answer(asked, providerPeers=FORGED)

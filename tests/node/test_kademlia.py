@@ -266,6 +266,16 @@ def test_of_a_contact_only_what_may_be_dialled_is_left() -> None:
     assert allowed(mixed, Scope.LOOPBACK) == mixed
     assert allowed(mixed, Scope.GLOBAL) == contact(1, public(1))
     assert allowed(contact(1), Scope.GLOBAL) is None
+    assert allowed(None, Scope.LOOPBACK) is None
+
+
+def test_a_provider_may_be_reached_through_a_relay_and_who_keeps_the_table_may_not() -> None:
+    relayed = contact(1, f"{public(1)}/p2p/{peer_id(STRANGER.public)}/p2p-circuit")
+    assert allowed(relayed, Scope.GLOBAL) is None
+    assert allowed(relayed, Scope.GLOBAL, by_relay=True) == relayed
+    assert relayed.group == contact(2, public(1)).group
+    inner = contact(1, f"/ip4/10.0.0.1/tcp/1/p2p/{peer_id(STRANGER.public)}/p2p-circuit")
+    assert allowed(inner, Scope.GLOBAL, by_relay=True) is None
 
 
 # Messages.
