@@ -139,6 +139,23 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
+class Provide:
+    """Announce in the network's Kademlia table that this node offers a device in a region, and where it is dialled."""
+
+    region: str
+    device: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look up who offers a device in a region; the answer is PeersFound, if anybody is found."""
+
+    region: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class RememberPeers:
     """Keep these addresses for the next start."""
 
@@ -298,6 +315,8 @@ Action = (
     | FindForks
     | Verify
     | Dial
+    | Provide
+    | Look
     | RememberPeers
     | KeepRules
     | SetTimer

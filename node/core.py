@@ -20,6 +20,7 @@ from node.claims.attesting import Attesting
 from node.claims.claiming import on_claim
 from node.claims.countersigning import Countersigning, both
 from node.claims.sourcing import Sourcing
+from node.discovery import Discovery
 from node.energy.rules import Rule
 from node.events import (
     ApprovalsRead,
@@ -45,6 +46,7 @@ from node.events import (
     OuterStepped,
     PeerConnected,
     PeerDisconnected,
+    PeersFound,
     Refolded,
     RoundTrained,
     RulesChanged,
@@ -81,6 +83,7 @@ from protocol.envelope import Entry
 from protocol.errors import Reject
 from protocol.identity import peer_id
 from protocol.messages import Offer, Place, Revocation
+from protocol.regions import OTHER, region_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,9 @@ class Node:
         self.handover: Handover = Handover(self.provider)
         self.pausing: Pausing = Pausing(self.provider, self.handover, rules)
         self.addresses: tuple[str, ...] = ()
+        stands_at, device = (offer.place if offer else place), (offer.device if offer else "cpu")
+        region = region_of(stands_at.zone) if stands_at else OTHER
+        self.discovery = Discovery(self.peers, region, device, provides=offer is not None)
 
     @property
     def may_sign(self) -> bool:
@@ -186,6 +192,7 @@ class Node:
         self.exchange.on_connected(turn, event.peer)
         self.finality.on_connected(turn, event.peer)
         self.round_trips.on_connected(turn, event.peer)
+        self.discovery.on_connected(turn)
         if self.may_sign:
             self.provider.advertise_soon(turn)
 
@@ -216,6 +223,10 @@ class Node:
     def _on_round_trained(self, turn: Turn, event: RoundTrained) -> None:
         self.provider.on_round_trained(turn, event)
         self.handover.on_round_trained(turn, event.shard)
+
+    def _on_submitted(self, turn: Turn, event: JobSubmitted) -> None:
+        self.requester.on_submitted(turn, event)
+        self.discovery.on_job(turn, event.job)
 
     def _on_reconcile(self, turn: Turn) -> None:
         reconcile(turn, self.provider, self.requester, self.credit)
@@ -286,6 +297,7 @@ class Node:
         Started: _on_started,
         PeerConnected: _on_connected,
         PeerDisconnected: _on_disconnected,
+        PeersFound: lambda self, turn, event: self.discovery.on_found(turn, event),
         DialFailed: lambda self, turn, event: self.peers.on_dial_failed(turn, event),
         GossipReceived: _on_gossip,
         MessageReceived: _on_message,
@@ -300,7 +312,7 @@ class Node:
         StoreDischarged: lambda self, turn, event: self.attesting.on_signed(turn, event.attestation),
         ClaimMade: lambda self, turn, event: on_claim(turn, event.claim),
         ApprovalsRead: lambda self, turn, event: self.countersigning.on_approvals(turn, event),
-        JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
+        JobSubmitted: _on_submitted,
         MatchingsWanted: lambda self, turn, event: self.records.on_wanted(turn, event.job),
         JobCancelled: lambda self, turn, event: self.requester.on_cancelled(turn, event.job),
         DebtPaid: lambda self, turn, event: self.credit.on_paid(turn, event.debtor, event.total_microcredits),
@@ -334,6 +346,7 @@ class Node:
         TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
         TimerKind.COUNTERSIGNATURES_DUE: lambda self, turn, timer: self.provider.on_countersignatures_due(turn, timer),
         TimerKind.PING: lambda self, turn, timer: self.round_trips.on_timer(turn, self.peers.connected),
+        TimerKind.PROVIDE: lambda self, turn, timer: self.discovery.on_timer(turn, self.addresses),
         TimerKind.CHECKPOINT: lambda self, turn, timer: self.finality.on_tick(turn),
     }
 
@@ -362,4 +375,10 @@ MARKET_EVENTS = frozenset(
     }
 )
 
-MARKET_TIMERS = frozenset(TimerKind) - {TimerKind.SYNC, TimerKind.REDIAL, TimerKind.REFOLD, TimerKind.PING}
+MARKET_TIMERS = frozenset(TimerKind) - {
+    TimerKind.SYNC,
+    TimerKind.REDIAL,
+    TimerKind.REFOLD,
+    TimerKind.PING,
+    TimerKind.PROVIDE,
+}

@@ -42,6 +42,7 @@ class TimerKind(enum.Enum):
     REFOLD = "refold"
     CHECKPOINT = "checkpoint"
     PING = "ping"
+    PROVIDE = "provide"  # what this node offers, in the Kademlia table
     COUNTERSIGNATURES_DUE = "countersignatures due"
 
 
@@ -85,6 +86,14 @@ class PeerDisconnected:
 class DialFailed:
     address: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeersFound:
+    """Addresses that end in `/p2p/` and a peer's id. `where`: `mdns`, or region and device that were looked up."""
+
+    where: str
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +333,7 @@ Event = (
     | PeerConnected
     | PeerDisconnected
     | DialFailed
+    | PeersFound
     | GossipReceived
     | MessageReceived
     | EntriesVerified

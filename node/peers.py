@@ -5,6 +5,7 @@ Nothing about a peer is believed here but what it signed; an advert says what a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -31,6 +32,7 @@ REDIAL_EVERY_MS = 500
 REDIAL_PAUSES_MAX = 60  # guess, not measured: twice a minute costs nothing and finds a peer soon after it returns
 CONNECTIONS_MAX = 32  # guess, not measured: a gossip mesh wants 6 to 12
 ADVERTS_MAX = 10_000
+FOUND_MAX = 32  # dialled at one finding
 ADDRESSES_MAX = 256  # dialled at any time, and remembered; beyond it newcomers have to dial us
 
 
@@ -70,6 +72,13 @@ class Peers:
         if event.address in self.failures:
             self.reasons[event.address] = event.reason
             self._dial_later(turn, event.address)
+
+    def on_found(self, turn: Turn, addresses: Sequence[str]) -> None:
+        """Somebody says that peers are there: each is tried once, and what it says then counts."""
+        for address in addresses[:FOUND_MAX]:
+            wanted = peer_of(address) not in (None, *self.connected) and address not in self.failures
+            if wanted and len(self.connected) < CONNECTIONS_MAX:
+                self._dial(turn, address)
 
     def on_redial(self, turn: Turn) -> None:
         """Try again wherever it is time. An address is given up when nobody advertises it any more."""

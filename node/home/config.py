@@ -34,6 +34,9 @@ class ApiConfig(_Section):
 class LinkConfig(_Section):
     """Where peers reach the node: libp2p, and the HTTPS listener that serves blobs, both on the address of `listen`.
 
+    `dht`: announce to the network what this node offers, and look for others. `mdns`: the interface, by name or IPv4
+    address, on which peers of the same wire find each other; "" for none.
+
     `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
     """
 
@@ -41,6 +44,8 @@ class LinkConfig(_Section):
     data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,180}$")] | None = None
     data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
     bootstrap: tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...] = ()
+    dht: bool = True
+    mdns: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:@-]{0,64}$")] = ""
 
     @property
     def bind_host(self) -> str:

@@ -10,12 +10,24 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from node import events as ev
+from node.actions import Dial, Look, Provide
 from node.feeds.checkpoints import read_note
 from node.home.config import LinkConfig
-from node.link import GossipArrived, Link, LinkError, LinkEvent, LinkFailed, MessageArrived, PeerRefused, Verdict
+from node.link import (
+    GossipArrived,
+    Link,
+    LinkError,
+    LinkEvent,
+    LinkFailed,
+    MessageArrived,
+    PeerRefused,
+    PeersFound,
+    Verdict,
+)
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
 from node.turn import Identity
+from protocol.discovery import providers_key
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
 from protocol.identity import peer_id
@@ -40,7 +52,7 @@ class Network:
         hear: Callable[[ev.Event], bool],
         notify: Callable[[str, dict[str, object]], None],
     ) -> None:
-        self._identity, self._now_ms = identity, now_ms
+        self._identity, self._now_ms, self._has_dht = identity, now_ms, config.dht
         self._emit, self._put, self._try_hear, self._notify = emit, put, hear, notify
         self._heard_bytes = 0  # of messages in the queue
         topics = identity.topics
@@ -51,6 +63,8 @@ class Network:
             judge=self._judge,
             deliver=self._deliver,
             network=identity.network,
+            has_dht=config.dht,
+            mdns=config.mdns,
         )
 
     def taken(self, event: ev.Event) -> None:
@@ -66,12 +80,32 @@ class Network:
         else:
             await self.link.send(peer, data)
 
+    async def seek(self, action: Dial | Provide | Look) -> None:
+        """Raises LinkError."""
+        match action:
+            case Dial(address):
+                await self.dial(address)
+            case Provide(region, device, addresses):
+                if self._has_dht:
+                    await self.link.provide(providers_key(self._identity.network, region, device), addresses)
+            case Look(region, device):
+                await self.look(region, device)
+
     async def dial(self, address: str) -> None:
         """Connect, or say why not."""
         try:
             await self.link.dial(address)
         except LinkError as error:
             await self._put(ev.DialFailed(address, error.cause))
+
+    async def look(self, region: str, device: str) -> tuple[str, ...]:
+        """The addresses of those who offer a device in a region; the core hears of them too. Raises LinkError."""
+        if not self._has_dht:
+            return ()
+        found = await self.link.look(providers_key(self._identity.network, region, device))
+        if found:
+            await self._put(ev.PeersFound(f"{region}/{device}", found))
+        return found
 
     def _hear(self, event: ev.GossipReceived | ev.MessageReceived) -> bool:
         if self._heard_bytes + len(event.data) > HEARD_BYTES_MAX or not self._try_hear(event):
@@ -103,6 +137,8 @@ class Network:
                 return self._hear(ev.GossipReceived(topic, peer, data))
             case MessageArrived(peer, data):
                 return self._hear(ev.MessageReceived(peer, data))
+            case PeersFound(addresses):
+                self._emit(ev.PeersFound("mdns", addresses))
             case PeerRefused(peer, reason):
                 self._notify("peer refused", {"peer": peer_id(peer), "reason": reason})
             case LinkFailed(reason):

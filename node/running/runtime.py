@@ -291,8 +291,8 @@ class Runtime:
                 self._sending.start(self._network.send(peer, encode_direct(message)))
             case ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.SendMatching() | ac.Cosign():
                 self._answering.start(action)
-            case ac.Dial(address):
-                self._sending.start(self._network.dial(address))
+            case ac.Dial() | ac.Provide() | ac.Look():
+                self._sending.start(self._network.seek(action))
             case ac.Verify():
                 self._verifying.take(action)
             case _:

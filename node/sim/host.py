@@ -171,6 +171,8 @@ class Host:
                 self.store.add_aside(entries)
             case ac.PersistCursor(peer, cursor):
                 self.store.set_cursor(peer, cursor)
+            case ac.Provide() | ac.Look():
+                pass  # the simulated network is small: gossip reaches all
             case ac.RememberPeers() | ac.KeepRules() | ac.Notify():
                 self._note(action)
             case ac.SetTimer(timer, at_ms):
