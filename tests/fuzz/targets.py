@@ -30,6 +30,7 @@ from protocol.scan import scan
 from protocol.signed import sign_array
 from protocol.tickets import redeem
 from tests.builders import NOW_MS, History, genesis, keypair, whole_history
+from tests.fuzz import discovery
 from tests.ledger.notes import NETWORK, TIME_S, WITNESSED, WITNESSES, Memory, cosigned, request
 from tests.ledger.test_proof import FEED, IDS
 from tests.ledger.test_proof import checkpoint as note_over_feed
@@ -227,6 +228,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         instance,
         plan,
         job_hour,
+        *discovery.READERS,
     )
 }
 
@@ -234,7 +236,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 def seeds(name: str) -> list[bytes]:
     """What a run sets out from: good inputs, and the committed ones, that earlier runs found to reach far."""
     found = (CORPUS / f"{name}.hex").read_text().splitlines()
-    return [*_good(name), *map(bytes.fromhex, found)]
+    return [*_good(name), *discovery.SEEDS.get(name, ()), *map(bytes.fromhex, found)]
 
 
 def _good(name: str) -> Iterator[bytes]:

@@ -63,6 +63,7 @@ MODULES = (
         "credit",
         "devices",
         "direct",
+        "discovery",
         "envelope",
         "genesis",
         "gossip",
