@@ -65,6 +65,10 @@ class Client:
     def peers(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/peers")
 
+    def find_peers(self, region: str, device: str) -> dict[str, Any]:
+        query = urlencode({"region": region, "device": device})
+        return self._ask("GET", f"/v1/peers/found?{query}", timeout_s=120.0)
+
     def energy(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/energy")
 

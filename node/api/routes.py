@@ -13,7 +13,16 @@ from ledger.archive import MATCHING_MAX_BYTES
 from ledger.state import JobRecord
 from node.accounts.auditing import recorded_matchings
 from node.actions import Persist
-from node.api import certificate_routes, credit_views, energy_views, job_views, ledger_routes, streams, views
+from node.api import (
+    certificate_routes,
+    credit_views,
+    energy_views,
+    finding_routes,
+    job_views,
+    ledger_routes,
+    streams,
+    views,
+)
 from node.api.carbon_views import carbon_of
 from node.api.energy_resources import EnergyNow, RuleList
 from node.api.ledger_resources import EntryOf, EntryPage, ForkList, HeadList, JobAuditOf, Verification
@@ -240,6 +249,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/energy", energy, "Own power: sources, newest reading, forecast", EnergyNow),
     Route("PUT", "/v1/energy/rules", set_rules, "Replace the operator's rules", EnergyNow, takes=RuleList),
     Route("GET", "/v1/peers", peers, "Peers that are connected or have advertised", PeerList),
+    *finding_routes.ROUTES,
     Route("GET", "/v1/offers", offers, "What could be bought now, by the newest adverts", OfferList),
     Route("GET", "/v1/jobs", jobs, "Every job that the ledger knows, the newest first", JobList),
     Route("POST", "/v1/jobs", submit_job, "Submit a job", JobDetail, takes=JobRequest, status=201),

@@ -196,6 +196,10 @@ class Runtime:
         await self._queue.put((event, done))
         return await done
 
+    async def look(self, region: str, device: str) -> tuple[str, ...]:
+        """The addresses of those who offer a device in a region. Raises LinkError."""
+        return await self._network.look(region, device)
+
     async def compute(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run a pure function on a worker thread."""
         return await asyncio.to_thread(function, *arguments)

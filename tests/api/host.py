@@ -39,7 +39,7 @@ from node.events import (
     TimerFired,
     TimerKind,
 )
-from node.home.config import ApiConfig, MarketConfig
+from node.home.config import ApiConfig, LinkConfig, MarketConfig
 from node.market.question import answer
 from node.running.eventlog import EventLog
 from node.sim.training import Trainer
@@ -105,8 +105,9 @@ class Host:
         self.node = Node(identity, replay(self.genesis, raws), sells, bootstrap, may_sign=may_sign)
         self.blobs = BlobStore(directory / "blobs", 2**30)
         self.log = FollowedLog(self._on_followed)
-        self.config = SimpleNamespace(api=ApiConfig(port=0), market=MarketConfig())
+        self.config = SimpleNamespace(api=ApiConfig(port=0), link=LinkConfig(), market=MarketConfig())
         self.started_at_unix_ms = 1
+        self.found: dict[tuple[str, str], tuple[str, ...]] = {}  # by look-ups
         self.clock_ms = NOW_MS
         self.closes_bids_when_followed = False  # as soon as somebody waits for events; else when the test says so
         self._trainer = Trainer({digest("text")}, lambda _: "", ROUND_MS, 1) if trains else None
@@ -120,6 +121,9 @@ class Host:
 
     async def submit(self, event: Event) -> list[Action]:
         return self.turn(event)
+
+    async def look(self, region: str, device: str) -> tuple[str, ...]:
+        return self.found.get((region, device), ())
 
     async def compute(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.to_thread(function, *arguments)
