@@ -134,6 +134,8 @@ class Dht:
         finally:
             self._serving[peer] -= 1
             self._serving = +self._serving
+            if self._connection(peer) is None:
+                self._buckets.pop(peer, None)  # it left while it was served
 
     async def _serve_one(self, stream: INetStream, peer: bytes) -> None:
         with trio.fail_after(IDLE_TIMEOUT_S):
@@ -258,6 +260,7 @@ class Dht:
         """Whether the peer is connected now."""
         if self._connection(contact.peer) is not None:
             return True
+        self._passing[contact.peer] = None  # at once: a look-up that is cut short leaves no connection unaccounted for
         for address in contact.addresses[:ADDRESSES_TRIED_MAX]:
             try:
                 with trio.fail_after(DIAL_TIMEOUT_S):
@@ -265,15 +268,16 @@ class Dht:
             except Exception as error:  # noqa: BLE001  nothing is lost: the next address or peer is tried
                 log.debug("a look-up does not reach %s: %s", address, error)
             else:
-                self._passing[contact.peer] = None
                 return True
         return False
 
     async def _hang_up(self) -> None:
         """On the oldest that only look-ups wanted."""
+        for peer in [peer for peer in self._passing if self._connection(peer) is None]:
+            del self._passing[peer]
         while len(self._passing) > PASSING_MAX:
             peer = next(iter(self._passing))
-            self._passing.pop(peer)
+            del self._passing[peer]
             await self._means.hang_up(peer)
 
     async def _ask(self, peer: bytes, kind: Kind, key: bytes) -> Answer | None:
