@@ -33,7 +33,7 @@ check: setup-dev ## Check format, lint and types
 	@.venv/bin/python -m ruff check
 	$(RUN)python -m mypy
 
-bench: setup-dev ## Measure against the targets [BENCH=ledger|live|start|sync|bids|matching|scaling|rivals|energy|solar|shift|forecast|network|training SEEDS=5]
+bench: setup-dev ## Measure against the targets [BENCH=ledger|live|start|sync|bids|matching|scaling|rivals|energy|solar|shift|forecast|network|scale_gossip|training SEEDS=5]
 	$(RUN)python -m tests.bench $(BENCH)
 
 scaling: setup-dev ## Draw how time and memory of a plan grow with its size [tests/bench/scaling.png]

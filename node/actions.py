@@ -157,9 +157,9 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class RememberPeers:
-    """Keep these addresses for the next start."""
+    """Keep these addresses for the next start, and at which network time each last answered, 0 for never."""
 
-    addresses: tuple[str, ...]
+    addresses: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,21 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
-from node.commands import auditor, certificate, credit, device, devnet, energy, job, ledger, match, meter, node, study
+from node.commands import (
+    auditor,
+    certificate,
+    credit,
+    device,
+    devnet,
+    doctor,
+    energy,
+    job,
+    ledger,
+    match,
+    meter,
+    node,
+    study,
+)
 from node.commands.options import Unsuccessful
 from protocol.errors import LocalError, NoMatch, Refused, Unreachable, VerificationFailed
 
@@ -31,7 +45,7 @@ app = App(
 )
 for command in (node.init, node.up, node.witness, node.status, node.peers, match.match, devnet.demo):
     app.command(command)
-NOUNS = (job, ledger, energy, device, meter, certificate, credit, auditor, study, devnet)
+NOUNS = (doctor, job, ledger, energy, device, meter, certificate, credit, auditor, study, devnet)
 for noun in (module.app for module in NOUNS):
     app.command(noun)
 

@@ -6,7 +6,7 @@ time. The same Node runs under `runtime` on a real machine and under `sim.world`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from node.claims.attesting import Attesting
 from node.claims.claiming import on_claim
 from node.claims.countersigning import Countersigning, both
 from node.claims.sourcing import Sourcing
+from node.dialling import Dialling, Remembered
 from node.discovery import Discovery
 from node.energy.rules import Rule
 from node.events import (
@@ -35,6 +36,7 @@ from node.events import (
     JobCancelled,
     JobSubmitted,
     LeadFailed,
+    LinkRestarted,
     Matched,
     MatchingsWanted,
     MessageReceived,
@@ -55,6 +57,7 @@ from node.events import (
     ShardSaved,
     ShardStarted,
     Started,
+    Stopping,
     StoreDischarged,
     Timer,
     TimerFired,
@@ -67,6 +70,8 @@ from node.feeds.finality import Finality
 from node.feeds.own_feed import OwnFeed, Signing
 from node.feeds.records import Records
 from node.feeds.refold import Refolding
+from node.market.advertising import Advertising
+from node.market.book import AdvertBook
 from node.market.credit import Credit, Terms
 from node.market.handover import Handover
 from node.market.pausing import Pausing
@@ -83,17 +88,18 @@ from protocol.envelope import Entry
 from protocol.errors import Reject
 from protocol.identity import peer_id
 from protocol.messages import Offer, Place, Revocation
-from protocol.regions import OTHER, region_of
+from protocol.regions import OTHER, REGIONS, region_of
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the store keeps beside entries: the epoch of its positions, how far each peer's store has been read, and the
-    checkpoints of feeds."""
+    """What is kept beside entries: the epoch of the store's positions, how far each peer's store has been read, the
+    checkpoints of feeds, and addresses of the last run."""
 
     epoch: bytes
     cursors: Mapping[bytes, bytes]
     checkpoints: Checkpoints | None = None
+    peers: tuple[Remembered, ...] = ()
 
 
 NOTHING_KEPT = Kept(bytes(16), {})
@@ -114,14 +120,19 @@ class Node:
         may_sign: bool = True,
         rules: tuple[Rule, ...] = (),
         place: Place | None = None,
+        regions: Collection[str] = REGIONS,
     ) -> None:
         """`offer` None: the node only buys. `bootstrap`: addresses to dial, now and forever. `terms`: of settlement.
         `may_sign`: the key is fresh, or the operator vouches for this ledger; else peers are asked first
-        (`own_feed`). `rules`: the operator's, when to pause. `place`: where the node stands."""
+        (`own_feed`). `rules`: the operator's, when to pause. `place`: where the node stands. `regions`: whose
+        adverts it listens to."""
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
-        self.peers = Peers(identity.key, identity.label, bootstrap)
+        self.dialling = Dialling(identity.key, bootstrap, kept.peers)
+        self.peers: Peers = Peers(
+            identity.key, identity.label, self.dialling, AdvertBook(identity.key, frozenset(regions))
+        )
         self.exchange: Exchange = Exchange(self.peers, kept.epoch, decode_cursors(kept.cursors))
         self.own_feed: OwnFeed = OwnFeed(self.peers, Signing.ALLOWED if may_sign else Signing.UNCONFIRMED)
         self.records: Records = Records()
@@ -132,7 +143,8 @@ class Node:
         self.attesting: Attesting = Attesting(self.peers)
         self.round_trips: RoundTrips = RoundTrips(place)
         self.countersigning: Countersigning = Countersigning(both(Watch().findings, self.round_trips.findings))
-        self.provider: Provider = Provider(offer, self.tickets, self.credit, self.attesting)
+        self.advertising = Advertising(self.peers)
+        self.provider: Provider = Provider(offer, self.tickets, self.credit, self.attesting, self.advertising)
         self.requester: Requester = Requester(self.peers, self.tickets)
         self.sourcing = Sourcing()
         self.handover: Handover = Handover(self.provider)
@@ -140,7 +152,9 @@ class Node:
         self.addresses: tuple[str, ...] = ()
         stands_at, device = (offer.place if offer else place), (offer.device if offer else "cpu")
         region = region_of(stands_at.zone) if stands_at else OTHER
-        self.discovery = Discovery(self.peers, region, device, provides=offer is not None)
+        self.discovery = Discovery(
+            self.peers, region, device, provides=offer is not None, regions=tuple(sorted(regions))
+        )
 
     @property
     def may_sign(self) -> bool:
@@ -175,7 +189,8 @@ class Node:
         self.addresses = event.addresses
         self.tickets.url, self.tickets.certificate_sha256 = event.data_url, event.certificate_sha256
         self.exchange.on_started(turn)
-        self.peers.on_started(turn)
+        self.dialling.on_started(turn)
+        self.peers.book.on_started(turn)
         self.round_trips.on_started(turn)
         if self.may_sign:
             self._open_market(turn)
@@ -194,7 +209,7 @@ class Node:
         self.round_trips.on_connected(turn, event.peer)
         self.discovery.on_connected(turn)
         if self.may_sign:
-            self.provider.advertise_soon(turn)
+            self.advertising.on_connected(turn)
 
     def _on_disconnected(self, turn: Turn, event: PeerDisconnected) -> None:
         self.peers.on_disconnected(turn, event)
@@ -203,8 +218,9 @@ class Node:
             self.requester.on_disconnected(turn, event.peer)
 
     def _on_gossip(self, turn: Turn, event: GossipReceived) -> None:
-        if event.topic == self.identity.topics.adverts:
-            self.peers.on_advert(turn, event.data)
+        region = self.identity.topics.region(event.topic)
+        if region is not None:
+            self.peers.on_gossip(turn, event.peer, region, event.data)
         elif event.topic == self.identity.topics.entries:
             self.exchange.on_announcement(turn, event.peer, event.data)
         elif event.topic == self.identity.topics.checkpoints:
@@ -295,10 +311,12 @@ class Node:
 
     _on_event: ClassVar[Mapping[type, Callable[[Node, Turn, Any], None]]] = {
         Started: _on_started,
+        Stopping: lambda self, turn, event: self.advertising.leave(turn),
         PeerConnected: _on_connected,
         PeerDisconnected: _on_disconnected,
         PeersFound: lambda self, turn, event: self.discovery.on_found(turn, event),
-        DialFailed: lambda self, turn, event: self.peers.on_dial_failed(turn, event),
+        DialFailed: lambda self, turn, event: self.dialling.on_dial_failed(turn, event),
+        LinkRestarted: lambda self, turn, event: self.dialling.on_link_restarted(turn),
         GossipReceived: _on_gossip,
         MessageReceived: _on_message,
         EntriesVerified: lambda self, turn, event: self.exchange.on_verified(turn, event),
@@ -331,7 +349,8 @@ class Node:
     _on_timer_of: ClassVar[Mapping[TimerKind, Callable[[Node, Turn, Timer], None]]] = {
         TimerKind.SYNC: _on_tick,
         TimerKind.ADVERTISE: lambda self, turn, timer: self.provider.on_advertise(turn, timer),
-        TimerKind.REDIAL: lambda self, turn, timer: self.peers.on_redial(turn),
+        TimerKind.ASK_ADVERTS: lambda self, turn, timer: self.peers.book.on_tick(turn, self.peers.connected),
+        TimerKind.REDIAL: lambda self, turn, timer: self.dialling.on_tick(turn, self.peers.connected),
         TimerKind.BIDS_CLOSE: lambda self, turn, timer: self.requester.on_bids_close(turn, timer.key, timer.number),
         TimerKind.ASSIGN: lambda self, turn, timer: self.requester.on_assign(turn, ShardId(timer.key, timer.number)),
         TimerKind.LEASES_DUE: lambda self, turn, timer: self.requester.on_leases_due(turn, timer.key),
@@ -376,9 +395,6 @@ MARKET_EVENTS = frozenset(
 )
 
 MARKET_TIMERS = frozenset(TimerKind) - {
-    TimerKind.SYNC,
-    TimerKind.REDIAL,
-    TimerKind.REFOLD,
-    TimerKind.PING,
-    TimerKind.PROVIDE,
+    *(TimerKind.SYNC, TimerKind.REDIAL, TimerKind.REFOLD, TimerKind.PING),
+    *(TimerKind.ASK_ADVERTS, TimerKind.PROVIDE),
 }

@@ -25,12 +25,14 @@ LOOKS_PER_JOB_MAX = 4  # each asks up to 24 peers; guess, not measured
 
 @dataclass(slots=True)
 class Discovery:
-    """`region` is where this node stands, `device` what it has; `provides`: whether it offers that to others."""
+    """`region` is where this node stands, `device` what it has; `provides`: whether it offers that to others.
+    `regions`: whose offers it wants to know."""
 
     peers: Peers
     region: str
     device: str
     provides: bool
+    regions: tuple[str, ...] = REGIONS
     is_begun: bool = False
     found: dict[str, int] = field(default_factory=dict)  # how many addresses each way of finding has brought
 
@@ -50,13 +52,13 @@ class Discovery:
 
     def on_job(self, turn: Turn, job: Job) -> None:
         """Look for offers of a job of ours, nearby first and then anywhere, unless enough are known."""
-        known = self.peers.fresh_adverts(turn.now_ms)
+        known = self.peers.book.fresh(turn.now_ms)
         if len(known) >= OFFERS_PER_SHARD * job.shards:
             return
         devices = sorted({self.device, *(signed.advert.offer.device for signed in known)})
         wanted = [(self.region, device) for device in devices]
-        elsewhere = [(region, device) for region in REGIONS for device in devices if region != self.region]
-        wanted += turn.identity.chance.sample(elsewhere, LOOKS_PER_JOB_MAX)
+        elsewhere = [(region, device) for region in self.regions for device in devices if region != self.region]
+        wanted += turn.identity.chance.sample(elsewhere, min(LOOKS_PER_JOB_MAX, len(elsewhere)))
         for region, device in wanted[:LOOKS_PER_JOB_MAX]:
             turn.do(Look(region, device))
 

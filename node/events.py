@@ -29,6 +29,7 @@ from protocol.messages import Attestation, Blob, Job
 class TimerKind(enum.Enum):
     SYNC = "sync"  # a tick of the exchange
     ADVERTISE = "advertise"
+    ASK_ADVERTS = "ask adverts"
     REDIAL = "redial"
     BIDS_CLOSE = "bids close"
     ASSIGN = "assign"  # a placement's first slot begins
@@ -73,6 +74,11 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """The last event of an orderly end."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerConnected:
     peer: bytes
 
@@ -84,8 +90,18 @@ class PeerDisconnected:
 
 @dataclass(frozen=True, slots=True)
 class DialFailed:
+    """`remedy`: what an operator may do about it. `is_refusal`: the peer is there, and only an operator can change that
+    it and we do not go together."""
+
     address: str
     reason: str
+    remedy: str = ""
+    is_refusal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRestarted:
+    """The link had died, with all connections and dials under way, and is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,10 +346,12 @@ class LeadFailed:
 
 Event = (
     Started
+    | Stopping
     | PeerConnected
     | PeerDisconnected
     | DialFailed
     | PeersFound
+    | LinkRestarted
     | GossipReceived
     | MessageReceived
     | EntriesVerified

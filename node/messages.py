@@ -10,6 +10,7 @@ from node.feeds.finality import on_add_checkpoint
 from node.turn import Turn
 from protocol.direct import (
     AddCheckpoint,
+    Adverts,
     Assignment,
     Checkpoint,
     Compare,
@@ -31,6 +32,7 @@ from protocol.direct import (
     Since,
     Summary,
     Want,
+    WantAdverts,
     WantCheckpoint,
     WantCountersignature,
     WantHead,
@@ -80,6 +82,8 @@ EXCHANGE: Handlers = {
     Matching: lambda node, turn, peer, message: node.records.on_matching(turn, peer, message),
     Ping: lambda node, turn, peer, message: node.round_trips.on_ping(turn, peer, message),
     Pong: lambda node, turn, peer, message: node.round_trips.on_pong(turn, peer, message),
+    WantAdverts: lambda node, turn, peer, message: node.peers.book.on_want(turn, peer, message),
+    Adverts: lambda node, turn, peer, message: node.peers.on_answer(turn, peer, message),
     WantHead: lambda node, turn, peer, message: node.own_feed.on_want_head(turn, peer),
     HeadIs: lambda node, turn, peer, message: node.own_feed.on_head_is(turn, peer, message),
     Checkpoint: lambda node, turn, peer, message: node.checkpoints.on_heard(turn, peer, message.note),

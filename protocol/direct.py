@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from protocol.adverts import first_fault
+from protocol.adverts import ADVERT_MAX_BYTES, first_fault
 from protocol.codec import VALUE_MAX_BYTES, decode, encode
 from protocol.errors import Reject, fault
 from protocol.gossip import CHECKPOINT_MAX_BYTES
 from protocol.messages import ARRAY_MAX, Blob, Body, Count, Digest, Key, Shard, Signature, Text
+from protocol.regions import REGIONS
 
 DIRECT_MAX_BYTES = 4 * 1024 * 1024
 MATCHING_MAX_BYTES = DIRECT_MAX_BYTES - 1024
@@ -24,12 +25,15 @@ HEADS_MAX = 1024
 SPLIT = 16  # a range that differs is compared in so many parts
 LISTED_MAX = 64  # a range of no more heads is listed instead: as short as comparing its parts
 SPANS_MAX = 128  # in one message; what does not fit is compared another time
+WANTED_MAX = 64  # authors whose adverts are asked for, or answered, in one message
 MARK_BYTES = 8  # of a head in a list: it need not withstand forgery, see `ledger.sync`
 
 Epoch = Annotated[bytes, Field(min_length=16, max_length=16)]  # names a store; drawn by chance when it is made
 Fingerprint = Annotated[bytes, Field(min_length=16, max_length=16)]
 Bound = Annotated[bytes, Field(max_length=32)]  # the first bytes of a key: as many as tell two neighbours apart
 Ends = Annotated[tuple[tuple[Bound, Fingerprint], ...], Field(max_length=SPLIT)]
+Region = Annotated[str, Field(max_length=32)]
+Sealed = Annotated[bytes, Field(max_length=ADVERT_MAX_BYTES)]
 Marks = Annotated[bytes, Field(max_length=LISTED_MAX * MARK_BYTES)]
 
 
@@ -140,6 +144,24 @@ class Pong(Body):
     """The answer to a `Ping`."""
 
     nonce: Count
+
+
+class WantAdverts(Body):
+    """Send me what these authors say, or, if none is named, what all say that advertise in these regions: only what was
+    sealed at `since` or later, of network time, and only authors behind `after`. The answer is `Adverts`."""
+
+    authors: Annotated[tuple[Key, ...], Field(max_length=WANTED_MAX)]
+    regions: Annotated[tuple[Region, ...], Field(max_length=len(REGIONS))]
+    since: Count
+    after: Bound
+
+
+class Adverts(Body):
+    """Sealed adverts that have not expired, the sender's own among them: of each author the newest full one, and behind
+    it the newest update of it, if there is one; by author. `more`: the sender stopped at its limit."""
+
+    adverts: Annotated[tuple[Sealed, ...], Field(max_length=2 * WANTED_MAX)]
+    more: bool
 
 
 class WantHead(Body):
@@ -277,6 +299,8 @@ DIRECT: dict[str, type[Body]] = {
     "cosignature": Cosignature,
     "ping": Ping,
     "pong": Pong,
+    "want_adverts": WantAdverts,
+    "adverts": Adverts,
     "want_head": WantHead,
     "head_is": HeadIs,
     "want_countersignature": WantCountersignature,

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from protocol.adverts import LIFETIME_MAX_MS, SignedAdvert, open_advert
+from protocol.adverts import LIFETIME_MAX_MS, SignedAdvert, SignedUpdate, open_advert
 from protocol.codec import decode, encode
 from protocol.envelope import Head
 from protocol.errors import Ignore, Reject, fault
+from protocol.regions import REGIONS, region_of
 
-ADVERT_MAX_BYTES = 12 * 1024
+BATCH_MAX = 16
+BATCH_MAX_BYTES = 64 * 1024
 ANNOUNCEMENT_MAX_BYTES = 8 * 1024
 ANNOUNCEMENTS_MAX = 64
 CHECKPOINT_MAX_BYTES = 16 * 1024  # an author and 64 witnesses take 15 KiB
@@ -25,14 +27,28 @@ CLOCK_SKEW_MAX_MS = 600_000  # as for entries: LEDGER.md's ten minutes
 class Topics:
     """The topic names of one network."""
 
-    adverts: str
-    entries: str
-    checkpoints: str
+    stem: str
 
     @classmethod
     def of(cls, network: bytes) -> Topics:
-        stem = f"heliotrope/1/{network.hex()[:32]}"
-        return cls(f"{stem}/adverts", f"{stem}/entries", f"{stem}/checkpoints")
+        return cls(f"heliotrope/1/{network.hex()[:32]}")
+
+    @property
+    def entries(self) -> str:
+        return f"{self.stem}/entries"
+
+    @property
+    def checkpoints(self) -> str:
+        return f"{self.stem}/checkpoints"
+
+    def adverts(self, region: str) -> str:
+        """Where the providers of one of `REGIONS` advertise."""
+        return f"{self.stem}/adverts/{region}"
+
+    def region(self, topic: str) -> str | None:
+        """Whose adverts a topic carries; None if it is none of adverts."""
+        stem, _, region = topic.rpartition("/")
+        return region if region in REGIONS and stem == f"{self.stem}/adverts" else None
 
 
 def encode_announcement(heads: Sequence[Head]) -> bytes:
@@ -67,24 +83,52 @@ def read_head(item: object) -> Head:
     return Head(author, seq, entry_id)
 
 
-def judge_advert(data: bytes, network: bytes, now_ms: int) -> SignedAdvert:
-    """A valid and fresh advert.
+def encode_batch(raws: Sequence[bytes]) -> bytes:
+    """A gossip message of adverts from their signed bytes."""
+    return encode(tuple(raws))
 
-    1 to 6: as `open_advert`, else Reject.
-    7. It lives at most an hour, else Reject.
-    8. It has not expired, else Ignore: it may have been on the way for long.
-    9. It is dated at most ten minutes ahead, else Ignore: clocks differ.
+
+def judge_adverts(data: bytes, network: bytes, region: str, now_ms: int) -> tuple[SignedAdvert | SignedUpdate, ...]:
+    """A batch of valid and fresh adverts and updates, of one author or several. One that is faulty or stale condemns
+    the whole: nobody has to forward it, and an honest sender looks before it sends.
+
+    1. Canonical, at most 64 KiB.
+    2. An array of 1 to 16 byte strings.
+
+    Of each, 3 to 8 as `open_advert`, else Reject; and then as `judge_advert`.
     """
-    signed = open_advert(data, network, ADVERT_MAX_BYTES)
-    advert = signed.advert
-    lives_ms = advert.expires_at_ms - advert.number
-    if lives_ms > LIFETIME_MAX_MS:
-        raise fault(7, f"advert lives {lives_ms} ms, at most {LIFETIME_MAX_MS} are allowed")
-    if advert.expires_at_ms <= now_ms:
-        raise Ignore(f"check 8: advert expired {now_ms - advert.expires_at_ms} ms ago")
-    if advert.number > now_ms + CLOCK_SKEW_MAX_MS:
-        raise Ignore(f"check 9: advert is dated {advert.number - now_ms} ms ahead")
-    return signed
+    try:
+        raws = decode(data, BATCH_MAX_BYTES)
+    except Reject as refusal:
+        raise fault(1, str(refusal)) from None
+    if type(raws) is not tuple or not 1 <= len(raws) <= BATCH_MAX or any(type(raw) is not bytes for raw in raws):
+        raise fault(2, f"a message of adverts is an array of 1 to {BATCH_MAX} byte strings")
+    items = tuple(open_advert(raw, network) for raw in raws)
+    for item in items:
+        judge_advert(item, region, now_ms)
+    return items
+
+
+def judge_advert(item: SignedAdvert | SignedUpdate, region: str, now_ms: int) -> None:
+    """Whether an advert or update may be gossiped now. Raises Reject or Ignore.
+
+    9. It lives from no time, which is an update's goodbye, to an hour, else Reject.
+    10. A full advert is of the topic's region, else Reject. An update does not say its region.
+    11. It has not expired, or is a goodbye of the last hour, else Ignore: it may have been on the way for long.
+    12. It is dated at most ten minutes ahead, else Ignore: clocks differ.
+    """
+    said = item.advert if isinstance(item, SignedAdvert) else item.update
+    lives_ms = said.expires_at_ms - said.number
+    is_goodbye = isinstance(item, SignedUpdate) and item.update.is_goodbye
+    if not (is_goodbye or 0 < lives_ms <= LIFETIME_MAX_MS):
+        raise fault(9, f"advert lives {lives_ms} ms, 1 to {LIFETIME_MAX_MS} are allowed")
+    if isinstance(item, SignedAdvert) and region_of(item.advert.offer.place.zone) != region:
+        raise fault(10, f"advert from zone {item.advert.offer.place.zone} in the topic of {region}")
+    ends_ms = said.number + LIFETIME_MAX_MS if is_goodbye else said.expires_at_ms
+    if ends_ms <= now_ms:
+        raise Ignore(f"check 11: advert expired {now_ms - ends_ms} ms ago")
+    if said.number > now_ms + CLOCK_SKEW_MAX_MS:
+        raise Ignore(f"check 12: advert is dated {said.number - now_ms} ms ahead")
 
 
 def judge(topics: Topics, network: bytes, topic: str, data: bytes, now_ms: int) -> None:
@@ -92,8 +136,9 @@ def judge(topics: Topics, network: bytes, topic: str, data: bytes, now_ms: int) 
 
     Of a checkpoint only the size: its form and its signatures are for `ledger.checkpoint` to judge.
     """
-    if topic == topics.adverts:
-        judge_advert(data, network, now_ms)
+    region = topics.region(topic)
+    if region is not None:
+        judge_adverts(data, network, region, now_ms)
     elif topic == topics.entries:
         judge_announcement(data)
     elif topic == topics.checkpoints:

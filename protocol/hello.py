@@ -23,8 +23,8 @@ Session = Annotated[bytes, Field(min_length=16, max_length=16)]
 
 
 class Hello(Body):
-    """`network` is the SHA-256 of the genesis document. `session` is drawn by chance at every start of a node: another
-    one from the same key means that it was restarted, and that older connections are dead.
+    """`network` is the SHA-256 of the genesis document. `session` is drawn by chance whenever a node's link starts:
+    another one from the same key means that it was restarted, and that older connections are dead.
 
     `observed`: the multiaddr under which the sender sees the receiver; empty if it does not say. `invitation`: what
     lets the sender into a closed network (`protocol.invitation`); else empty.

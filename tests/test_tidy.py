@@ -45,6 +45,7 @@ SHELLS = (
     "node/running/data.py",
     "node/demo/*.py",
     "node/devnet/*.py",
+    "node/running/doctor.py",
     "node/running/eventlog.py",
     "node/energy/hardware/nvml.py",
     "node/energy/hardware/rapl.py",

@@ -70,7 +70,7 @@ COUNTED = frozenset(
         *("port", "utc", "year"),
         *("connected", "done", "known", "embeddings", "size", "speed", "theta", "end", "work", "deltas"),
         *("latitude", "longitude"),  # of a configuration: degrees, as people write them
-        *("value", "bound", "arrays"),  # in the unit that stands beside it
+        *("value", "values", "bounds", "bound", "arrays"),  # in the unit that stands beside it
     }
 )
 

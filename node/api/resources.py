@@ -73,6 +73,13 @@ class OthersJobs(Strict):
     declined: tuple[str, ...]  # why open jobs got no bid of ours, each reason once
 
 
+class Nobody(Strict):
+    """Why nobody is connected, and what to do about it, the likeliest first."""
+
+    reason: str
+    remedies: tuple[str, ...]
+
+
 class ThisNode(Strict):
     """The node that answers."""
 
@@ -89,6 +96,7 @@ class ThisNode(Strict):
     addresses: tuple[str, ...]
     peers_connected: int
     peers_known: int
+    nobody: Nobody | None  # while nobody is connected
     ledger_entries: int
     forks: int
     witness: bool  # of this network, by its genesis

@@ -12,6 +12,7 @@ from statistics import median_low
 from ledger.doubts import said
 from ledger.forecasts import reliability_permille
 from ledger.state import AttestationRecord
+from node.api.nobody import nobody
 from node.api.resources import (
     ActiveShard,
     FailedAddress,
@@ -66,6 +67,7 @@ def this_node(node: Node, now_ms: int, *, version: str, started_at_unix_ms: int)
         addresses=node.addresses,
         peers_connected=len(node.peers.connected),
         peers_known=len(node.peers.adverts.keys() | node.peers.connected),
+        nobody=nobody(node, now_ms),
         ledger_entries=node.ledger.count,
         forks=len(node.ledger.forks),
         witness=node.identity.key in genesis.witnesses,
@@ -92,8 +94,8 @@ def peers(node: Node, now_ms: int) -> PeerList:
     return PeerList(
         peers=tuple(_known_peer(node, key, now_ms) for key in known),
         unreachable=tuple(
-            FailedAddress(address=address, failures=node.peers.failures.get(address, 0), reason=reason)
-            for address, reason in sorted(node.peers.reasons.items())
+            FailedAddress(address=address, failures=failures, reason=failure.reason)
+            for address, failures, failure in sorted(node.dialling.failed(), key=lambda failed: failed[0])
         ),
     )
 
@@ -105,7 +107,7 @@ def offers(node: Node, now_ms: int) -> OfferList:
 
 def market(node: Node, now_ms: int) -> list[SignedAdvert]:
     """Our own advert, if we sell, and the fresh ones of others."""
-    fresh = node.peers.fresh_adverts(now_ms)
+    fresh = node.peers.book.fresh(now_ms)
     offer, forecast = node.provider.offer, node.provider.forecast
     if offer is None or forecast is None:
         return fresh
@@ -119,10 +121,10 @@ def not_ready(node: Node, now_ms: int) -> list[NotReady]:
     if not node.may_sign:
         signing = node.own_feed.signing
         found.append(NotReady("own feed", f"{signing.value}: {REMEDIES[signing]}"))
-    if node.peers.bootstrap and not node.peers.connected:
-        reasons = sorted(set(node.peers.reasons.values()))
+    count = node.dialling.count()
+    if count and not node.peers.connected:
+        reasons = sorted({failure.reason for _, _, failure in node.dialling.failed()})
         last = f"; the last attempts: {', '.join(reasons[:3])}" if reasons else ""
-        count = len(node.peers.bootstrap)
         found.append(NotReady("peers", f"none of {count} configured or remembered addresses is connected{last}"))
     if node.provider.offer is not None and node.may_sign:
         found += _energy_faults(node, now_ms)

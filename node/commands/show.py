@@ -63,7 +63,12 @@ def _console(stderr: bool) -> Console:
 
 
 def status(node: Mapping[str, Any], faults: str) -> None:
-    """First why it cannot work, if so; then what it does, or why nothing; then who and where it is."""
+    """First what is wrong, if anything: nobody is there, and what to do; why it cannot work. Then what it does, or why
+    nothing; then who and where it is."""
+    if nobody := node["nobody"]:
+        say(f"NOBODY IS CONNECTED: {nobody['reason']}")
+        for number, remedy in enumerate(nobody["remedies"], start=1):
+            say(f"  {number}. {remedy}")
     if faults:
         say(faults.upper()[:9] + faults[9:])
     shards, jobs, power = node["shards"], node["jobs"], node["power"]

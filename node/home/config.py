@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -18,6 +19,12 @@ from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
 from protocol.identity import peer_id, public_key
 from protocol.messages import Count, Name, Offer, Positive, Tenant
+from protocol.regions import REGIONS
+
+PEER_ADDRESS = (
+    r"^/(ip4/[0-9.]{7,15}|ip6/[0-9a-fA-F.:]{2,45}|dns[46]/[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63}){0,7})"
+    r"/tcp/[0-9]{1,5}/p2p/[1-9A-Za-z]{52}$"
+)
 
 
 class _Section(BaseModel):
@@ -38,14 +45,36 @@ class LinkConfig(_Section):
     address, on which peers of the same wire find each other; "" for none.
 
     `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
+    `bootstrap`: addresses of other nodes; a name (`/dns4/`, `/dns6/`) is resolved anew at every dial.
+    `regions`: whose adverts the node listens to, and so where it looks for providers before they bid.
     """
 
     listen: Annotated[str, Field(pattern=r"^/ip[46]/[0-9a-fA-F.:]+/tcp/\d{1,5}$")] = "/ip4/0.0.0.0/tcp/8471"
     data_host: Annotated[str, Field(pattern=r"^[0-9A-Za-z.:-]{1,180}$")] | None = None
     data_port: Annotated[int, Field(ge=0, le=65_535)] = 8472
-    bootstrap: tuple[Annotated[str, Field(pattern=r"^/.{1,254}$")], ...] = ()
+    bootstrap: tuple[Annotated[str, Field(pattern=PEER_ADDRESS)], ...] = ()
+    regions: tuple[str, ...] = REGIONS
     dht: bool = True
     mdns: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:@-]{0,64}$")] = ""
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _with_a_port_and_a_peer_id(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            _, kind, host, _, port, _, peer = address.split("/")
+            if kind in ("ip4", "ip6"):
+                ip_address(host)
+            if not 0 < int(port) < 65_536:
+                raise ValueError(f"port {port} is not from 1 to 65,535")
+            public_key(peer)
+        return addresses
+
+    @field_validator("regions")
+    @classmethod
+    def _known(cls, regions: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [region for region in regions if region not in REGIONS]:
+            raise ValueError(f"no region is called {unknown[0]!r}; there are {', '.join(REGIONS)}")
+        return regions
 
     @property
     def bind_host(self) -> str:

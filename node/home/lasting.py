@@ -12,13 +12,14 @@ from node.home.secret import write_private
 from protocol.errors import LocalError
 
 
-def load_peers(home: Home) -> tuple[str, ...]:
-    """Addresses of the last run; none if there was none or the file is damaged: the bootstrap list remains."""
+def load_peers(home: Home) -> tuple[tuple[str, int], ...]:
+    """Addresses of the last run, and when each last answered; none if there was none or the file is damaged: the
+    bootstrap list remains."""
     try:
         stored = json.loads(home.peers_path.read_bytes())
-    except (OSError, ValueError):
+        return tuple((a, at_ms) for a, at_ms in stored if isinstance(a, str) and type(at_ms) is int)
+    except (OSError, TypeError, ValueError):
         return ()
-    return tuple(a for a in stored if isinstance(a, str) and len(a) <= 256) if isinstance(stored, list) else ()
 
 
 def load_rules(home: Home) -> tuple[Rule, ...]:

@@ -2,18 +2,19 @@
 
     asyncio                             trio thread
     Link.send, dial, disconnect   →     one message per peer at a time   callers wait (backpressure)
-    Link.publish                  →     outbox, paced                    full: the oldest is dropped and counted
+    Link.publish                  →     Publications, paced                    full: the oldest is dropped and counted
     deliver(event)                ←     Crossing                         gossip: the oldest is dropped and counted;
                                                                          messages: the stream's reader waits
 
 Messages are acknowledged by the receiver's loop (`messages.py`): what `send` has returned from is not lost with either
 thread. A stream found closed is opened anew. A failure after writing is reported and never repeated, for the peer may
-have the message: at most once, and in order until a send fails. What is published waits while the thread is down.
+have the message: at most once, and in order until a send fails. What is published waits while the thread is down, and
+while nobody listens (`publications.py`).
 
-If the thread dies all the same, `LinkFailed` is delivered and it starts again on the same port.
+If the thread dies all the same, `LinkFailed` is delivered, and `LinkRestarted` once it is back on the same port.
 
-Not here: the library's faults (`host.py` and those it names), what the bytes mean (`protocol`), and whom to
-redial when: the library never reconnects by itself, and neither does this.
+Not here: the library's faults (`host.py` and those it names), what the bytes mean (`protocol`), and whom to redial
+when (`node.dialling`): the library never reconnects by itself, and neither does this.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import asyncio
 import logging
 import random
 import secrets
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from weakref import WeakValueDictionary
@@ -31,10 +33,12 @@ from multiaddr import Multiaddr
 
 from node.link.events import (
     Crossing,
+    DialRefused,
     GossipArrived,
     LinkError,
     LinkEvent,
     LinkFailed,
+    LinkRestarted,
     MessageArrived,
     PeerConnected,
     PeerDisconnected,
@@ -48,7 +52,8 @@ from node.link.host import demote_library_logging
 from node.link.interfaces import Interface, find_interface, spelled_out
 from node.link.mdns import Mdns
 from node.link.messages import MESSAGE_MAX_BYTES, unsent
-from node.link.thread import LinkThread, Settings
+from node.link.publications import Publications
+from node.link.thread import FLUSH_TIMEOUT_S, GOODBYE_TIMEOUT_S, LinkThread, Settings
 from node.version import version
 from protocol.discovery import mdns_service
 from protocol.hello import VERSION, Hello
@@ -57,11 +62,13 @@ from protocol.identity import KeyPair, public_key
 __all__ = [
     "GOSSIP_MAX_BYTES",
     "MESSAGE_MAX_BYTES",
+    "DialRefused",
     "GossipArrived",
     "Link",
     "LinkError",
     "LinkEvent",
     "LinkFailed",
+    "LinkRestarted",
     "MessageArrived",
     "PeerConnected",
     "PeerDisconnected",
@@ -71,8 +78,7 @@ __all__ = [
 ]
 
 ADDRESS_MAX_CHARACTERS = 512
-GOSSIP_UNPUBLISHED_MAX = 256  # guess, not measured
-STOP_TIMEOUT_S = 1.0
+STOP_TIMEOUT_S = FLUSH_TIMEOUT_S + GOODBYE_TIMEOUT_S + 1.0
 ACKNOWLEDGE_TIMEOUT_S = 30.0  # a loop may be busy, and a machine asleep for a moment; guess, not measured
 RESTART_DELAY_S, RESTART_DELAY_MAX_S = 0.5, 30.0  # doubled at every death; guess, not measured
 RESTART_FORGIVEN_S = 60.0  # a thread that lived this long starts over with the short delay; guess, not measured
@@ -113,11 +119,12 @@ class Link:
         self.public = KeyPair(seed).public
         self.addresses: tuple[str, ...] = ()
         self.losses: Counter[str] = Counter()
-        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox), gossip_over_rate (a flooding peer)"""
+        """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox, or nobody listened), gossip_over_rate (a
+        flooding peer)"""
         hello = Hello(
             version=VERSION,
             network=network,
-            session=secrets.token_bytes(16),
+            session=bytes(16),
             agent=f"heliotrope/{version()}"[:64],
             observed="",
             invitation=invitation,
@@ -128,8 +135,10 @@ class Link:
         self._mdns_on = mdns
         self._mdns: Mdns | None = None
         self._deliver = deliver
-        self._outbox: deque[tuple[str, bytes]] = deque(maxlen=GOSSIP_UNPUBLISHED_MAX)
+        self._outbox = Publications(self.losses)
         self._sending: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._under_way: set[asyncio.Future[None]] = set()  # sends
+        self._is_stopping = False
         self._thread: LinkThread | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -144,12 +153,16 @@ class Link:
             await self._announce_on(interface)
 
     async def stop(self) -> None:
-        """Close every connection and end the thread. Nothing is delivered any more; what is under way may be lost."""
+        """Say goodbye, and end the thread: what is under way is still sent, for FLUSH_TIMEOUT_S at most, and peers
+        learn at once that we are gone. Nothing is delivered any more, and nothing new is sent."""
         if self._supervisor is None:
             return
+        self._is_stopping = True
         self._crossing.close()
         if self._mdns is not None:
             self._mdns.stop()
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=FLUSH_TIMEOUT_S)
         self._supervisor.cancel()
         await asyncio.wait({self._supervisor})
         thread, self._thread = self._thread, None
@@ -193,15 +206,13 @@ class Link:
     async def publish(self, topic: str, data: bytes) -> None:
         """Queue gossip for whoever is subscribed. Raises LinkError if it is too large or the topic is not ours.
 
-        While the thread is down it waits, the newest GOSSIP_UNPUBLISHED_MAX at most.
+        While the thread is down, or nobody listens, it waits in the outbox.
         """
         if topic not in self._settings.topics:
             raise LinkError("HEL-LINK-008", f"not subscribed to {topic!r}", "name the topic when the link is made")
         if len(data) > GOSSIP_MAX_BYTES:
             raise too_large("gossip", data, GOSSIP_MAX_BYTES, "announce it by gossip, and send it by stream")
-        if len(self._outbox) == GOSSIP_UNPUBLISHED_MAX:
-            self.losses["gossip_unpublished"] += 1
-        self._outbox.append((topic, data))
+        self._outbox.put(topic, data, time.monotonic())
         if self._thread is not None:
             self._thread.wake_publisher()
 
@@ -209,6 +220,17 @@ class Link:
         """Returns when the peer's loop has taken the message: it has it, whatever dies now. Raises LinkError."""
         if len(data) > MESSAGE_MAX_BYTES:
             raise too_large("a message", data, MESSAGE_MAX_BYTES, "send it in parts, or as a blob")
+        if self._is_stopping:
+            raise thread_is_down("this node stops")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way.add(done)
+        try:
+            await self._send(peer, data)
+        finally:
+            self._under_way.discard(done)
+            done.set_result(None)
+
+    async def _send(self, peer: bytes, data: bytes) -> None:
         lock = self._sending.setdefault(peer, asyncio.Lock())
         async with lock:
             thread = self._running_thread()
@@ -222,7 +244,7 @@ class Link:
             async with asyncio.timeout(ACKNOWLEDGE_TIMEOUT_S):
                 await taken
         except TimeoutError:
-            await thread.call(thread.messages.abandon, peer)
+            await thread.call(thread.messages.give_up, peer, acknowledged)
             raise unsent(peer, len(data), f"not acknowledged within {ACKNOWLEDGE_TIMEOUT_S:g} s") from None
 
     def _running_thread(self) -> LinkThread:
@@ -246,7 +268,8 @@ class Link:
         self._crossing.post(PeersFound(addresses))
 
     async def _start_thread(self) -> None:
-        thread = LinkThread(self._settings, self._crossing, self._outbox, self.losses)
+        hello = self._settings.hello.model_copy(update={"session": secrets.token_bytes(16)})
+        thread = LinkThread(replace(self._settings, hello=hello), self._crossing, self._outbox, self.losses)
         thread.start()
         try:
             self.addresses = await asyncio.shield(thread.ready)
@@ -258,22 +281,36 @@ class Link:
         self._settings = replace(self._settings, listen=self.addresses[0].rpartition("/p2p/")[0])
 
     async def _supervise(self) -> None:
-        delay_s = RESTART_DELAY_S
+        """Start the thread again whenever it dies, for ever, and ever more slowly while it does not live long."""
+        delay_s = 0.0
         loop = asyncio.get_running_loop()
         while True:
             started_s = loop.time()
             reason = await asyncio.shield(self._running_thread().ended)
-            if loop.time() - started_s > RESTART_FORGIVEN_S:
-                delay_s = RESTART_DELAY_S
             self._thread = None
-            while self._thread is None:
-                self._crossing.post(LinkFailed(reason))
-                await asyncio.sleep(delay_s)
-                delay_s = min(2 * delay_s, RESTART_DELAY_MAX_S)
-                try:
-                    await self._start_thread()
-                except LinkError as error:
-                    reason = error.cause
+            delay_s = restart_delay_s(delay_s, loop.time() - started_s)
+            while (failure := await self._restart(reason, delay_s)) is not None:
+                reason, delay_s = failure, restart_delay_s(delay_s, 0.0)
+            self._crossing.post(LinkRestarted())
+
+    async def _restart(self, reason: str, delay_s: float) -> str | None:
+        """Why it failed once more; None if it is up."""
+        self._crossing.post(LinkFailed(reason))
+        await asyncio.sleep(delay_s)
+        try:
+            await self._start_thread()
+        except LinkError as error:
+            return error.cause
+        except RuntimeError as error:  # the system gives no thread
+            return str(error)
+        return None
+
+
+def restart_delay_s(previous_s: float, lived_s: float) -> float:
+    """How long to wait before the thread is started again: twice as long as before, unless it had lived for a while."""
+    if lived_s > RESTART_FORGIVEN_S:
+        return RESTART_DELAY_S
+    return min(max(2 * previous_s, RESTART_DELAY_S), RESTART_DELAY_MAX_S)
 
 
 def parse_address(address: str) -> tuple[Multiaddr, bytes]:

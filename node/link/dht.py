@@ -28,7 +28,9 @@ from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.io.exceptions import IncompleteReadError
+from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
+from libp2p.peer.peerstore import env_to_send_in_RPC
 from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
@@ -126,7 +128,7 @@ class Dht:
         try:
             while True:
                 await self._serve_one(stream, peer)
-        except IncompleteReadError:
+        except (IncompleteReadError, StreamEOF):
             await stream.close()
         except (Reject, BaseLibp2pError, trio.TooSlowError) as error:
             log.debug("a look-up of %s is refused: %s", stream.muxed_conn.peer_id, error)
@@ -169,6 +171,7 @@ class Dht:
     def _own(self) -> Contact:
         """Our record; anew when our addresses have changed."""
         if self._me is None or self._me[0] != self.addresses:
+            env_to_send_in_RPC(self._host)  # the one that identify sends: made once, and now, so that ours is newer
             spelled = [a for address in self.addresses for a in spelled_out(address)]
             self._me = self.addresses, seal_record(self._keypair, spelled, time.time_ns())
         return self._me[1]

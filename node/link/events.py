@@ -19,6 +19,11 @@ from protocol.errors import LocalError
 GOSSIP_UNDELIVERED_MAX = 1024  # guess, not measured
 DELIVERIES_PER_TURN = 64  # then the loop gets to do other things; guess, not measured
 
+THREAD_IS_DOWN = "HEL-LINK-007"
+# How these reasons for a refusal begin.
+ANOTHER_NETWORK = "another network"
+ANOTHER_PROCESS = "another process"
+
 log = logging.getLogger(__name__)
 
 
@@ -86,7 +91,21 @@ class PeersFound:
     addresses: tuple[str, ...]
 
 
-LinkEvent = PeerConnected | PeerDisconnected | PeerRefused | PeersFound | GossipArrived | MessageArrived | LinkFailed
+@dataclass(frozen=True, slots=True)
+class LinkRestarted:
+    """It is back after a LinkFailed, on its port, and knows nobody: dial again."""
+
+
+LinkEvent = (
+    PeerConnected
+    | PeerDisconnected
+    | PeerRefused
+    | PeersFound
+    | GossipArrived
+    | MessageArrived
+    | LinkFailed
+    | LinkRestarted
+)
 
 
 class LinkError(LocalError):
@@ -101,26 +120,35 @@ def cannot_listen(listen: str, reason: str) -> LinkError:
     )
 
 
-def unreachable(address: object, reason: str) -> LinkError:
-    return LinkError(
-        "HEL-LINK-003",
-        f"cannot reach {address}: {reason}",
-        "check that the node is up, that this is the address it prints, and that no firewall stands between",
-    )
+class DialRefused(LinkError):
+    """The peer is there, and one of the two refuses the other."""
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether only an operator can change that. A second process with one key may be what is left of a crash."""
+        return ANOTHER_PROCESS not in self.cause
 
 
-def refused_by(peer: str, reason: str) -> LinkError:
+def refused_by(peer: str, reason: str) -> DialRefused:
     """`reason` is a stranger's."""
-    return LinkError(
-        "HEL-LINK-010",
-        f"{peer} refuses this node: {reason[:200]!r}",
-        "do what it asks, or ask its operator; nodes of another network, and of a closed one that did not invite this"
-        " node, refuse it",
-    )
+    return DialRefused("HEL-LINK-010", f"{peer} refuses this node: {reason[:200]!r}", remedy_of(reason))
+
+
+def refused_here(peer: str, reason: str) -> DialRefused:
+    return DialRefused("HEL-LINK-003", f"this node refuses {peer}: {reason}", remedy_of(reason))
+
+
+def remedy_of(reason: str) -> str:
+    """What to do about a refused hello."""
+    if reason.startswith(ANOTHER_NETWORK):
+        return "give both nodes the same genesis.json, or take the address out of link.bootstrap"
+    if reason.startswith(ANOTHER_PROCESS):
+        return "end one of the two processes, or give it a key of its own: heliotrope init, in another home"
+    return "do what the reason asks, or ask that node's operator: a closed network wants an invitation"
 
 
 def thread_is_down(reason: str) -> LinkError:
-    return LinkError("HEL-LINK-007", f"the libp2p thread is down: {reason}", "it restarts by itself: try again")
+    return LinkError(THREAD_IS_DOWN, f"the libp2p thread is down: {reason}", "it restarts by itself: try again")
 
 
 def did_not_start(reason: str) -> LinkError:

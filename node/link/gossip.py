@@ -231,6 +231,14 @@ class ContainedPubsub(Pubsub):
             self._buckets.pop(peer_id, None)
             super()._forget_all_subscriptions(peer_id)
 
+    def is_heard(self, topic: str) -> bool:
+        """Whether a peer listens to it."""
+        return bool(self.peer_topics.get(topic))
+
+    def is_busy(self) -> bool:
+        """Whether something that was published has not left yet."""
+        return any(map(len, self.peer_queues.values())) or any(lock.locked() for lock in self._writing.values())
+
     def _peer_is_connected(self, peer_id: ID) -> bool:
         return any(not connection.is_closed for connection in self.host.get_network().get_connections(peer_id))
 

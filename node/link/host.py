@@ -28,9 +28,9 @@ from libp2p.peer.peerstore import PeerStore
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as Noise
 from libp2p.tools.anyio_service import Service, TrioManager
-from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
+from node.link.dials import BoundTCP
 from node.link.events import cannot_listen
 from node.link.muxer import LivingMuxers
 from node.link.swarm import CONNECTIONS_PER_PEER_MAX, ContainedSwarm, SilentHost
@@ -89,7 +89,9 @@ async def running(service: Service) -> AsyncIterator[None]:
             await manager.stop()
 
 
-def build_host(seed: bytes, ping_interval_s: float, ping_timeout_s: float) -> tuple[BasicHost, ContainedSwarm]:
+def build_host(
+    seed: bytes, listen: str, ping_interval_s: float, ping_timeout_s: float
+) -> tuple[BasicHost, ContainedSwarm]:
     """TCP, Noise and yamux, nothing else: `new_host` would add three handshakes, of which one proves nothing."""
     key_pair = ed25519.create_new_key_pair(seed)
     identity = ID.from_pubkey(key_pair.public_key)
@@ -102,7 +104,7 @@ def build_host(seed: bytes, ping_interval_s: float, ping_timeout_s: float) -> tu
         identity,
         peerstore,
         upgrader,
-        [TCP()],
+        [BoundTCP(listen.split("/")[2])],
         retry_config=RetryConfig(max_retries=0),  # who redials, and when, is decided above
         connection_config=ConnectionConfig(
             max_connections=CONNECTIONS_MAX,

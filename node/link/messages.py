@@ -11,10 +11,8 @@ libp2p thread.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import trio
 from libp2p.abc import INetConn, INetStream
@@ -22,11 +20,11 @@ from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.stream.exceptions import StreamEOF
-from libp2p.peer.id import ID
 
-from node.link.events import Crossing, LinkError, MessageArrived, describe, refused_by
-from node.link.muxer import is_usable
+from node.link.events import ANOTHER_PROCESS, Crossing, LinkError, MessageArrived, describe, refused_by, refused_here
+from node.link.muxer import cut, is_usable
 from node.link.names import id_of, key_of
+from node.link.peers import HELLO_TIMEOUT_S, Answer, Outgoing, Peer, Peers
 from protocol.errors import Reject
 from protocol.hello import HELLO_MAX_BYTES, Hello, decode_hello
 from protocol.identity import peer_id
@@ -34,8 +32,8 @@ from protocol.identity import peer_id
 PROTOCOL = TProtocol("/heliotrope/1")
 MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 READERS_PER_PEER_MAX = 4  # incoming message streams; an honest peer has one, and another while it replaces that
+ABANDONED_LINGERS_S = 5.0  # a stream given up, until the peer has read to its end
 UNACKNOWLEDGED_MAX = 64  # frames on one stream; guess, not measured
-HELLO_TIMEOUT_S = 10.0  # guess, not measured: a round trip and a half
 WRITE_TIMEOUT_S = 30.0  # for a frame of 4 MiB over 1 Mbit/s
 REFUSED = 2**64 - 1
 REASON_MAX_BYTES = 512
@@ -43,73 +41,27 @@ REFUSAL_LINGERS_S = 1.0  # until the refused peer has read why
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[Exception | None], None]
-
-
-@dataclass(slots=True)
-class Outgoing:
-    """The stream of our messages to one peer, and who waits for the acknowledgement of which."""
-
-    stream: INetStream
-    taken: int = 0  # frames that the peer has acknowledged
-    waiting: deque[Answer] = field(default_factory=deque)
-    progress: trio.Event = field(default_factory=trio.Event)
-    failure: LinkError | None = None  # once it has ended
-
-    def advance(self) -> None:
-        self.progress.set()
-        self.progress = trio.Event()
-
-    def end(self, failure: LinkError) -> None:
-        """Nobody waits for ever."""
-        self.failure = self.failure or failure
-        while self.waiting:
-            self.waiting.popleft()(self.failure)
-        self.advance()
-
-
-@dataclass(slots=True)
-class Peer:
-    """A connected peer, for as long as it is. It counts once it is `admitted`: both hellos were accepted."""
-
-    session: bytes = b""
-    is_admitted: bool = False
-    refusal: str = ""
-    heard: trio.Event = field(default_factory=trio.Event)  # we have accepted its hello
-    settled: trio.Event = field(default_factory=trio.Event)  # it is admitted, or gone
-    gone: trio.Event = field(default_factory=trio.Event)
-    lock: trio.Lock = field(default_factory=trio.Lock)
-    outgoing: Outgoing | None = None  # under the lock
-    readers: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class House:
-    """What messages need of the thread: `peers` holds the connected ones, `meet` finds one or None, `judge` says why a
-    hello is refused, `restarted` starts a peer over, on the one connection that is left, `dismiss` cuts all."""
-
-    peers: dict[bytes, Peer]
-    meet: Callable[[ID], Peer | None]
-    hello_to: Callable[[INetStream], bytes]
-    judge: Callable[[bytes, Hello], str]
-    restarted: Callable[[bytes, INetConn], Awaitable[Peer]]
-    dismiss: Callable[[bytes, Peer, str], Awaitable[None]]
-    spawn: Callable[..., None]
-
 
 class Messages:
     """Reads what peers send, and sends."""
 
-    def __init__(self, host: BasicHost, house: House, crossing: Crossing, on_thread: Callable[..., None]) -> None:
-        self._host, self._house = host, house
-        self._crossing, self._on_thread = crossing, on_thread
+    def __init__(
+        self,
+        host: BasicHost,
+        peers: Peers,
+        crossing: Crossing,
+        on_thread: Callable[..., None],
+        spawn: Callable[..., None],
+    ) -> None:
+        self._host, self._peers = host, peers
+        self._crossing, self._on_thread, self._spawn = crossing, on_thread, spawn
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
     async def read(self, stream: INetStream) -> None:
         """The handler of an incoming stream. It reads on once the loop has taken the message before."""
         key = key_of(stream.muxed_conn.peer_id)
-        peer = self._house.meet(stream.muxed_conn.peer_id)
+        peer = self._peers.meet(stream.muxed_conn.peer_id)
         if peer is None or peer.readers == READERS_PER_PEER_MAX:
             await stream.reset()
             return
@@ -117,14 +69,14 @@ class Messages:
         try:
             with trio.fail_after(HELLO_TIMEOUT_S):
                 hello = decode_hello(await read_frame(stream, HELLO_MAX_BYTES))
-            if peer.session not in (b"", hello.session):
-                peer.readers -= 1
-                peer = await self._house.restarted(key, stream.swarm_conn)  # type: ignore[attr-defined]
-                peer.readers += 1
-            peer.session = hello.session
-            if reason := self._house.judge(key, hello):
+            if reason := self._peers.judge(key, hello) or self._twin(key, peer, hello):
                 await self._refuse(stream, key, peer, reason)
                 return
+            if peer.session not in (b"", hello.session):
+                successor = await self._peers.restarted(key, hello.session, stream.swarm_conn)  # type: ignore[attr-defined]
+                peer.readers, successor.readers = peer.readers - 1, successor.readers + 1
+                peer = successor
+            peer.session = hello.session
             await stream.write((1).to_bytes(8, "big"))
             peer.heard.set()
             await peer.settled.wait()
@@ -156,13 +108,38 @@ class Messages:
         await handled.wait()
         return outcome[0]
 
+    def _twin(self, key: bytes, peer: Peer, hello: Hello) -> str:
+        """Why a hello is refused that comes from the other of two processes with one key; "" for any other."""
+        if hello.session not in peer.replaced:
+            return ""
+        if not peer.has_twin:
+            peer.has_twin = True
+            log.warning("two processes run with the key of %s; the older one is refused", peer_id(key))
+        return f"{ANOTHER_PROCESS} with your key is connected here"
+
     async def _refuse(self, stream: INetStream, key: bytes, peer: Peer, reason: str) -> None:
-        """Say why, so that its operator can mend it, and then cut."""
+        """Say why, so that its operator can mend it, and then cut: all of a stranger's connections; of an admitted
+        key's, this one alone."""
+        connection: INetConn = stream.swarm_conn  # type: ignore[attr-defined]
+        is_stranger = not peer.is_admitted and not peer.replaced
+        if is_stranger:
+            self._peers.note_refusal(key, peer, refused_here(peer_id(key), reason))
         text = reason.encode()[:REASON_MAX_BYTES]
         with trio.move_on_after(REFUSAL_LINGERS_S):
             await stream.write(REFUSED.to_bytes(8, "big") + len(text).to_bytes(2, "big") + text)
-            await peer.gone.wait()
-        await self._house.dismiss(key, peer, f"we refused it: {reason}")
+            await connection.event_closed.wait()  # type: ignore[attr-defined]
+        if is_stranger:
+            await self._peers.dismiss(key, peer)
+        else:
+            await cut(connection)
+
+    def is_busy(self) -> bool:
+        """Whether a message is being written, or an acknowledgement awaited."""
+        return any(
+            peer.lock.locked() or (peer.outgoing is not None and peer.outgoing.waiting)
+            for peer in self._peers.book.values()
+            if peer.is_admitted
+        )
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -178,7 +155,7 @@ class Messages:
     async def send(self, key: bytes, data: bytes, acknowledged: Answer) -> None:
         """Write it; `acknowledged` is called when the peer has taken it, or with the reason why it may have not. Raises
         LinkError, and then `acknowledged` is not called."""
-        peer = self._house.peers.get(key)
+        peer = self._peers.book.get(key)
         if peer is None or not peer.is_admitted:
             raise LinkError("HEL-LINK-004", f"not connected to {peer_id(key)}", "dial it, and send again then")
         if peer.lock.statistics().tasks_waiting:  # the loop sends one at a time: what waits here was cancelled there
@@ -193,53 +170,64 @@ class Messages:
                     outgoing = await self._open(key, peer)
                     while len(outgoing.waiting) >= UNACKNOWLEDGED_MAX and outgoing.failure is None:
                         await outgoing.progress.wait()
+                    if outgoing.failure is not None:
+                        raise outgoing.failure
                     outgoing.waiting.append(acknowledged)
                     await outgoing.stream.write(len(data).to_bytes(4, "big") + data)
             except Exception as error:
-                await self.abandon(key, acknowledged)
+                await self._abandon(key, peer, acknowledged)
                 raise unsent(key, len(data), describe(error)) from error
 
-    async def abandon(self, key: bytes, told: Answer | None = None) -> None:
+    async def give_up(self, key: bytes, acknowledged: Answer) -> None:
+        """Wait no longer for an acknowledgement, nor for those behind it."""
+        peer = self._peers.book.get(key)
+        if peer is not None and peer.outgoing is not None and acknowledged in peer.outgoing.waiting:
+            await self._abandon(key, peer)
+
+    async def _abandon(self, key: bytes, peer: Peer, told: Answer | None = None) -> None:
         """Leave the stream of our messages: the next opens another. Whoever waits is told, but for `told`."""
-        peer = self._house.peers.get(key)
-        if peer is None or peer.outgoing is None:
-            return
         abandoned, peer.outgoing = peer.outgoing, None
+        if abandoned is None:
+            return
         if told in abandoned.waiting:
             abandoned.waiting.remove(told)  # type: ignore[arg-type]
-        with suppress(BaseLibp2pError):
-            await abandoned.stream.close()  # not a reset, which would discard the messages before this one
         abandoned.end(unsent(key, None, "its stream was given up"))
+        abandoned.life.deadline = trio.current_time() + ABANDONED_LINGERS_S
+        with suppress(BaseLibp2pError), trio.move_on_after(ABANDONED_LINGERS_S):
+            await abandoned.stream.close()  # not a reset, which would discard the messages before this one
 
     async def _open(self, key: bytes, peer: Peer) -> Outgoing:
         """The stream of our messages, made anew where there is none that works; under the lock."""
         if peer.outgoing is not None and peer.outgoing.failure is None and is_usable(peer.outgoing.stream):
             return peer.outgoing
         stream = await self._host.new_stream(id_of(key), [PROTOCOL])
-        hello = self._house.hello_to(stream)
+        hello = self._peers.hello_to(stream)
         await stream.write(len(hello).to_bytes(4, "big") + hello)
         outgoing = peer.outgoing = Outgoing(stream)
         outgoing.waiting.append(lambda failure: None)  # for the hello
-        self._house.spawn(self._read_acknowledgements, key, outgoing)
+        self._spawn(self._read_acknowledgements, key, outgoing)
         return outgoing
 
     async def _read_acknowledgements(self, key: bytes, outgoing: Outgoing) -> None:
         failure = unsent(key, None, "the connection was lost, or the peer did not take it")
         try:
-            while True:
-                count = int.from_bytes(await read_exactly(outgoing.stream, 8), "big")
-                if count == REFUSED:
-                    size = int.from_bytes(await read_exactly(outgoing.stream, 2), "big")
-                    reason = await read_exactly(outgoing.stream, min(size, REASON_MAX_BYTES))
-                    failure = refused_by(peer_id(key), reason.decode(errors="replace"))
-                    return
-                if not 0 < count - outgoing.taken <= len(outgoing.waiting):
-                    log.debug("%s acknowledged what was not sent", peer_id(key))
-                    return
-                for _ in range(count - outgoing.taken):
-                    outgoing.waiting.popleft()(None)
-                outgoing.taken = count
-                outgoing.advance()
+            with outgoing.life:
+                while True:
+                    count = int.from_bytes(await read_exactly(outgoing.stream, 8), "big")
+                    if count == REFUSED:
+                        size = int.from_bytes(await read_exactly(outgoing.stream, 2), "big")
+                        reason = await read_exactly(outgoing.stream, min(size, REASON_MAX_BYTES))
+                        failure = refused_by(peer_id(key), reason.decode(errors="replace"))
+                        return
+                    if outgoing.failure is not None:
+                        continue  # given up: nobody waits, but what was written is still read there
+                    if not 0 < count - outgoing.taken <= len(outgoing.waiting):
+                        log.debug("%s acknowledged what was not sent", peer_id(key))
+                        return
+                    for _ in range(count - outgoing.taken):
+                        outgoing.waiting.popleft()(None)
+                    outgoing.taken = count
+                    outgoing.advance()
         except Exception as error:  # noqa: BLE001  nothing is lost: whoever waits is told below
             log.debug("a message stream to %s has ended: %s", peer_id(key), describe(error))
         finally:

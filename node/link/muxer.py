@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import struct
+from contextlib import suppress
 from typing import Any
 
 import trio
 from libp2p.abc import IMuxedConn, INetConn, INetStream, ISecureConn
 from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux import yamux
@@ -31,6 +33,13 @@ async def cut(connection: INetConn) -> None:
     """
     muxed: Any = connection.muxed_conn
     await muxed.secured_conn.close()
+
+
+async def say_goodbye(connection: INetConn) -> None:
+    """Tell the peer that nothing more comes: it closes its end at once, having read all that was sent before."""
+    muxed: Any = connection.muxed_conn
+    with suppress(BaseLibp2pError):
+        await muxed._write_frame(struct.pack(yamux.YAMUX_HEADER_FORMAT, 0, yamux.TYPE_GO_AWAY, 0, 0, 0))
 
 
 class LivingYamux(yamux.Yamux):

@@ -1,7 +1,7 @@
 """The libp2p side of the link: one host on one trio thread, from its first bind to its end.
 
-Nothing here restarts or decides; `link.py` does. The library's failures are contained in `host.py`
-and those it names; what they let through ends the thread, which says so. Messages: `messages.py`.
+Nothing here restarts or decides; `Link` does. The library's failures are contained in `host.py` and those it names;
+what they let through ends the thread, which says so. Who is there: `peers.py`; messages: `messages.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 import threading
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,38 +20,44 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import trio
-from libp2p.abc import INetConn, INetStream
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
 from node.link.dht import Dht, Means
+from node.link.dials import unreached
 from node.link.events import (
     Crossing,
     GossipArrived,
     LinkError,
+    LinkEvent,
     PeerConnected,
     PeerDisconnected,
-    PeerRefused,
     Verdict,
     cannot_listen,
     describe,
     did_not_start,
     innermost,
     thread_is_down,
-    unreachable,
 )
 from node.link.gossip import ContainedGossipSub, ContainedPubsub, PeerWatch, TokenBucket
 from node.link.host import build_host, require_free, running
-from node.link.messages import HELLO_TIMEOUT_S, PROTOCOL, House, Messages, Peer
-from node.link.muxer import cut
+from node.link.messages import PROTOCOL, Messages
+from node.link.muxer import cut, say_goodbye
 from node.link.names import id_of, key_of
-from protocol.hello import Hello, encode_hello
+from node.link.peers import Peers
+from node.link.publications import Publications
+from protocol.hello import Hello
 from protocol.identity import KeyPair, peer_id
 
 PUBLISH_RATE_PER_S = 50.0  # below the 70 to 90 messages a second that one core carries (NETWORK.md)
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
 DIAL_TIMEOUT_S = 10.0  # the library's default
 DISCONNECT_TIMEOUT_S = 2.0  # it takes milliseconds
+FLUSH_TIMEOUT_S = 1.0  # of what is under way at the end
+GOODBYE_TIMEOUT_S = 0.3
+LOOK_AGAIN_S = 0.05  # whether somebody listens by now, or the last byte has left
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +80,7 @@ class Settings:
 class LinkThread:
     """`start`, `call`, `wake_publisher`, `stop` and the two futures belong to the loop; all else runs on the thread."""
 
-    def __init__(
-        self, settings: Settings, crossing: Crossing, outbox: deque[tuple[str, bytes]], losses: Counter[str]
-    ) -> None:
+    def __init__(self, settings: Settings, crossing: Crossing, outbox: Publications, losses: Counter[str]) -> None:
         self.settings, self.crossing, self.outbox, self.losses = settings, crossing, outbox, losses
         self.loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[tuple[str, ...]] = self.loop.create_future()
@@ -83,7 +88,6 @@ class LinkThread:
         self.ended: asyncio.Future[str] = self.loop.create_future()
         """why"""
         self._calls: set[asyncio.Future[Any]] = set()
-        self._peers: dict[bytes, Peer] = {}
         self._dialling: WeakValueDictionary[bytes, trio.Lock] = WeakValueDictionary()
         self._dht: Dht | None = None
         self._outbox_filled = trio.Event()
@@ -101,7 +105,10 @@ class LinkThread:
         await answer
 
     def expect(self) -> tuple[asyncio.Future[None], Callable[[Exception | None], None]]:
-        """A future, and what settles it from the thread; the thread's end settles it too."""
+        """A future, and what settles it from the thread; the thread's end settles it too. Raises LinkError if that was
+        before."""
+        if self.ended.done():
+            raise thread_is_down(self.ended.result())
         answer = self.loop.create_future()
         self._calls.add(answer)
         answer.add_done_callback(self._calls.discard)
@@ -140,31 +147,24 @@ class LinkThread:
             trio.run(self._main)
         except BaseException as error:  # noqa: BLE001  nothing stands above a thread; the loop is told what is lost
             failure = innermost(error)
-        for key, peer in self._peers.items():
-            if peer.is_admitted:
-                self.crossing.post(PeerDisconnected(key))
+            self.outbox.put_back(time.monotonic())
         self._on_loop(self._finish, failure)
 
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         settings = self.settings
         require_free(settings.listen)
-        self._host, self._swarm = build_host(settings.seed, settings.ping_interval_s, settings.ping_timeout_s)
+        self._host, self._swarm = build_host(
+            settings.seed, settings.listen, settings.ping_interval_s, settings.ping_timeout_s
+        )
+        self.peers = Peers(self._swarm, settings.hello, settings.admit, self._post, self._spawn_soon)
+        self.messages = Messages(self._host, self.peers, self.crossing, self._on_thread, self._spawn_soon)
+        self.peers.greet = self.messages.greet
         router = ContainedGossipSub()
         pubsub = ContainedPubsub(
-            self._host, router, settings.topics, self._admits, settings.judge, self._accept_gossip, self.losses
+            self._host, router, settings.topics, self.peers.admits, settings.judge, self._accept_gossip, self.losses
         )
-        self._swarm.register_notifee(PeerWatch(pubsub, self._reconcile))
-        house = House(
-            self._peers,
-            self._meet,
-            self._hello_to,
-            self._judge_hello,
-            self._restarted,
-            self._dismiss,
-            self._spawn_soon,
-        )
-        self.messages = Messages(self._host, house, self.crossing, self._on_thread)
+        self._swarm.register_notifee(PeerWatch(pubsub, self.peers.reconcile))
         self._host.set_stream_handler(PROTOCOL, self.messages.read)
         self._dht = self._build_dht() if settings.has_dht else None
         try:
@@ -176,18 +176,44 @@ class LinkThread:
                     if not await self._swarm.listen(Multiaddr(settings.listen)):
                         raise cannot_listen(settings.listen, "the library gives no reason")
                     self._nursery.start_soon(self._publish, pubsub)
-                    self._nursery.start_soon(self._reconcile_all)
+                    self._nursery.start_soon(self.peers.reconcile_every, settings.ping_interval_s)
                     addresses = tuple(map(str, self._host.get_addrs()))
                     if self._dht is not None:
                         self._dht.addresses = addresses
                         self._nursery.start_soon(self._dht.run)
                     self._on_loop(self.ready.set_result, addresses)
                     await self._stop_asked.wait()
-                    for connection in self._swarm.get_connections():
-                        await cut(connection)  # the library would leave them open
+                    with trio.move_on_after(FLUSH_TIMEOUT_S):
+                        await self._flush(pubsub)
+                    await self._say_goodbye()
                     scope.cancel()
         finally:
             pubsub.seen_messages.stop()  # a thread of its own
+            with trio.CancelScope(shield=True), trio.move_on_after(DISCONNECT_TIMEOUT_S):
+                await self._cut_all()  # or peers would wait for their pings
+            self.peers.end_all()
+
+    async def _flush(self, pubsub: ContainedPubsub) -> None:
+        """Until what is under way has left."""
+        # The library tells nobody when a queue is empty.
+        while (self.peers.book and len(self.outbox)) or self.messages.is_busy() or pubsub.is_busy():  # noqa: ASYNC110
+            await trio.sleep(LOOK_AGAIN_S)
+        await trio.sleep(LOOK_AGAIN_S)  # gossip is not acknowledged: until peers have read it
+
+    async def _say_goodbye(self) -> None:
+        """Peers close their ends; whoever does not is cut in the end."""
+        connections = self._swarm.get_connections()
+        with trio.move_on_after(GOODBYE_TIMEOUT_S):
+            async with trio.open_nursery() as nursery:
+                for connection in connections:
+                    nursery.start_soon(say_goodbye, connection)
+            for connection in connections:
+                await connection.event_closed.wait()  # type: ignore[attr-defined]
+
+    async def _cut_all(self) -> None:
+        for connection in self._swarm.get_connections():
+            with suppress(BaseLibp2pError):
+                await cut(connection)
 
     def _spawn(self, answer: asyncio.Future[None], call: Callable[[], Awaitable[None]]) -> None:
         with suppress(RuntimeError):  # the nursery is closed: `_finish` answers
@@ -204,102 +230,30 @@ class LinkThread:
         else:
             self._on_loop(settle, answer, None)
 
-    def _reconcile(self, peer: ID) -> None:
-        """Report what has changed, by the connections there are: the library reports each of them, late or twice."""
-        key = key_of(peer)
-        is_connected = any(not connection.is_closed for connection in self._swarm.get_connections(peer))
-        if is_connected and key not in self._peers:
-            self._begin(key)
-        elif not is_connected and key in self._peers:
-            self._end(key)
-
-    def _begin(self, key: bytes) -> Peer:
-        peer = self._peers[key] = Peer()
-        self._nursery.start_soon(self._greet, key, peer)
-        return peer
-
-    def _end(self, key: bytes) -> None:
-        peer = self._peers.pop(key)
-        peer.gone.set()
-        peer.settled.set()
-        if self._dht is not None:
-            self._dht.left(key)
-        if peer.is_admitted:
-            self.crossing.post(PeerDisconnected(key))
-
-    def _meet(self, peer: ID) -> Peer | None:
-        self._reconcile(peer)
-        return self._peers.get(key_of(peer))
-
-    async def _greet(self, key: bytes, peer: Peer) -> None:
-        """Admit a peer once both hellos were accepted; else cut it."""
-        reason = f"it sent no hello within {HELLO_TIMEOUT_S:g} s: it is no Heliotrope node, or a busy one"
-        with trio.move_on_after(HELLO_TIMEOUT_S):
-            try:
-                await self.messages.greet(key, peer)
-                await peer.heard.wait()
-            except Exception as error:  # noqa: BLE001  nothing is lost: the reason is reported
-                reason = error.cause if isinstance(error, LinkError) else describe(error)
-            else:
-                if not peer.gone.is_set():
-                    peer.is_admitted = True
-                    self.crossing.post(PeerConnected(key))
-                    peer.settled.set()
-                    if self._dht is not None:
-                        self._dht.met(key)
-                return
-        await self._dismiss(key, peer, reason)
-
-    async def _dismiss(self, key: bytes, peer: Peer, reason: str) -> None:
-        if peer.gone.is_set():
-            return
-        if not peer.is_admitted and not peer.refusal:
-            peer.refusal = reason
-            self.crossing.post(PeerRefused(key, reason))
-        for connection in self._swarm.get_connections(id_of(key)):
-            await cut(connection)
-
-    async def _restarted(self, key: bytes, kept: INetConn) -> Peer:
-        """A peer came back before we noticed that it was gone: what leads to its former self is dead."""
-        if key in self._peers:
-            self._end(key)
-        for connection in self._swarm.get_connections(id_of(key)):
-            if connection is not kept:
-                await cut(connection)
-        return self._begin(key)
-
-    def _hello_to(self, stream: INetStream) -> bytes:
-        return encode_hello(self.settings.hello)
-
-    def _judge_hello(self, key: bytes, hello: Hello) -> str:
-        own = self.settings.hello.network
-        if hello.network != own:
-            return f"another network: yours is {hello.network.hex()[:16]}, this is {own.hex()[:16]}"
-        return self.settings.admit(key, hello)
-
-    async def _reconcile_all(self) -> None:
-        while True:
-            await trio.sleep(self.settings.ping_interval_s)
-            for key in list(self._peers):
-                self._reconcile(id_of(key))
-
-    async def _admits(self, peer: ID) -> bool:
-        met = self._meet(peer)
-        if met is not None:
-            await met.settled.wait()
-        return met is not None and met.is_admitted
+    def _post(self, event: LinkEvent) -> None:
+        """What becomes of peers."""
+        self.crossing.post(event)
+        match event:
+            case PeerConnected(key) if self._dht is not None:
+                self._dht.met(key)
+            case PeerDisconnected(key) if self._dht is not None:
+                self._dht.left(key)
 
     def _accept_gossip(self, peer: ID, topic: str, data: bytes) -> None:
-        self._reconcile(peer)
+        self.peers.reconcile(peer)
         self.crossing.post(GossipArrived(topic, key_of(peer), data))
 
     async def _publish(self, pubsub: ContainedPubsub) -> None:
         bucket = TokenBucket(PUBLISH_RATE_PER_S, PUBLISH_BURST, trio.current_time())
         while True:
-            while self.outbox:
+            while len(self.outbox):
+                publication = self.outbox.take(pubsub.is_heard, time.monotonic())
+                if publication is None:
+                    await trio.sleep(LOOK_AGAIN_S)
+                    continue
                 await trio.sleep(bucket.reserve(trio.current_time()))
                 try:
-                    await pubsub.publish(*self.outbox.popleft())
+                    await pubsub.publish(publication.topic, publication.data)
                 except Exception:
                     self.losses["gossip_unpublished"] += 1
                     log.debug("a publication is lost", exc_info=True)
@@ -309,10 +263,10 @@ class LinkThread:
     def _build_dht(self) -> Dht:
         settings = self.settings
         means = Means(
-            self._admits,
+            self.peers.admits,
             self.dial,
             self.disconnect,
-            lambda: [key for key, peer in self._peers.items() if peer.is_admitted],
+            lambda: [key for key, peer in self.peers.book.items() if peer.is_admitted],
             self._spawn_soon,
         )
         dht = Dht(self._host, KeyPair(settings.seed), settings.hello.network, means, random.SystemRandom())
@@ -339,32 +293,28 @@ class LinkThread:
             raise LinkError("HEL-DHT-001", "this node has no part in the Kademlia table", "set dht = true under [link]")
         return self._dht
 
+    async def disconnect(self, key: bytes) -> None:
+        await self.peers.disconnect(key)
+
     async def dial(self, target: Multiaddr, key: bytes) -> None:
+        """Until the peer is admitted. Raises LinkError."""
         lock = self._dialling.setdefault(key, trio.Lock())
         async with lock:
-            if key in self._peers:
-                return
-            try:
-                with trio.move_on_after(DIAL_TIMEOUT_S) as dialling:
-                    await self._swarm.dial_addr(target, id_of(key))
-            except Exception as error:
-                raise unreachable(target, describe(error)) from error
-            if dialling.cancelled_caught:
-                raise unreachable(target, f"no answer within {DIAL_TIMEOUT_S:g} s")
-            peer = self._meet(id_of(key))
+            peer = self.peers.book.get(key)
+            if peer is None:
+                try:
+                    with trio.move_on_after(DIAL_TIMEOUT_S) as dialling:
+                        await self._swarm.dial_addr(target, id_of(key))
+                except Exception as error:
+                    raise unreached(target, error, DIAL_TIMEOUT_S) from error
+                if dialling.cancelled_caught:
+                    raise unreached(target, None, DIAL_TIMEOUT_S)
+                peer = self.peers.meet(id_of(key))
             if peer is not None:
                 await peer.settled.wait()
             if peer is None or not peer.is_admitted:
-                raise unreachable(target, peer.refusal if peer and peer.refusal else "the connection was lost at once")
-
-    async def disconnect(self, key: bytes) -> None:
-        peer = self._peers.get(key)
-        if peer is None:
-            return
-        for connection in self._swarm.get_connections(id_of(key)):
-            await cut(connection)
-        with trio.move_on_after(DISCONNECT_TIMEOUT_S):
-            await peer.gone.wait()
+                failure = peer.failure if peer is not None else None
+                raise failure or unreached(target, StreamEOF("it was lost at once"), DIAL_TIMEOUT_S)
 
 
 def settle(answer: asyncio.Future[None], error: Exception | None) -> None:

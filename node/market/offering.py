@@ -10,10 +10,10 @@ from ledger.state import JobRecord, OfferRecord, PlacementRecord
 from ledger.transitions import pool_allows
 from node.energy.supply import Forecast
 from node.turn import Turn
-from protocol.adverts import Advert
+from protocol.adverts import LIFETIME_MAX_MS, Advert
 from protocol.messages import ARRAY_MAX, Bid, Offer
 
-ADVERT_LIFETIME_MS = 600_000
+LIFETIME_MS = 2_700_000  # of an advert, in the machine's own time: see protocol/SCALING.md
 ADVERT_SLOTS_MAX = 64
 ATTESTATIONS_SHOWN = 4
 
@@ -27,7 +27,7 @@ def advert(
         return None
     return Advert(
         number=turn.now_ms,
-        expires_at_ms=turn.now_ms + ADVERT_LIFETIME_MS,
+        expires_at_ms=turn.now_ms + lifetime_ms(turn),
         label=turn.identity.label,
         offer=offer,
         free_units=_free_units(turn, offer, first, 1, closed_slots)[0],
@@ -38,6 +38,11 @@ def advert(
         attestations=_newest_attestations(turn),
         addresses=addresses,
     )
+
+
+def lifetime_ms(turn: Turn) -> int:
+    """Of an advert, in network time: as long for people on a network whose clock runs faster, within the protocol."""
+    return min(LIFETIME_MS * turn.identity.genesis.clock.speed, LIFETIME_MAX_MS)
 
 
 def bid(

@@ -13,10 +13,8 @@ from ledger.energy import carbon_ug
 from ledger.receipts import price_of
 from ledger.state import JobRecord, JobStatus, LeaseRecord, PlacementRecord, PlacementStatus
 from node.actions import (
-    Publish,
     ReadMeter,
     Send,
-    SetTimeout,
     SetTimer,
     StopShard,
     TrainRound,
@@ -34,17 +32,14 @@ from node.events import (
     TimerKind,
 )
 from node.market import offering
+from node.market.advertising import Advertising
 from node.market.credit import Credit
 from node.market.receipts import Work, is_confirmed, write_receipt
 from node.market.tickets import TicketOffice
 from node.turn import Turn
-from protocol import adverts
+from protocol.adverts import Advert
 from protocol.direct import Assignment, Countersigned, Failure, Finish, Ready, RoundDelta, RoundStart, WantCheckpoint
 from protocol.messages import Award, Lease, Offer
-
-ADVERTISE_EVERY_MS = 10_000  # guess, not measured: the cost of gossip allows it for some hundred peers
-ADVERTISE_SOON_MS = 500  # newcomers who come together hear one advert
-SOON = 1  # number of the timer that fires once
 
 
 @dataclass(slots=True)
@@ -55,9 +50,9 @@ class Provider:
     tickets: TicketOffice
     credit: Credit
     attesting: Attesting
+    advertising: Advertising
     addresses: tuple[str, ...] = ()
     forecast: Forecast | None = None  # None until the energy source has answered
-    advertises_soon: bool = False
     paused_by: str = ""  # the operator's rule that holds now
     closed_slots: frozenset[int] = frozenset()  # in which the rules are expected to hold
     declined: dict[bytes, str] = field(default_factory=dict)  # jobs without our bid, and why: told once
@@ -79,7 +74,7 @@ class Provider:
             if not any(r.receipt.final for r in lease.receipts):
                 self._finish(turn, self._begin_work(turn, lease), "the node was restarted")
         turn.do(ReadMeter())
-        turn.do(SetTimeout(Timer(TimerKind.ADVERTISE), ADVERTISE_EVERY_MS))
+        self.advertising.on_started(turn)
 
     def on_meter(self, turn: Turn, event: MeterRead) -> None:
         """Attest what the meter said, and write the receipts that waited for it."""
@@ -118,26 +113,17 @@ class Provider:
         self._go_on(turn)
 
     def on_advertise(self, turn: Turn, timer: Timer) -> None:
-        self.advertise(turn)
-        if timer.number == SOON:
-            self.advertises_soon = False
-        else:
-            turn.do(SetTimeout(Timer(TimerKind.ADVERTISE), ADVERTISE_EVERY_MS))
+        self.advertising.on_timer(turn, timer, self._advert(turn))
 
     def advertise_soon(self, turn: Turn) -> None:
-        """Somebody is new, or there is something new to say: do not wait for the period."""
-        if self.offer is not None and not self.advertises_soon:
-            self.advertises_soon = True
-            turn.do(SetTimeout(Timer(TimerKind.ADVERTISE, number=SOON), ADVERTISE_SOON_MS))
+        if self.offer is not None:
+            self.advertising.soon(turn)
 
-    def advertise(self, turn: Turn) -> None:
-        """Say what is on offer now, as soon as there is a forecast."""
+    def _advert(self, turn: Turn) -> Advert | None:
+        """What is on offer now; None before there is a forecast."""
         if self.offer is None or self.forecast is None:
-            return
-        advert = offering.advert(turn, self.offer, self.forecast, self.addresses, self.closed_slots)
-        if advert is not None:
-            data = adverts.seal(turn.identity.keypair, turn.identity.network, advert)
-            turn.do(Publish(turn.identity.topics.adverts, data))
+            return None
+        return offering.advert(turn, self.offer, self.forecast, self.addresses, self.closed_slots)
 
     # --- bidding and leasing ----------------------------------------------------------------------------------------
 

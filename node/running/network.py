@@ -7,18 +7,20 @@ hint, and a lost message is asked for again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from node import events as ev
 from node.actions import Dial, Look, Provide
 from node.feeds.checkpoints import read_note
 from node.home.config import LinkConfig
 from node.link import (
+    DialRefused,
     GossipArrived,
     Link,
     LinkError,
     LinkEvent,
     LinkFailed,
+    LinkRestarted,
     MessageArrived,
     PeerRefused,
     PeersFound,
@@ -26,12 +28,14 @@ from node.link import (
 )
 from node.link import PeerConnected as LinkConnected
 from node.link import PeerDisconnected as LinkDisconnected
+from node.link.events import THREAD_IS_DOWN
 from node.turn import Identity
 from protocol.discovery import providers_key
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
 from protocol.identity import peer_id
 
+REFUSALS_TOLD_MAX = 256  # peers whose refusal is told once until something changes; then all may be told again
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
 
 log = logging.getLogger("heliotrope")
@@ -39,12 +43,13 @@ log = logging.getLogger("heliotrope")
 
 class Network:
     """`emit` and `put` queue an event of our own, at once or when there is room; `hear` queues a stranger's, and says
-    whether there was room."""
+    whether there was room. `regions`: whose adverts are heard, and where our own are said."""
 
     def __init__(
         self,
         identity: Identity,
         config: LinkConfig,
+        regions: Collection[str],
         now_ms: Callable[[], int],
         *,
         emit: Callable[[ev.Event], None],
@@ -55,11 +60,12 @@ class Network:
         self._identity, self._now_ms, self._has_dht = identity, now_ms, config.dht
         self._emit, self._put, self._try_hear, self._notify = emit, put, hear, notify
         self._heard_bytes = 0  # of messages in the queue
+        self._refusals: dict[bytes, str] = {}
         topics = identity.topics
         self.link = Link(
             seed=identity.keypair.seed,
             listen=config.listen,
-            topics=(topics.adverts, topics.entries, topics.checkpoints),
+            topics=(*map(topics.adverts, sorted(regions)), topics.entries, topics.checkpoints),
             judge=self._judge,
             deliver=self._deliver,
             network=identity.network,
@@ -92,11 +98,13 @@ class Network:
                 await self.look(region, device)
 
     async def dial(self, address: str) -> None:
-        """Connect, or say why not."""
+        """Connect, or say why not. Of a dial that dies with the link nothing is said: LinkRestarted follows."""
         try:
             await self.link.dial(address)
         except LinkError as error:
-            await self._put(ev.DialFailed(address, error.cause))
+            if error.code != THREAD_IS_DOWN:
+                is_refusal = isinstance(error, DialRefused) and error.is_lasting
+                await self._put(ev.DialFailed(address, error.cause, error.remedy, is_refusal))
 
     async def look(self, region: str, device: str) -> tuple[str, ...]:
         """The addresses of those who offer a device in a region; the core hears of them too. Raises LinkError."""
@@ -130,6 +138,7 @@ class Network:
         """Whether it was taken; of a message that was not, its sender is told."""
         match event:
             case LinkConnected(peer):
+                self._refusals.pop(peer, None)
                 self._emit(ev.PeerConnected(peer))
             case LinkDisconnected(peer):
                 self._emit(ev.PeerDisconnected(peer))
@@ -140,10 +149,22 @@ class Network:
             case PeersFound(addresses):
                 self._emit(ev.PeersFound("mdns", addresses))
             case PeerRefused(peer, reason):
-                self._notify("peer refused", {"peer": peer_id(peer), "reason": reason})
+                self._tell_refusal(peer, reason)
             case LinkFailed(reason):
                 self._notify("link failed", {"reason": reason})
                 log.warning(
                     "the network link failed and restarts; no message that was acknowledged is lost: %s", reason
                 )
+            case LinkRestarted():
+                self._notify("link restarted", {})
+                self._emit(ev.LinkRestarted())
         return True
+
+    def _tell_refusal(self, peer: bytes, reason: str) -> None:
+        """Once, however often it comes back: who is refused could fill the log."""
+        if self._refusals.get(peer) == reason:
+            return
+        if len(self._refusals) >= REFUSALS_TOLD_MAX:
+            self._refusals.clear()
+        self._refusals[peer] = reason
+        self._notify("peer refused", {"peer": peer_id(peer), "reason": reason})

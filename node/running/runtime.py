@@ -54,12 +54,14 @@ from protocol.direct import encode_direct
 from protocol.errors import LocalError
 from protocol.gossip import Topics
 from protocol.identity import peer_id
+from protocol.regions import region_of
 
 QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
 SNAPSHOT_ENTRIES_MIN = 1_000  # fewer are folded faster than a snapshot is written
+GOODBYE_TIMEOUT_S = 1.0
 CLOCK_CHECK_MS = 60_000  # how long a timer may sleep before it looks again: the machine's clock may be set
 
 log = logging.getLogger("heliotrope")
@@ -92,13 +94,23 @@ class Runtime:
         self._snapshot_at = ledger.count
         chance, label = random.SystemRandom(), self.config.label
         identity = Identity(self.keypair, label, self.genesis, network, Topics.of(network), chance)
-        bootstrap = tuple(dict.fromkeys((*self.config.link.bootstrap, *load_peers(home))))
-        kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
+        bootstrap = self.config.link.bootstrap
+        kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store), load_peers(home))
         may_sign = self.trusts_ledger or (home.fresh_path.exists() and self.keypair.public not in ledger.heads)
         offer, terms, rules = self.config.offer(), self.config.terms(), load_rules(home)
         place = own_place(self.config.energy, self.genesis)
+        regions = frozenset(self.config.link.regions)
         self.node = Node(
-            identity, ledger, offer, bootstrap, terms=terms, kept=kept, may_sign=may_sign, rules=rules, place=place
+            identity,
+            ledger,
+            offer,
+            bootstrap,
+            terms=terms,
+            kept=kept,
+            may_sign=may_sign,
+            rules=rules,
+            place=place,
+            regions=regions,
         )
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
@@ -113,6 +125,7 @@ class Runtime:
         self._network = Network(
             identity,
             self.config.link,
+            regions if offer is None else regions | {region_of(offer.place.zone)},
             self.now_ms,
             emit=self._emit,
             put=self._put,
@@ -164,6 +177,8 @@ class Runtime:
         }
         try:
             ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            if self.stopping.is_set():
+                await self._say_goodbye()
         finally:
             self.stopping.set()
             for part in parts:
@@ -171,6 +186,13 @@ class Runtime:
             await asyncio.gather(*parts, return_exceptions=True)
         for part in ended:
             part.result()
+
+    async def _say_goodbye(self) -> None:
+        """Tell peers what they would otherwise learn when our advert expires, if that takes no longer than a moment."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_TIMEOUT_S):
+                await self.submit(ev.Stopping())
+                await self._sending.idle()
 
     async def _cancel_tasks(self) -> None:
         self.stopping.set()
@@ -292,7 +314,8 @@ class Runtime:
             case ac.Publish(topic, data):
                 self._sending.start(self._network.link.publish(topic, data))
             case ac.Send(peer, message):
-                self._sending.start(self._network.send(peer, encode_direct(message)))
+                for_whom = peer if peer != self.keypair.public else None
+                self._sending.start(self._network.send(peer, encode_direct(message)), for_whom)
             case ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.SendMatching() | ac.Cosign():
                 self._answering.start(action)
             case ac.Dial() | ac.Provide() | ac.Look():

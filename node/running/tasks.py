@@ -58,6 +58,11 @@ class Lossy:
         self._running[task] = peer
         task.add_done_callback(self._running.pop)
 
+    async def idle(self) -> None:
+        """Wait until all of it has ended."""
+        while self._running:
+            await asyncio.wait(self._running)
+
     async def _tolerate(self, work: Coroutine[Any, Any, Any]) -> None:
         with contextlib.suppress(self._tolerated):
             await work

@@ -45,6 +45,7 @@ COSIGN_MS = 2
 VERIFY_MS = 2
 MATCH_MS = 20
 REFOLD_MS = 20
+LEAVE_MS = 100
 
 
 class Broken(AssertionError):
@@ -74,6 +75,7 @@ class Host:
         self.store = store
         self.blobs: set[bytes] = set()
         self.bootstrap: tuple[str, ...] = ()
+        self.remembered: tuple[tuple[str, int], ...] = ()
         # what a test may turn
         self.terms = Terms()  # of its next life
         self.round_ms = 2_000  # how long a round of training lasts here
@@ -116,7 +118,7 @@ class Host:
         ledger = snapshot.load(world.genesis, self.store)
         identity = Identity(self.keypair, self.name, world.genesis, ledger.network, world.topics, world.chance)
         self._trees = Trees(self.store.ids)
-        kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store))
+        kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store), self.remembered)
         may_sign = self.trusts_ledger or not self._signed
         self.node = Node(identity, ledger, self.offer, self.bootstrap, terms=self.terms, kept=kept, may_sign=may_sign)
         self._trainer = Trainer(self.blobs, self._fetch, self.round_ms, world.genesis.clock.speed)
@@ -132,6 +134,11 @@ class Host:
         self.actions_left = None
         self.heard.clear()
         self.world.drop_connections(self)
+
+    def stop(self) -> None:
+        """An orderly end: what it says last has time to leave."""
+        self.handle(ev.Stopping())
+        self.world.later(self, LEAVE_MS, self.crash)
 
     def handle(self, event: ev.Event) -> list[ac.Action]:
         """Let something happen to the node; returns what it asked for, already carried out.
@@ -190,7 +197,7 @@ class Host:
     def _note(self, action: ac.RememberPeers | ac.KeepRules | ac.Notify) -> None:
         match action:
             case ac.RememberPeers(addresses):
-                self.bootstrap = addresses
+                self.remembered = addresses
             case ac.KeepRules():
                 pass  # a simulated node starts again with the rules it is given
             case ac.Notify():

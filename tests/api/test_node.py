@@ -22,6 +22,7 @@ from node.events import (
 from protocol import adverts
 from protocol.adverts import Advert
 from protocol.errors import Refused, Unreachable
+from protocol.gossip import encode_batch
 from protocol.identity import peer_id
 from tests.api.host import TOKEN, Host, seller, served
 from tests.api.requests import job_request
@@ -44,7 +45,8 @@ def hear_advert(host: Host, number: int = 1, **changes: Any) -> None:
         "addresses": (f"/ip4/127.0.0.1/tcp/1/p2p/{peer_id(keypair(number).public)}",),
     }
     raw = adverts.seal(keypair(number), host.genesis.network_id(), Advert(**fields | changes))
-    host.turn(GossipReceived(host.node.identity.topics.adverts, keypair(number).public, raw))
+    topic = host.node.identity.topics.adverts("europe")
+    host.turn(GossipReceived(topic, keypair(number).public, encode_batch([raw])))
 
 
 async def reasons(client: Client) -> str:
@@ -84,7 +86,7 @@ async def test_a_node_with_power_and_nobody_to_reach_is_ready(client: Client) ->
 async def test_not_ready_while_no_configured_peer_answers(tmp_path: Path) -> None:
     host = Host(tmp_path, sells=seller(), bootstrap=(f"/ip4/10.0.0.1/tcp/1/p2p/{peer_id(keypair(1).public)}",))
     host.start()
-    host.turn(DialFailed(host.node.peers.bootstrap[0], "connection refused"))
+    host.turn(DialFailed(host.node.dialling.bootstrap[0], "connection refused"))
     async with served(host) as url:
         cause = await reasons(Client(url, TOKEN))
         assert cause == (

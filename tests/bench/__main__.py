@@ -19,6 +19,7 @@ BENCHES = (
     "shift",
     "forecast",
     "network",
+    "scale_gossip",
     "training",
 )
 

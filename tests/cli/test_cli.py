@@ -25,7 +25,7 @@ def test_help_names_every_command(heliotrope: Heliotrope, noun: str) -> None:
     said = heliotrope(*noun.split(), "--help")
     assert said.code == 0
     expected = {
-        "": ("init", "up", "status", "peers", "match", "demo", "job", "ledger", "devnet"),
+        "": ("init", "up", "status", "peers", "match", "demo", "doctor", "job", "ledger", "devnet"),
         "job": ("init", "validate", "plan", "submit", "list", "show", "watch", "cancel"),
         "ledger": ("verify", "export", "show"),
         "devnet": ("up", "down"),

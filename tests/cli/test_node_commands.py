@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.devnet.network import make
+from node.events import PeerConnected
 from node.home.config import as_witness, load_config
 from node.home.home import Home
 from node.home.identity import load_genesis, load_keypair
@@ -169,11 +170,20 @@ def test_a_wrong_token_is_refused(heliotrope: Heliotrope, node: Running) -> None
 
 
 def test_the_first_line_of_status_says_why_the_node_is_idle(heliotrope: Heliotrope, node: Running) -> None:
+    node.do(node.host.turn, PeerConnected(keypair(1).public))
     said = heliotrope("status")
     assert said.code == 0
     assert said.out.splitlines()[0] == "IDLE: no job of others was seen yet"
     assert "200 W surplus now" in said.out
     assert "(modelled, A0)" in said.out
+
+
+def test_with_nobody_there_status_begins_with_that_and_with_numbered_remedies(
+    heliotrope: Heliotrope, node: Running
+) -> None:
+    first, second, *_ = heliotrope("status").out.splitlines()
+    assert first.startswith("NOBODY IS CONNECTED: this node knows no address to dial")
+    assert second.startswith("  1. name a running node of this network below [link] in config.toml")
 
 
 def test_status_as_json(heliotrope: Heliotrope, node: Running) -> None:
@@ -195,3 +205,14 @@ def test_a_peer_whose_label_would_move_the_cursor_is_shown_harmless(heliotrope: 
         said = heliotrope(*arguments)
         assert "x" in said.out
         assert "\x1b" not in said.out
+
+
+def test_the_doctor_of_a_node_without_addresses_says_what_to_write(heliotrope: Heliotrope, tmp_path: Path) -> None:
+    home = tmp_path / "new"
+    heliotrope("init", "--home", str(home))
+    said = heliotrope("doctor", "net", "--home", str(home))
+    assert said.code == 1
+    assert "no address of another node is configured" in said.out
+    assert "  1. below [link] in config.toml: bootstrap = " in said.out
+    found = heliotrope("doctor", "net", "--home", str(home), "--json").json
+    assert [(step["id"], step["is_ok"]) for step in found] == [("clock", True), ("address", True), ("bootstrap", False)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ledger.archive import check, frames, lines
@@ -18,13 +19,22 @@ from node.matching.problem import CARBON_MAX
 from node.study.answer import Replay
 from node.study.lines import JobHour
 from node.study.lines import read as read_lines
-from protocol import adverts
-from protocol.adverts import open_advert
+from protocol.adverts import (
+    ADVERT_MAX_BYTES,
+    DOMAIN,
+    UPDATE_DOMAIN,
+    SignedAdvert,
+    SignedUpdate,
+    goodbye,
+    open_advert,
+    seal,
+    updated,
+)
 from protocol.codec import BYTES_PER_VALUE, VALUE_MAX_BYTES, decode, encode
 from protocol.direct import decode_direct, encode_direct
 from protocol.envelope import is_signed, parse, signed_bytes
 from protocol.errors import Ignore, Reject, VerificationFailed
-from protocol.gossip import ADVERT_MAX_BYTES, Topics, encode_announcement, judge, judge_announcement
+from protocol.gossip import Topics, encode_announcement, encode_batch, judge, judge_announcement
 from protocol.messages import ARRAY_MAX
 from protocol.scan import scan
 from protocol.signed import sign_array
@@ -37,9 +47,12 @@ from tests.ledger.test_proof import checkpoint as note_over_feed
 from tests.matching.instances import generated, job, peer, zone
 from tests.matching.instances import instance as small_instance
 from tests.matching.instances import lines as lines_of
+from tests.protocol.test_adverts import FULL as ADVERT
+from tests.protocol.test_adverts import UPDATE
+from tests.protocol.test_adverts import advert as said
 from tests.protocol.test_direct import MESSAGES
 from tests.protocol.test_gossip import HEAD
-from tests.protocol.test_gossip import REAL as ADVERT
+from tests.protocol.test_gossip import REAL as BATCH
 from tests.protocol.test_tickets import HEADER, SERVER, UNIX_MS
 from tests.study.jobs import job as job_of_study
 from tests.study.jobs import job_hour as job_hour_of
@@ -49,6 +62,7 @@ from tests.vectors.encodings import ACCEPTED, REFUSED
 NETWORK_OF_GOSSIP = genesis().network_id()
 CORPUS = Path(__file__).parent / "corpus"  # hexadecimal, one input a line
 TOPICS = Topics.of(NETWORK_OF_GOSSIP)
+EUROPE = TOPICS.adverts("europe")
 PLANNED = greedy(
     read(lines_of(small_instance([peer(0), peer(1), peer(2, zone=1)], [job(0), job(1)], [zone(0), zone(1)]))), [1, 0]
 )
@@ -58,6 +72,10 @@ LEVELS = {"A": [100.0] * 200, "B": [90.0 + hour % 24 for hour in range(200)]}
 ANSWERED = {
     "plan": [line.encode() for line in plan_lines(PLANNED)],
     "job_hour": rows_of(job_hour_of(ROAMING, LEVELS, hour, 6.0, "A", dayahead=hour > 170) for hour in (170, 171)),
+}
+GOSSIPED = {
+    "gossip": [BATCH, encode_batch([ADVERT, UPDATE]), encode_announcement([HEAD])],
+    "advert": [ADVERT, UPDATE, seal(keypair(1), NETWORK_OF_GOSSIP, goodbye(said(), NOW_MS))],
 }
 
 
@@ -124,11 +142,10 @@ def direct(raw: bytes) -> None:
 
 
 def gossip(raw: bytes) -> None:
-    for topic in (TOPICS.adverts, TOPICS.entries, ""):
+    for topic in (EUROPE, TOPICS.entries, ""):
         judged(topic, raw)
     if judged(TOPICS.entries, raw):
         assert encode_announcement(judge_announcement(raw)) == raw
-    advert(raw)
 
 
 def archive(raw: bytes) -> None:
@@ -149,15 +166,26 @@ def ticket(raw: bytes) -> None:
 
 
 def advert(raw: bytes) -> None:
-    """What a stranger with a key of its own can say: the same under a valid signature."""
+    """What a stranger with a key of its own can say: the same under a valid signature. What is read has one spelling,
+    and an update leads to an advert that can be said again, or to none."""
     try:
         *unsigned, _ = decode(raw, ADVERT_MAX_BYTES)
-        signed = sign_array(keypair(0), adverts.DOMAIN, tuple(unsigned[:14]))
     except (Reject, TypeError, ValueError):
         return
-    if judged(TOPICS.adverts, signed):
-        opened = open_advert(signed, NETWORK_OF_GOSSIP, ADVERT_MAX_BYTES)
-        assert adverts.seal(keypair(0), NETWORK_OF_GOSSIP, opened.advert) == signed
+    for domain in (DOMAIN, UPDATE_DOMAIN):
+        try:
+            signed = sign_array(keypair(0), domain, tuple(unsigned[:14]))
+            item = open_advert(signed, NETWORK_OF_GOSSIP)
+        except (Reject, ValueError):
+            continue
+        judged(EUROPE, encode_batch([signed]))
+        if isinstance(item, SignedUpdate):
+            assert seal(keypair(0), NETWORK_OF_GOSSIP, item.update) == signed
+            with suppress(Reject):
+                again = seal(keypair(0), NETWORK_OF_GOSSIP, updated(said(number=item.update.base_number), item.update))
+                assert isinstance(open_advert(again, NETWORK_OF_GOSSIP), SignedAdvert)
+        else:
+            assert seal(keypair(0), NETWORK_OF_GOSSIP, item.advert) == signed
 
 
 def judged(topic: str, raw: bytes) -> bool:
@@ -225,6 +253,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         gossip,
         archive,
         ticket,
+        advert,
         instance,
         plan,
         job_hour,
@@ -268,6 +297,5 @@ def _good(name: str) -> Iterator[bytes]:
         yield b"\n".join(lines_of(small_instance(zones=[zone(0, latency_ms=[0])], move_wh_per_gb=5)))
     elif name in ANSWERED:
         yield b"\n".join(ANSWERED[name])
-    elif name == "gossip":
-        yield ADVERT
-        yield encode_announcement([HEAD])
+    else:
+        yield from GOSSIPED[name]

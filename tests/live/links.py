@@ -32,9 +32,10 @@ class Inbox:
         self.events: list[LinkEvent] = []
         self._arrived = asyncio.Event()
 
-    def __call__(self, event: LinkEvent) -> None:
+    def __call__(self, event: LinkEvent) -> bool:
         self.events.append(event)
         self._arrived.set()
+        return True
 
     async def until(self, is_enough: Callable[[], bool], timeout_s: float = 10.0) -> None:
         async with asyncio.timeout(timeout_s):
@@ -71,7 +72,14 @@ def deliver(event):
     if isinstance(event, MessageArrived):
         if event.data == b"busy":
             time.sleep(1)
+        if event.data == b"stop":
+            asyncio.ensure_future(stop())
+            return
         answers.append(asyncio.ensure_future(link.send(event.peer, b"%d" % len(event.data))))
+
+async def stop():
+    await link.stop()
+    print("stopped", flush=True)
 
 async def main():
     await link.start()
@@ -90,7 +98,8 @@ asyncio.run(main())
 async def child(*dials: str, stderr: int | None = None) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A link in a process of its own, and its address. It dials the address it is given, if any.
 
-    It answers every message with the number of its bytes; after `busy` its loop does nothing else for a second.
+    It answers every message with the number of its bytes; after `busy` its loop does nothing else for a second. At
+    `stop` it stops its link, says so, and stays.
     """
     command = (sys.executable, "-c", CHILD, TOPIC, *dials)
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=stderr)
@@ -139,6 +148,7 @@ class Proxy:
         writer.close()
 
 
+RAW_SEED = b"r" * 32
 HELLO = Hello(version=1, network=bytes(32), session=bytes(16), agent="raw", observed="", invitation=b"")
 
 
@@ -158,15 +168,21 @@ async def say_hello(host: IHost, target: ID, hello: Hello = HELLO) -> INetStream
 
 
 def as_raw_peer(
-    attack: Callable[[IHost, ID], Awaitable[None]], address: str, *, greets: bool = True, **options: object
+    attack: Callable[[IHost, ID], Awaitable[None]],
+    address: str,
+    *,
+    takes_hello: Callable[[INetStream], Awaitable[None]] = hear_hello,
+    greets: bool = True,
+    **options: object,
 ) -> Awaitable[None]:
-    """Run an attack from an unhardened libp2p host, connected to the address, and admitted if it greets."""
+    """Run an attack from an unhardened libp2p host, connected to the address, on a thread. `takes_hello` handles our
+    message stream to it; `greets`: its own hello was taken first, so that it is admitted."""
 
     async def run() -> None:
-        host = new_host(key_pair=create_new_key_pair(b"r" * 32), **options)  # type: ignore[arg-type]
+        host = new_host(key_pair=create_new_key_pair(RAW_SEED), **options)  # type: ignore[arg-type]
         async with host.run([Multiaddr(ANY_PORT)]):
             target = info_from_p2p_addr(Multiaddr(address))
-            host.set_stream_handler(PROTOCOL, hear_hello)
+            host.set_stream_handler(PROTOCOL, takes_hello)
             with trio.fail_after(20):
                 await host.connect(target)
                 if greets:

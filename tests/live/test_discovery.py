@@ -16,6 +16,7 @@ from node.link import LinkError
 from node.running.network import Network
 from node.turn import Identity
 from protocol.gossip import Topics
+from protocol.regions import REGIONS
 from tests.builders import NOW_MS, genesis, keypair
 
 from .links import ANY_PORT
@@ -34,6 +35,7 @@ class Member:
         self.network = Network(
             identity,
             config,
+            REGIONS,
             lambda: NOW_MS,
             emit=self._take,
             put=self._put,

@@ -9,15 +9,16 @@ from typing import Any, cast
 from ledger.ledger import Ledger
 from node.actions import Action, Dial, Look, Provide, SetTimeout
 from node.core import Node
+from node.dialling import TICK_MS
 from node.discovery import FIRST_AFTER_MS, LOOKS_PER_JOB_MAX, NEIGHBOURS_MIN, OFFERS_PER_SHARD, Discovery
 from node.events import Event, JobSubmitted, PeerConnected, PeersFound, Started, Timer, TimerFired, TimerKind
-from node.peers import CONNECTIONS_MAX, FOUND_MAX
+from node.peers import HINT_LASTS_MS, HINTS_MAX
 from node.turn import Identity, Turn
 from protocol.discovery import PROVIDE_EVERY_S
 from protocol.gossip import Topics
 from protocol.identity import KeyPair, peer_id
 from protocol.messages import Offer
-from protocol.regions import region_of
+from protocol.regions import REGIONS, region_of
 from tests.builders import NOW_MS, genesis, job, keypair, offer
 
 GENESIS = genesis()
@@ -49,8 +50,15 @@ class Scene:
     def connect(self, *numbers: int) -> list[Action]:
         return [action for number in numbers for action in self.handle(PeerConnected(stranger(number)))]
 
+    def redial(self, after_ms: int = 0) -> list[Action]:
+        return self.node.handle(TimerFired(Timer(TimerKind.REDIAL)), NOW_MS + after_ms)
+
     def wake(self) -> list[Action]:
         return self.handle(TimerFired(Timer(TimerKind.PROVIDE)))
+
+
+def dials(actions: list[Action]) -> list[str]:
+    return [action.address for action in actions if isinstance(action, Dial)]
 
 
 def sought(actions: list[Action]) -> list[Action]:
@@ -61,12 +69,14 @@ def pauses_ms(actions: list[Action]) -> list[int]:
     return [a.after_ms for a in actions if isinstance(a, SetTimeout) and a.timer.kind is TimerKind.PROVIDE]
 
 
-def looks(known: int, shards: int, devices: tuple[str, ...] = ("cpu",)) -> list[tuple[str, str]]:
+def looks(
+    known: int, shards: int, devices: tuple[str, ...] = ("cpu",), regions: tuple[str, ...] = REGIONS
+) -> list[tuple[str, str]]:
     """What is looked up for a job when so many offers are known."""
     advert = [SimpleNamespace(advert=SimpleNamespace(offer=SimpleNamespace(device=d))) for d in devices]
-    peers = SimpleNamespace(fresh_adverts=lambda now_ms: [advert[i % len(advert)] for i in range(known)])
+    book = SimpleNamespace(fresh=lambda now_ms: [advert[i % len(advert)] for i in range(known)])
     turn = Turn(IDENTITY, Ledger(GENESIS), NOW_MS)
-    Discovery(cast(Any, peers), "europe", "cpu", provides=True).on_job(turn, job(shards=shards))
+    Discovery(cast(Any, SimpleNamespace(book=book)), "europe", "cpu", True, regions).on_job(turn, job(shards=shards))
     return [(action.region, action.device) for action in turn.actions() if isinstance(action, Look)]
 
 
@@ -112,19 +122,29 @@ def test_a_job_s_owner_who_knows_enough_looks_no_further() -> None:
     assert looks(known=2 * OFFERS_PER_SHARD, shards=2) == []
 
 
+def test_a_job_s_owner_looks_where_it_listens() -> None:
+    assert looks(known=0, shards=2, regions=("europe", "asia")) == [("europe", "cpu"), ("asia", "cpu")]
+
+
 def test_submitting_a_job_looks_for_offers() -> None:
     assert sought(Scene().handle(JobSubmitted(job())))
 
 
-def test_whoever_is_found_is_dialled_once_within_bounds() -> None:
+def test_whoever_is_found_is_dialled_within_bounds_and_for_a_while() -> None:
     scene = Scene()
-    many = tuple(address(number) for number in range(1, 2 * FOUND_MAX))
+    many = tuple(address(number) for number in range(1, 2 * HINTS_MAX))
+    scene.connect(1)
+    dialled = dials(scene.handle(PeersFound("mdns", many)))
+    for _ in range(10):
+        dialled += dials(scene.redial())
+    assert sorted(dialled) == sorted(many[1:HINTS_MAX]), "who is connected is not dialled"
+    assert dials(scene.handle(PeersFound("mdns", many[:HINTS_MAX]))) == []
+    scene.redial(after_ms=HINT_LASTS_MS + TICK_MS)
+    assert scene.node.dialling.count() == 0
 
-    def dialled(addresses: tuple[str, ...]) -> list[str]:
-        return [a.address for a in scene.handle(PeersFound("mdns", addresses)) if isinstance(a, Dial)]
 
-    assert dialled(many) == list(many[:FOUND_MAX])
-    assert dialled(many[:1]) == []
-    assert dialled(("nonsense", f"/ip4/192.0.2.9/tcp/1/p2p/{peer_id(IDENTITY.key)}")) == []
-    scene.connect(*range(100, 100 + CONNECTIONS_MAX))
-    assert dialled((address(99),)) == []
+def test_a_hint_at_nobody_or_ourselves_or_a_name_is_left_out() -> None:
+    scene = Scene()
+    own = f"/ip4/192.0.2.9/tcp/1/p2p/{peer_id(IDENTITY.key)}"
+    named = f"/dns4/example.org/tcp/1/p2p/{peer_id(stranger(1))}"
+    assert dials(scene.handle(PeersFound("mdns", ("nonsense", own, named)))) == []

@@ -1,4 +1,4 @@
-"""Who is there and whom to dial: adverts, addresses, and trying again for ever."""
+"""Who is there, as adverts say."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import random
 import pytest
 
 from ledger.ledger import Ledger
-from node import peers
 from node.actions import (
     Action,
     Dial,
-    RememberPeers,
+    Notify,
 )
 from node.core import Node
 from node.devnet.sites import DEMO_SITES
@@ -26,18 +25,21 @@ from node.events import (
     TimerFired,
     TimerKind,
 )
+from node.market import book
 from node.sim.world import offer_of
 from node.turn import Identity
 from protocol import adverts
 from protocol.adverts import Advert
-from protocol.gossip import Topics
+from protocol.gossip import Topics, encode_batch
 from protocol.identity import KeyPair, peer_id
+from protocol.regions import region_of
 from tests.sim.worlds import genesis
 
 NOW_MS = 5_000_000
 GENESIS = genesis()
 NETWORK = GENESIS.network_id()
 TOPICS = Topics.of(NETWORK)
+TOPIC = TOPICS.adverts(region_of(DEMO_SITES[0].energy.place.zone))
 ALICE, BOB, CAROL = (KeyPair(name.ljust(32, b".")) for name in (b"alice", b"bob", b"carol"))
 LIFETIME_MS = 600_000
 
@@ -47,7 +49,7 @@ def address(peer: KeyPair, port: int = 8471) -> str:
 
 
 class Scene:
-    """A node that only buys, with bootstrap addresses."""
+    """A node that only buys."""
 
     def __init__(self, *bootstrap: str) -> None:
         identity = Identity(ALICE, "alice", GENESIS, NETWORK, TOPICS, random.Random(1))
@@ -56,9 +58,6 @@ class Scene:
 
     def handle(self, event: Event) -> list[Action]:
         return self.node.handle(event, self.now_ms)
-
-    def start(self) -> list[str]:
-        return dialled(self.handle(Started((address(ALICE),), "https://192.0.2.1:8472", bytes(32))))
 
     def advertise(self, peer: KeyPair, *addresses: str, number: int | None = None) -> list[Action]:
         advert = Advert(
@@ -74,69 +73,26 @@ class Scene:
             attestations=(),
             addresses=addresses,
         )
-        return self.handle(GossipReceived(TOPICS.adverts, peer.public, adverts.seal(peer, NETWORK, advert)))
+        raw = adverts.seal(peer, NETWORK, advert)
+        return self.handle(GossipReceived(TOPIC, peer.public, encode_batch([raw])))
 
-    def wait(self, pauses: int) -> list[str]:
-        """Addresses dialled while so many pauses pass."""
-        return [a for _ in range(pauses) for a in dialled(self.handle(TimerFired(Timer(TimerKind.REDIAL))))]
+    def leave(self, peer: KeyPair) -> list[Action]:
+        base = self.node.peers.adverts[peer.public].advert
+        raw = adverts.seal(peer, NETWORK, adverts.goodbye(base, base.number + 1))
+        return self.handle(GossipReceived(TOPIC, peer.public, encode_batch([raw])))
+
+    def wait(self, ticks: int) -> list[str]:
+        """Addresses dialled meanwhile."""
+        return [a for _ in range(ticks) for a in dialled(self.handle(TimerFired(Timer(TimerKind.REDIAL))))]
 
 
 def dialled(actions: list[Action]) -> list[str]:
     return [action.address for action in actions if isinstance(action, Dial)]
 
 
-def remembered(actions: list[Action]) -> list[tuple[str, ...]]:
-    return [action.addresses for action in actions if isinstance(action, RememberPeers)]
-
-
-def test_bootstrap_addresses_are_dialled_at_the_start_but_never_our_own() -> None:
-    assert Scene(address(ALICE), address(BOB), address(CAROL)).start() == [address(BOB), address(CAROL)]
-
-
-def test_an_address_that_fails_is_dialled_again_after_growing_pauses_and_for_ever() -> None:
-    scene = Scene(address(BOB))
-    scene.start()
-    gaps = []
-    for _ in range(12):
-        scene.handle(DialFailed(address(BOB), "connection refused"))
-        gap = 1
-        while not scene.wait(1):
-            gap += 1
-        gaps.append(gap)
-    assert gaps[0] <= 3
-    assert gaps[-1] >= peers.REDIAL_PAUSES_MAX
-    assert max(gaps) <= 2 * peers.REDIAL_PAUSES_MAX + 1
-    assert scene.node.peers.reasons == {address(BOB): "connection refused"}
-
-
-def test_a_dial_whose_answer_is_lost_is_repeated() -> None:
-    scene = Scene(address(BOB))
-    scene.start()
-    assert scene.wait(peers.REDIAL_PAUSES_MAX + 1) == [address(BOB)]
-
-
-def test_a_connected_peer_is_not_dialled() -> None:
-    scene = Scene(address(BOB))
-    scene.start()
-    scene.handle(PeerConnected(BOB.public))
-    assert scene.wait(200) == []
-    assert dialled(scene.advertise(BOB, address(BOB), address(BOB, 9000))) == []
-
-
-def test_a_lost_peer_is_dialled_soon_however_often_its_connection_breaks() -> None:
-    scene = Scene(address(BOB))
-    scene.start()
-    for _ in range(50):
-        scene.handle(PeerConnected(BOB.public))
-        scene.handle(PeerDisconnected(BOB.public))
-    assert scene.wait(3) == [address(BOB)]
-
-
-def test_whoever_advertises_is_met_and_remembered() -> None:
+def test_whoever_advertises_is_met() -> None:
     scene = Scene()
-    actions = scene.advertise(BOB, address(BOB))
-    assert dialled(actions) == [address(BOB)]
-    assert remembered(actions) == [(address(BOB),)]
+    assert dialled(scene.advertise(BOB, address(BOB))) == [address(BOB)]
     assert scene.node.peers.label(BOB.public) == "bob"
 
 
@@ -150,9 +106,8 @@ def test_the_same_advert_again_changes_nothing() -> None:
 def test_a_newer_advert_with_a_new_address_is_followed() -> None:
     scene = Scene()
     scene.advertise(BOB, address(BOB))
-    actions = scene.advertise(BOB, address(BOB, 9000), number=NOW_MS + 1)
-    assert dialled(actions) == [address(BOB, 9000)]
-    assert remembered(actions) == [(address(BOB, 9000), address(BOB))]
+    scene.handle(DialFailed(address(BOB), "connection refused"))
+    assert dialled(scene.advertise(BOB, address(BOB, 9000), number=NOW_MS + 1)) == [address(BOB, 9000)]
 
 
 def test_an_advert_lends_its_signature_to_nobody_elses_address() -> None:
@@ -160,27 +115,34 @@ def test_an_advert_lends_its_signature_to_nobody_elses_address() -> None:
     assert dialled(scene.advertise(BOB, address(CAROL), "/ip4/192.0.2.9/tcp/22", "nonsense")) == []
 
 
-def test_an_address_is_given_up_when_its_advert_has_expired() -> None:
-    scene = Scene(address(CAROL))
-    scene.start()
-    scene.advertise(BOB, address(BOB))
-    scene.now_ms += LIFETIME_MS + 1
-    assert set(scene.wait(200)) == {address(CAROL)}
-    assert scene.node.peers.failures.keys() == {address(CAROL)}
-
-
-def test_not_more_addresses_are_tried_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "ADDRESSES_MAX", 5)
+def test_who_says_goodbye_is_forgotten_and_not_dialled_until_it_is_heard_of_again() -> None:
     scene = Scene()
-    for number in range(20):
-        stranger = KeyPair(number.to_bytes(32, "big"))
-        scene.advertise(stranger, address(stranger))
-    assert len(scene.node.peers.failures) == 5
-    assert len(scene.node.peers.remembered) == 5
+    scene.handle(Started((address(ALICE),), "https://192.0.2.1:8472", bytes(32)))
+    scene.advertise(BOB, address(BOB))
+    scene.handle(PeerConnected(BOB.public))
+    (notice,) = scene.leave(BOB)
+    assert isinstance(notice, Notify)
+    assert notice.kind == "peer left"
+    assert notice.data["label"] == "bob"
+    scene.handle(PeerDisconnected(BOB.public))
+    assert scene.node.peers.adverts == {}
+    assert scene.wait(1000) == []
+    scene.advertise(BOB, address(BOB), number=NOW_MS + 2)
+    assert scene.wait(1000) != []
+
+
+def test_the_operators_own_addresses_are_dialled_though_the_peer_said_goodbye() -> None:
+    scene = Scene(address(BOB))
+    scene.handle(Started((address(ALICE),), "https://192.0.2.1:8472", bytes(32)))
+    scene.advertise(BOB, address(BOB))
+    scene.handle(PeerConnected(BOB.public))
+    scene.leave(BOB)
+    scene.handle(PeerDisconnected(BOB.public))
+    assert scene.wait(1000) != []
 
 
 def test_a_full_book_takes_newcomers_when_others_have_expired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "ADVERTS_MAX", 2)
+    monkeypatch.setattr(book, "ADVERTS_MAX", 2)
     scene = Scene()
     for number in range(3):
         scene.advertise(KeyPair(number.to_bytes(32, "big")))

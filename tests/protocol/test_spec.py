@@ -23,7 +23,7 @@ from ledger.state import JOB_TABLE, LOT_TABLE, PLACEMENT_TABLE
 from ledger.transitions import PROCESS
 from ledger.witness import Status
 from protocol import adverts, direct, envelope, gossip
-from protocol.adverts import Advert
+from protocol.adverts import Advert, Update
 from protocol.bodies import BODIES
 from protocol.certificates import Lot
 from protocol.direct import DIRECT, Ticket
@@ -43,6 +43,7 @@ from protocol.messages import (
     SlotEnergy,
     TrainingSpec,
 )
+from protocol.regions import REGIONS
 
 SPEC = (Path(__file__).parents[2] / "protocol/SPEC.md").read_text()
 MODELS: dict[str, type[Body]] = {
@@ -52,7 +53,7 @@ MODELS: dict[str, type[Body]] = {
         model.__name__: model
         for model in (
             *(Advert, Blob, Clock, Countersignature, Genesis, Hello, Lot, MeterSeal, ModelSpec, Place, Placement),
-            *(SlotEnergy, Ticket, TrainingSpec),
+            *(SlotEnergy, Ticket, TrainingSpec, Update),
         )
     },
 }
@@ -105,7 +106,17 @@ CONSTANTS = [
     if re.fullmatch(r"[A-Z][A-Z0-9_]*", name) and isinstance(value, int | bytes | str)
 ]
 # How a program finds the canonical form quickly, or the archive of another version, is no matter of the protocol.
-PRIVATE = {"GROUP_ORDER_TOP", "CANONICAL", "FORMER", "NO_PREV", "EMPTY_ROOT", "FROZEN", "ALL", "INTEGER_MAX"}
+PRIVATE = {
+    "GROUP_ORDER_TOP",
+    "CANONICAL",
+    "FORMER",
+    "NO_PREV",
+    "EMPTY_ROOT",
+    "FROZEN",
+    "ALL",
+    "INTEGER_MAX",
+    "OPENED_MAX",
+}
 
 
 # --- tables of fields ---------------------------------------------------------------------------------------------
@@ -213,7 +224,7 @@ def test_every_number_that_is_named_is_that_of_the_code() -> None:
 
 def test_every_domain_topic_and_name_occurs() -> None:
     topics = Topics.of(NETWORK)
-    texts = {*(getattr(topics, name) for name in Topics.__slots__), origin_of(NETWORK, AUTHOR)}
+    texts = {topics.adverts("<region>"), topics.entries, topics.checkpoints, origin_of(NETWORK, AUTHOR), *REGIONS}
     texts.add(witness_name(NETWORK, AUTHOR))
     spelled = {t.replace(NETWORK.hex()[:32], "<network>").replace(peer_id(AUTHOR), "<peer id>") for t in texts}
     for _, name, value in CONSTANTS:
@@ -240,7 +251,10 @@ def test_numbered_checks_are_those_of_the_code(heading: str, functions: tuple[Ca
 
 @pytest.mark.parametrize(
     ("topic", "functions"),
-    [("adverts", (adverts.open_advert, gossip.judge_advert)), ("entries", (gossip.judge_announcement,))],
+    [
+        ("adverts", (gossip.judge_adverts, adverts.open_advert, gossip.judge_advert)),
+        ("entries", (gossip.judge_announcement,)),
+    ],
     ids=lambda part: part if isinstance(part, str) else "",
 )
 def test_every_check_of_gossip_has_its_verdict(topic: str, functions: tuple[Callable[..., Any], ...]) -> None:

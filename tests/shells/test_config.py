@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from node.energy.supply import EnergyConfig
 from node.home.config import Config, LedgerConfig, LinkConfig, MachineConfig, SettlementConfig, load_config, render
@@ -37,14 +38,35 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
+BOOTSTRAP = tuple(
+    f"/{place}/tcp/8471/p2p/{peer_id(FRIEND)}"
+    for place in ("ip4/192.0.2.1", "ip6/2001:db8::1", "dns4/node.example", "dns6/a-node")
+)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/dns/b",
+        "/ip4/300.0.2.1/tcp/1/p2p/" + peer_id(FRIEND),
+        "/ip4/192.0.2.1/tcp/0/p2p/" + peer_id(FRIEND),
+        "/ip4/192.0.2.1/tcp/70000/p2p/" + peer_id(FRIEND),
+        "/dns4/node..example/tcp/1/p2p/" + peer_id(FRIEND),
+        "/ip4/192.0.2.1/tcp/1",
+        "/ip4/192.0.2.1/tcp/1/p2p/" + "1" * 52,
+    ],
+)
+def test_refuse_a_bootstrap_address_that_leads_to_nobody(address: str) -> None:
+    with pytest.raises(ValidationError):
+        LinkConfig(bootstrap=(address,))
+
+
 @pytest.mark.parametrize(
     "config",
     [
         CONFIG,
         CONFIG.model_copy(update={"label": 'quo"te \\ tab\t del\x7f 日本'}),
-        CONFIG.model_copy(
-            update={"link": LinkConfig(data_host="node.example", bootstrap=("/ip4/192.0.2.1/tcp/1/p2p/a", "/dns/b"))}
-        ),
+        CONFIG.model_copy(update={"link": LinkConfig(data_host="node.example", bootstrap=BOOTSTRAP)}),
         CONFIG.model_copy(update={"machine": MachineConfig(power="rapl")}),
         CONFIG.model_copy(
             update={
@@ -153,7 +175,7 @@ def test_a_token_that_lets_everybody_in_is_none(home: Home, content: str) -> Non
     assert failure.value.code == "HEL-KEY-005"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'"a"', b"\xff", b"null"])
+@pytest.mark.parametrize("content", [b"", b"{", b'"a"', b"\xff", b"null", b'[["a"]]', b"[[1, 2]]"])
 def test_a_damaged_address_book_is_an_empty_one(home: Home, content: bytes) -> None:
     home.peers_path.write_bytes(content)
     assert load_peers(home) == ()
@@ -161,8 +183,8 @@ def test_a_damaged_address_book_is_an_empty_one(home: Home, content: bytes) -> N
 
 def test_a_private_file_is_replaced_even_where_a_draft_was_left(home: Home) -> None:
     home.path.joinpath("peers.json.new").write_text("half")
-    write_private(home.peers_path, '["/ip4/192.0.2.1/tcp/1"]')
-    assert load_peers(home) == ("/ip4/192.0.2.1/tcp/1",)
+    write_private(home.peers_path, '[["/ip4/192.0.2.1/tcp/1", 5]]')
+    assert load_peers(home) == (("/ip4/192.0.2.1/tcp/1", 5),)
     assert stat.S_IMODE(home.peers_path.stat().st_mode) == 0o600
 
 

@@ -220,15 +220,15 @@ async def test_addresses_are_kept_in_order_and_a_disk_that_refuses_them_costs_on
     runtime, core, _ = made(home)
     async with running(runtime):
         for number in range(5):
-            core.script[ev.JobCancelled] = [ac.RememberPeers((f"/a/{number}",))] * 2
+            core.script[ev.JobCancelled] = [ac.RememberPeers(((f"/a/{number}", number),))] * 2
             await runtime.submit(ev.JobCancelled(b""))
         await asyncio.gather(*runtime._tasks.running)
-        assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
+        assert json.loads(home.peers_path.read_bytes()) == [["/a/4", 4]]
         monkeypatch.setattr("node.running.keeping.write_private", lambda *_: refuse((), durable=True))
-        core.script[ev.JobCancelled] = [ac.RememberPeers(("/b",))]
+        core.script[ev.JobCancelled] = [ac.RememberPeers((("/b", 0),))]
         await runtime.submit(ev.JobCancelled(b""))
         await runtime.submit(ev.JobCancelled(b""))
-    assert json.loads(home.peers_path.read_bytes()) == ["/a/4"]
+    assert json.loads(home.peers_path.read_bytes()) == [["/a/4", 4]]
 
 
 async def test_a_node_that_ends_leaves_no_task_no_lock_and_no_notice(home: Home) -> None:

@@ -280,7 +280,7 @@ def test_garbage_in_messages_and_gossip_changes_nothing(training: tuple[World, b
     before = (node.ledger.count, repr(node.provider.works), node.peers.connected.copy(), len(node.peers.adverts))
     for raw in bad:
         node.handle(MessageReceived(CHEAT.public, raw), demo.now_ms)
-        for topic in (topics.adverts, topics.entries, "heliotrope/1/elsewhere"):
+        for topic in (topics.adverts("europe"), topics.entries, "heliotrope/1/elsewhere"):
             node.handle(GossipReceived(topic, CHEAT.public, raw), demo.now_ms)
     assert (
         node.ledger.count,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.vectors import checkpoints, encodings, entries, forks, merkle, signatures, sun, transitions
+from tests.vectors import adverts, checkpoints, encodings, entries, forks, merkle, signatures, sun, transitions
 
 FOLDER = Path(__file__).parent
 MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -20,6 +20,7 @@ MAKERS: dict[str, Callable[[], dict[str, Any]]] = {
     "transitions": transitions.make,
     "forks": forks.make,
     "sun": sun.make,
+    "adverts": adverts.make,
 }
 
 

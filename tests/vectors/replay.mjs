@@ -7,6 +7,7 @@ import {
   Refused, decode, encode, openEntry, openNote, openProof, peerId, proveFork, rootOf, verify, verifyConsistency,
   verifyInclusion,
 } from "./protocol.mjs";
+import { judgeAdverts, openAdvert, updated } from "./adverts.mjs";
 import { solarBound } from "./sun.mjs";
 
 const load = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), "utf8"));
@@ -93,6 +94,29 @@ replayFile("entries", ({ networks: [{ id: network }] }) => ({
   },
   refused: ({ raw, check }) => same(refused(() => openEntry(hex(raw), hex(network))).check, check),
 }));
+
+replayFile("adverts", ({ networks: [{ id }], regions }) => {
+  const regionOf = (zone) => regions.find(({ countries }) => countries.includes(zone.split("-")[0]))?.name ?? "other";
+  const judge = ({ data, region, now_ms }) => judgeAdverts(hex(data), hex(id), region, now_ms, regionOf);
+  return {
+    networks: isNetwork,
+    regions: ({ name, countries }) => countries.forEach((country) => same(regionOf(`${country}-X`), name)),
+    accepted: (expected) => {
+      const items = judge(expected).map(({ author, kind, body }) => ({ author: author.toString("hex"), kind, number: body.get("number") }));
+      same(items, expected.items);
+    },
+    refused: (expected) => {
+      const { check, verdict } = refused(() => judge(expected));
+      same([check, verdict], [expected.check, expected.verdict]);
+    },
+    updates: ({ base, update, advert }) => {
+      const found = updated(openAdvert(hex(base), hex(id)).body, openAdvert(hex(update), hex(id)).body);
+      const plain = (value) => (Array.isArray(value) ? value.map(plain) : Buffer.isBuffer(value) ? value.toString("hex") : value);
+      if (advert === null) same(found, null);
+      else for (const [name, value] of Object.entries(advert)) same(plain(found.get(name)), value);
+    },
+  };
+});
 
 const includes = ({ root, size, index, leaf, proof }) => verifyInclusion(hex(root), size, index, hex(leaf), proof.map(hex));
 const continues = ({ old_size, old_root, size, root, proof }) =>

@@ -52,6 +52,10 @@ CHANGES = [
     ("forks", "cases", "frozen_from", {}),
     ("forks", "cases", "waiting", []),
     ("forks", "cases", "aside", []),
+    ("adverts", "accepted", "items", []),
+    ("adverts", "refused", "check", 2),
+    ("adverts", "refused", "verdict", "Ignore"),
+    ("adverts", "updates", "advert", None),
     ("sun", "bounds", "bound_j", 1),
     ("sun", "bounds", "is_night", False),
 ]

@@ -11,11 +11,14 @@ import pytest
 from ledger import merkle, proof
 from ledger.checkpoint import cosigners, is_final, open_note
 from ledger.feed import prove_fork
+from protocol.adverts import SignedAdvert, SignedUpdate, open_advert, updated
 from protocol.codec import decode, encode
 from protocol.envelope import open_entry, parse
-from protocol.errors import Reject, VerificationFailed
+from protocol.errors import Ignore, Reject, VerificationFailed
 from protocol.genesis import Genesis
+from protocol.gossip import judge_adverts
 from protocol.identity import peer_id, verify
+from protocol.regions import region_of
 from tests.vectors.files import MAKERS, cases, path, rendered
 from tests.vectors.forks import Case, follow, follow_late, judged_pair
 from tests.vectors.summary import summary
@@ -139,6 +142,46 @@ def test_proof_files() -> None:
     for case in cases("checkpoints", "refused_proofs"):
         with pytest.raises(VerificationFailed):
             proof.verify(case["proof"].encode(), genesis)
+
+
+def network_of_adverts() -> bytes:
+    (network,) = networks("adverts")
+    return network
+
+
+def batch(case: dict[str, Any]) -> tuple[SignedAdvert | SignedUpdate, ...]:
+    return judge_adverts(bytes.fromhex(case["data"]), network_of_adverts(), case["region"], case["now_ms"])
+
+
+@every("adverts", "regions")
+def test_region(case: dict[str, Any]) -> None:
+    assert {region_of(f"{country}-X") for country in case["countries"]} == {case["name"]}
+
+
+@every("adverts", "accepted")
+def test_adverts(case: dict[str, Any]) -> None:
+    assert [item.author.hex() for item in batch(case)] == [item["author"] for item in case["items"]]
+    kinds = ["advert" if isinstance(item, SignedAdvert) else "update" for item in batch(case)]
+    assert kinds == [item["kind"].replace("goodbye", "update") for item in case["items"]]
+
+
+@every("adverts", "refused")
+def test_no_adverts(case: dict[str, Any]) -> None:
+    with pytest.raises({"Reject": Reject, "Ignore": Ignore}[case["verdict"]], match=f"^check {case['check']}: "):
+        batch(case)
+
+
+@every("adverts", "updates")
+def test_update(case: dict[str, Any]) -> None:
+    base, change = (open_advert(bytes.fromhex(case[part]), network_of_adverts()) for part in ("base", "update"))
+    assert isinstance(base, SignedAdvert)
+    assert isinstance(change, SignedUpdate)
+    if case["advert"] is None:
+        with pytest.raises(Reject):
+            updated(base.advert, change.update)
+    else:
+        found = updated(base.advert, change.update).model_dump(mode="json", exclude={"offer"})
+        assert found == case["advert"]
 
 
 ENTRIES = {case["name"]: parse(bytes.fromhex(case["raw"])) for case in cases("transitions", "entries")}
