@@ -265,7 +265,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 def seeds(name: str) -> list[bytes]:
     """What a run sets out from: good inputs, and the committed ones, that earlier runs found to reach far."""
     found = (CORPUS / f"{name}.hex").read_text().splitlines()
-    return [*_good(name), *discovery.SEEDS.get(name, ()), *map(bytes.fromhex, found)]
+    good = discovery.SEEDS.get(name) or _good(name)
+    return [*good, *map(bytes.fromhex, found)]
 
 
 def _good(name: str) -> Iterator[bytes]:
