@@ -146,6 +146,23 @@ class Dial:
 
 
 @dataclass(frozen=True, slots=True)
+class Provide:
+    """Announce in the network's Kademlia table that this node offers a device in a region, and where it is dialled."""
+
+    region: str
+    device: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look up who offers a device in a region; the answer is PeersFound, if anybody is found."""
+
+    region: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class RememberPeers:
     """Keep these addresses for the next start, and at which network time each last answered, 0 for never."""
 
@@ -306,6 +323,8 @@ Action = (
     | Verify
     | Blame
     | Dial
+    | Provide
+    | Look
     | RememberPeers
     | KeepRules
     | SetTimer

@@ -78,6 +78,10 @@ class Client:
         asked = [{"network": network, "seconds": seconds} for network, seconds in networks.items()]
         return self._ask("PUT", "/v1/peers/denied", json.dumps({"networks": asked}).encode())
 
+    def find_peers(self, region: str, device: str) -> dict[str, Any]:
+        query = urlencode({"region": region, "device": device})
+        return self._ask("GET", f"/v1/peers/found?{query}", timeout_s=120.0)
+
     def energy(self) -> dict[str, Any]:
         return self._ask("GET", "/v1/energy")
 

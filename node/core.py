@@ -22,6 +22,7 @@ from node.claims.claiming import on_claim
 from node.claims.countersigning import Countersigning, both
 from node.claims.sourcing import Sourcing
 from node.dialling import Dialling, Remembered
+from node.discovery import Discovery
 from node.energy.rules import Rule
 from node.events import (
     ApprovalsRead,
@@ -48,6 +49,7 @@ from node.events import (
     OuterStepped,
     PeerConnected,
     PeerDisconnected,
+    PeersFound,
     ReachabilityChanged,
     Refolded,
     RoundTrained,
@@ -81,15 +83,16 @@ from node.market.tickets import TicketOffice
 from node.messages import EXCHANGE, MARKET
 from node.peers import Peers
 from node.reachability import Reachability, said
-from node.reconcile import RECONCILE_EVERY_MS, reconcile
+from node.reconcile import RECONCILE_EVERY_MS
 from node.round_trips import RoundTrips
+from node.timers import MARKET_TIMERS, TIMERS
 from node.turn import Identity, Turn
 from protocol.direct import decode_direct
 from protocol.envelope import Entry
 from protocol.errors import Reject
 from protocol.identity import peer_id
 from protocol.messages import Offer, Place, Revocation
-from protocol.regions import REGIONS
+from protocol.regions import OTHER, REGIONS, region_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +133,14 @@ class Node:
         self.identity = identity
         self.ledger = ledger
         self.tickets = TicketOffice()
-        self.dialling = Dialling(identity.key, bootstrap, kept.peers)
+        self.dialling: Dialling = Dialling(identity.key, bootstrap, kept.peers)
         self.peers: Peers = Peers(
             identity.key, identity.label, self.dialling, AdvertBook(identity.key, frozenset(regions))
         )
         self.exchange: Exchange = Exchange(self.peers, kept.epoch, decode_cursors(kept.cursors))
         self.own_feed: OwnFeed = OwnFeed(self.peers, Signing.ALLOWED if may_sign else Signing.UNCONFIRMED)
         self.records: Records = Records()
-        self.refolding = Refolding()
+        self.refolding: Refolding = Refolding()
         self.checkpoints: Checkpoints = kept.checkpoints or Checkpoints()
         self.finality: Finality = Finality(self.peers, self.checkpoints)
         self.credit = Credit(terms)
@@ -152,6 +155,11 @@ class Node:
         self.pausing: Pausing = Pausing(self.provider, self.handover, rules)
         self.addresses: tuple[str, ...] = ()
         self.reachability = Reachability()
+        stands_at, device = (offer.place if offer else place), (offer.device if offer else "cpu")
+        region = region_of(stands_at.zone) if stands_at else OTHER
+        self.discovery: Discovery = Discovery(
+            self.peers, region, device, provides=offer is not None, regions=tuple(sorted(regions))
+        )
 
     @property
     def may_sign(self) -> bool:
@@ -204,6 +212,7 @@ class Node:
         self.exchange.on_connected(turn, event.peer)
         self.finality.on_connected(turn, event.peer)
         self.round_trips.on_connected(turn, event.peer)
+        self.discovery.on_connected(turn)
         if self.may_sign:
             self.advertising.on_connected(turn)
 
@@ -247,9 +256,9 @@ class Node:
         self.provider.on_round_trained(turn, event)
         self.handover.on_round_trained(turn, event.shard)
 
-    def _on_reconcile(self, turn: Turn) -> None:
-        reconcile(turn, self.provider, self.requester, self.credit)
-        self.handover.remind(turn)
+    def _on_submitted(self, turn: Turn, event: JobSubmitted) -> None:
+        self.requester.on_submitted(turn, event)
+        self.discovery.on_job(turn, event.job)
 
     def _on_tree(self, turn: Turn, event: TreeRead) -> None:
         if self.checkpoints.on_tree(turn, event):
@@ -267,13 +276,7 @@ class Node:
 
     def _on_timer(self, turn: Turn, event: TimerFired) -> None:
         if self.may_sign or event.timer.kind not in MARKET_TIMERS:
-            self._on_timer_of[event.timer.kind](self, turn, event.timer)
-
-    def _on_tick(self, turn: Turn, timer: Timer) -> None:
-        self.own_feed.on_timer(turn)
-        self.exchange.on_timer(turn)
-        if self.exchange.compares:
-            self.checkpoints.on_tick(turn, self.peers.connected)
+            TIMERS[event.timer.kind](self, turn, event.timer)
 
     def _on_refolded(self, turn: Turn, event: Refolded) -> None:
         """Go on with the fresh ledger; what was begun on the word of a forked author ends."""
@@ -318,6 +321,7 @@ class Node:
         PeerConnected: _on_connected,
         PeerDisconnected: _on_disconnected,
         ReachabilityChanged: _on_reachability,
+        PeersFound: lambda self, turn, event: self.discovery.on_found(turn, event),
         DialFailed: lambda self, turn, event: self.dialling.on_dial_failed(turn, event),
         LinkRestarted: lambda self, turn, event: self.dialling.on_link_restarted(turn),
         GossipReceived: _on_gossip,
@@ -333,7 +337,7 @@ class Node:
         StoreDischarged: lambda self, turn, event: self.attesting.on_signed(turn, event.attestation),
         ClaimMade: lambda self, turn, event: on_claim(turn, event.claim),
         ApprovalsRead: lambda self, turn, event: self.countersigning.on_approvals(turn, event),
-        JobSubmitted: lambda self, turn, event: self.requester.on_submitted(turn, event),
+        JobSubmitted: _on_submitted,
         MatchingsWanted: lambda self, turn, event: self.records.on_wanted(turn, event.job),
         JobCancelled: lambda self, turn, event: self.requester.on_cancelled(turn, event.job),
         DebtPaid: lambda self, turn, event: self.credit.on_paid(turn, event.debtor, event.total_microcredits),
@@ -348,27 +352,6 @@ class Node:
         OuterStepped: lambda self, turn, event: self.requester.on_stepped(turn, event),
         ModelFinished: lambda self, turn, event: self.requester.on_model_finished(turn, event),
         LeadFailed: lambda self, turn, event: self.requester.on_lead_failed(turn, event),
-    }
-    _on_timer_of: ClassVar[Mapping[TimerKind, Callable[[Node, Turn, Timer], None]]] = {
-        TimerKind.SYNC: _on_tick,
-        TimerKind.ADVERTISE: lambda self, turn, timer: self.provider.on_advertise(turn, timer),
-        TimerKind.ASK_ADVERTS: lambda self, turn, timer: self.peers.book.on_tick(turn, self.peers.connected),
-        TimerKind.REDIAL: lambda self, turn, timer: self.dialling.on_tick(turn, self.peers.connected),
-        TimerKind.BIDS_CLOSE: lambda self, turn, timer: self.requester.on_bids_close(turn, timer.key, timer.number),
-        TimerKind.ASSIGN: lambda self, turn, timer: self.requester.on_assign(turn, ShardId(timer.key, timer.number)),
-        TimerKind.LEASES_DUE: lambda self, turn, timer: self.requester.on_leases_due(turn, timer.key),
-        TimerKind.PEER_GRACE: lambda self, turn, timer: self.requester.on_grace_over(turn, timer.key),
-        TimerKind.SHARD_READY_DUE: lambda self, turn, timer: self.requester.on_ready_due(
-            turn, ShardId(timer.key, timer.number)
-        ),
-        TimerKind.ROUND_DUE: lambda self, turn, timer: self.requester.on_round_due(turn, timer.key, timer.number),
-        TimerKind.RECEIPTS_DUE: lambda self, turn, timer: self.requester.on_receipts_due(turn, timer.key),
-        TimerKind.LEASE_ENDS: lambda self, turn, timer: self.provider.on_lease_ends(turn, timer),
-        TimerKind.RECONCILE: lambda self, turn, timer: self._on_reconcile(turn),
-        TimerKind.REFOLD: lambda self, turn, timer: self.refolding.on_timer(turn),
-        TimerKind.COUNTERSIGNATURES_DUE: lambda self, turn, timer: self.provider.on_countersignatures_due(turn, timer),
-        TimerKind.PING: lambda self, turn, timer: self.round_trips.on_timer(turn, self.peers.connected),
-        TimerKind.CHECKPOINT: lambda self, turn, timer: self.finality.on_tick(turn),
     }
 
 
@@ -395,8 +378,3 @@ MARKET_EVENTS = frozenset(
         *(ModelReady, OuterStepped, ModelFinished, LeadFailed),
     }
 )
-
-MARKET_TIMERS = frozenset(TimerKind) - {
-    *(TimerKind.SYNC, TimerKind.REDIAL, TimerKind.REFOLD, TimerKind.PING),
-    TimerKind.ASK_ADVERTS,
-}

@@ -180,6 +180,16 @@ class Dialling:
         if not target.dialled and self._may_dial(peer, target, connected):
             self._dial(turn, target)
 
+    def on_hints(self, turn: Turn, addresses: Sequence[str], until_ms: int, connected: set[bytes]) -> None:
+        """Somebody says that peers are at these addresses, for so long: they are tried where there is room, and nothing
+        that a peer has said itself goes for them."""
+        for text in dict.fromkeys(addresses):
+            peer = peer_of(text)
+            is_new = peer not in (None, self._me, *connected) and self.find(text) is None
+            if is_new and text.startswith(("/ip4/", "/ip6/")) and self._has_room(text):
+                self._add(text).until_ms = until_ms
+        self._dial_whoever_is_due(turn, connected)
+
     def find(self, address: str) -> Address | None:
         target = self._targets.get(peer_of(address) or b"")
         return target.addresses.get(address) if target else None

@@ -44,6 +44,7 @@ class TimerKind(enum.Enum):
     REFOLD = "refold"
     CHECKPOINT = "checkpoint"
     PING = "ping"
+    PROVIDE = "provide"  # what this node offers, in the Kademlia table
     COUNTERSIGNATURES_DUE = "countersignatures due"
 
 
@@ -110,6 +111,14 @@ class DialFailed:
 @dataclass(frozen=True, slots=True)
 class LinkRestarted:
     """The link had died, with all connections and dials under way, and is back."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeersFound:
+    """Addresses that end in `/p2p/` and a peer's id. `where`: `mdns`, or region and device that were looked up."""
+
+    where: str
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +360,7 @@ Event = (
     | PeerDisconnected
     | ReachabilityChanged
     | DialFailed
+    | PeersFound
     | LinkRestarted
     | GossipReceived
     | MessageReceived

@@ -5,6 +5,7 @@ Nothing about a peer is believed here but what it signed; an advert says what a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from node.actions import Notify
@@ -17,6 +18,9 @@ from protocol.direct import Adverts
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge_adverts
 from protocol.identity import peer_id, short
+
+HINT_LASTS_MS = 600_000  # guess, not measured
+HINTS_MAX = 32  # addresses of one finding
 
 
 @dataclass(slots=True)
@@ -46,6 +50,11 @@ class Peers:
         self.dialling.on_disconnected(turn, event.peer)
         self.book.on_disconnected(turn, event.peer, self.connected)
         turn.do(Notify("peer lost", {"peer": peer_id(event.peer), "label": self.label(event.peer)}))
+
+    def on_found(self, turn: Turn, addresses: Sequence[str]) -> None:
+        """Somebody says that peers are there: a hint, to be tried for a while."""
+        until_ms = turn.now_ms + HINT_LASTS_MS * turn.identity.genesis.clock.speed
+        self.dialling.on_hints(turn, addresses[:HINTS_MAX], until_ms, self.connected)
 
     def on_gossip(self, turn: Turn, peer: bytes, region: str, data: bytes) -> None:
         """Adverts of a region, handed on by a peer."""

@@ -27,6 +27,7 @@ LAYERS = ("protocol", "ledger", "node")
 SHELLS = (
     "ledger/store/*.py",
     "node/api/certificate_routes.py",
+    "node/api/finding_routes.py",
     "node/api/ledger_routes.py",
     "node/api/peer_routes.py",
     "node/running/answering.py",

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from node.commands.node import peers
 from node.commands.options import HomeOption, JsonOption, client_of, print_json
+from node.commands.peer_find import find
 from protocol.errors import LocalError
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 app = App(name="peer", help="Other peers: who is there, and whom this node keeps out.")
 app.command(peers, name="list")
+app.command(find)
 
 WhoArgument = Annotated[str, Parameter(help="A peer id, an address, or a network as in 192.0.2.0/24.")]
 

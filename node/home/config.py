@@ -42,6 +42,8 @@ class LinkConfig(_Section):
     """Where peers reach the node: libp2p, and the HTTPS listener that serves blobs, both on the address of `listen`.
 
     `allow` names, by peer id, whom this node lets into a closed network without an invitation; other nodes need not.
+    `dht`: announce to the network what this node offers, and look for others. `mdns`: the interface, by name or IPv4
+    address, on which peers of the same wire find each other; "" for none.
     `data_host` is that listener's as peers see it, for a node behind a translated address; None: as in `listen`.
     `relay`: carry connections between peers that cannot dial each other, each of at most `relay_circuit_mib` (both
     directions together) and `relay_circuit_s`, `relay_circuits_per_peer` at once; `relay_reservations` peers may be
@@ -65,6 +67,8 @@ class LinkConfig(_Section):
     relay_circuits_per_peer: Annotated[int, Field(ge=1, le=32)] = 8
     relay_circuit_mib: Annotated[int, Field(ge=1, le=1_048_576)] = 256
     relay_circuit_s: Annotated[int, Field(ge=60, le=86_400)] = 3600
+    dht: bool = True
+    mdns: Annotated[str, Field(pattern=r"^[0-9A-Za-z_.:@-]{0,64}$")] = ""
 
     @field_validator("bootstrap")
     @classmethod

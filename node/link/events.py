@@ -102,6 +102,14 @@ class ReachabilityChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PeersFound:
+    """Addresses that somebody on the same wire announces by mDNS, each ending in `/p2p/` and the peer's id. A hint:
+    dialling tells who is there."""
+
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LinkRestarted:
     """It is back after a LinkFailed, on its port, and knows nobody: dial again."""
 
@@ -111,6 +119,7 @@ LinkEvent = (
     | PeerDisconnected
     | PeerRefused
     | PeerBanned
+    | PeersFound
     | GossipArrived
     | MessageArrived
     | LinkFailed

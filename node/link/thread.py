@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ from multiaddr import Multiaddr
 from node.link.blobs import PROTOCOL as BLOBS
 from node.link.blobs import BlobReader, Blobs, ServeBlob
 from node.link.conduct import Conduct
+from node.link.dht import Dht, Means
 from node.link.dials import unreached
 from node.link.events import (
     Crossing,
@@ -60,7 +62,7 @@ from node.link.router import ContainedGossipSub
 from node.link.standing import Act, Ban, Standings
 from node.link.ways import Ways
 from protocol.hello import Hello
-from protocol.identity import peer_id
+from protocol.identity import KeyPair, peer_id
 
 PUBLISH_RATE_PER_S = 50.0  # every other node pays for each of our messages; guess, not measured
 PUBLISH_BURST = 100.0  # below the 128 RPCs that wait for one peer
@@ -90,6 +92,7 @@ class Settings:
     connections_per_address: int
     denied: tuple[Network, ...]
     relay: RelayLimits | None
+    has_dht: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class LinkThread:
         """why"""
         self._calls: set[asyncio.Future[Any]] = set()
         self._dialling: WeakValueDictionary[bytes, trio.Lock] = WeakValueDictionary()
+        self._dht: Dht | None = None
         self._outbox_filled = trio.Event()
         self._stop_asked = trio.Event()
 
@@ -214,6 +218,7 @@ class LinkThread:
         self.blobs = Blobs(self._host, self.peers.book, settings.serve_blob, self._on_loop, self._on_thread)
         self._host.set_stream_handler(BLOBS, self.blobs.answer)
         self._ways = Ways(self._host, self._swarm, self.peers.book, settings.relay, self.crossing.post)
+        self._dht = self._build_dht() if settings.has_dht else None
         try:
             with trio.CancelScope() as scope:
                 async with running(self._swarm), running(pubsub), running(router), trio.open_nursery() as self._nursery:
@@ -226,6 +231,9 @@ class LinkThread:
                     addresses = tuple(map(str, self._host.get_addrs()))
                     self._nursery.start_soon(self.peers.reconcile_every, settings.ping_interval_s)
                     self._nursery.start_soon(self._ways.run, addresses)
+                    if self._dht is not None:
+                        self._dht.addresses = addresses
+                        self._nursery.start_soon(self._dht.run)
                     self._on_loop(self.ready.set_result, addresses)
                     await self._stop_asked.wait()
                     with trio.move_on_after(FLUSH_TIMEOUT_S):
@@ -280,9 +288,15 @@ class LinkThread:
         self._spawn_soon(self.peers.cut_off, key, str(ban))
 
     def _report(self, event: LinkEvent) -> None:
+        """What becomes of peers."""
         self.crossing.post(event)
         if isinstance(event, PeerConnected | PeerDisconnected):
             self._ways.look_again()
+        match event:
+            case PeerConnected(key) if self._dht is not None:
+                self._dht.met(key)
+            case PeerDisconnected(key) if self._dht is not None:
+                self._dht.left(key)
 
     def _accept_gossip(self, peer: ID, topic: str, data: bytes) -> None:
         self.peers.reconcile(peer)
@@ -308,6 +322,39 @@ class LinkThread:
     async def deny(self) -> None:
         """What the record denies, from now on, and nothing else."""
         await self._swarm.deny(self.record.denied)
+
+    def _build_dht(self) -> Dht:
+        settings = self.settings
+        means = Means(
+            self.peers.admits,
+            self.dial,
+            self.disconnect,
+            lambda: [key for key, peer in self.peers.book.items() if peer.is_admitted],
+            self._spawn_soon,
+        )
+        dht = Dht(self._host, KeyPair(settings.seed), settings.hello.network, means, random.SystemRandom())
+        self._host.set_stream_handler(dht.protocol, dht.serve)
+        return dht
+
+    async def provide(self, key: bytes, addresses: tuple[str, ...]) -> None:
+        table = self._table()
+        table.addresses = addresses
+        await table.provide(key)
+
+    async def look(self, key: bytes, found: list[str]) -> None:
+        """`found` is filled with addresses."""
+        for contact in await self._table().find(key):
+            found += [f"{address}/p2p/{peer_id(contact.peer)}" for address in contact.addresses]
+
+    async def keep(self, key: bytes) -> None:
+        """The loop wants a connection that a look-up may have opened."""
+        if self._dht is not None:
+            self._dht.keep(key)
+
+    def _table(self) -> Dht:
+        if self._dht is None:
+            raise LinkError("HEL-DHT-001", "this node has no part in the Kademlia table", "set dht = true under [link]")
+        return self._dht
 
     async def disconnect(self, key: bytes) -> None:
         await self.peers.disconnect(key)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 
 from node import events as ev
+from node.actions import Dial, Look, Provide
 from node.admission import refusal
 from node.feeds.checkpoints import read_note
 from node.home.config import LinkConfig
@@ -24,6 +25,7 @@ from node.link import (
     MessageArrived,
     PeerBanned,
     PeerRefused,
+    PeersFound,
     RelayLimits,
     Verdict,
 )
@@ -33,6 +35,7 @@ from node.link import ReachabilityChanged as LinkReachability
 from node.link.blobs import ServeBlob
 from node.link.events import THREAD_IS_DOWN
 from node.turn import Identity
+from protocol.discovery import providers_key
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
 from protocol.hello import Hello
@@ -65,7 +68,7 @@ class Network:
         banned: Callable[[], object],
         serve_blob: ServeBlob,
     ) -> None:
-        self._identity, self._now_ms = identity, now_ms
+        self._identity, self._now_ms, self._has_dht = identity, now_ms, config.dht
         self._emit, self._put, self._try_hear, self._notify = emit, put, hear, notify
         self._banned = banned
         self._heard_bytes = 0  # of messages in the queue
@@ -86,6 +89,8 @@ class Network:
             serve_blob=serve_blob,
             patience_s=self._patience_s,
             relay=limits_of(config),
+            has_dht=config.dht,
+            mdns=config.mdns,
         )
 
     def _patience_s(self, topic: str) -> float:
@@ -107,6 +112,17 @@ class Network:
         else:
             await self.link.send(peer, data)
 
+    async def seek(self, action: Dial | Provide | Look) -> None:
+        """Raises LinkError."""
+        match action:
+            case Dial(address):
+                await self.dial(address)
+            case Provide(region, device, addresses):
+                if self._has_dht:
+                    await self.link.provide(providers_key(self._identity.network, region, device), addresses)
+            case Look(region, device):
+                await self.look(region, device)
+
     async def dial(self, address: str) -> None:
         """Connect, or say why not. Of a dial that dies with the link nothing is said: LinkRestarted follows."""
         try:
@@ -115,6 +131,15 @@ class Network:
             if error.code != THREAD_IS_DOWN:
                 is_refusal = isinstance(error, DialRefused) and error.is_lasting
                 await self._put(ev.DialFailed(address, error.cause, error.remedy, is_refusal))
+
+    async def look(self, region: str, device: str) -> tuple[str, ...]:
+        """The addresses of those who offer a device in a region; the core hears of them too. Raises LinkError."""
+        if not self._has_dht:
+            return ()
+        found = await self.link.look(providers_key(self._identity.network, region, device))
+        if found:
+            await self._put(ev.PeersFound(f"{region}/{device}", found))
+        return found
 
     def _hear(self, event: ev.GossipReceived | ev.MessageReceived) -> bool:
         if self._heard_bytes + len(event.data) > HEARD_BYTES_MAX or not self._try_hear(event):
@@ -153,6 +178,8 @@ class Network:
                 return self._hear(ev.GossipReceived(topic, peer, data))
             case MessageArrived(peer, data):
                 return self._hear(ev.MessageReceived(peer, data))
+            case PeersFound(addresses):
+                self._emit(ev.PeersFound("mdns", addresses))
             case PeerRefused(peer, reason):
                 self._tell_refusal(peer, reason)
             case PeerBanned(peer, reason):

@@ -237,6 +237,10 @@ class Runtime:
         await self._queue.put((event, done))
         return await done
 
+    async def look(self, region: str, device: str) -> tuple[str, ...]:
+        """The addresses of those who offer a device in a region. Raises LinkError."""
+        return await self._network.look(region, device)
+
     async def compute(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Run a pure function on a worker thread."""
         return await asyncio.to_thread(function, *arguments)
@@ -335,8 +339,8 @@ class Runtime:
                 self._answering.start(action)
             case ac.Blame(peer):
                 self._network.link.blame(peer, Act.REJECTED_MESSAGE)
-            case ac.Dial(address):
-                self._sending.start(self._network.dial(address))
+            case ac.Dial() | ac.Provide() | ac.Look():
+                self._sending.start(self._network.seek(action))
             case ac.Verify():
                 self._verifying.take(action)
             case _:

@@ -40,7 +40,7 @@ from node.events import (
     TimerFired,
     TimerKind,
 )
-from node.home.config import ApiConfig, MarketConfig
+from node.home.config import ApiConfig, LinkConfig, MarketConfig
 from node.home.home import Home
 from node.link import Link, Verdict
 from node.market.question import answer
@@ -119,8 +119,9 @@ class Host:
             deliver=lambda event: None,
         )
         self.guarding = Guarding(link, Home(directory), ("192.0.2.0/24",))  # the link is not started
-        self.config = SimpleNamespace(api=ApiConfig(port=0), market=MarketConfig())
+        self.config = SimpleNamespace(api=ApiConfig(port=0), link=LinkConfig(), market=MarketConfig())
         self.started_at_unix_ms = 1
+        self.found: dict[tuple[str, str], tuple[str, ...]] = {}  # by look-ups
         self.clock_ms = NOW_MS
         self.closes_bids_when_followed = False  # as soon as somebody waits for events; else when the test says so
         self._trainer = Trainer({digest("text")}, lambda _: "", ROUND_MS, 1) if trains else None
@@ -134,6 +135,9 @@ class Host:
 
     async def submit(self, event: Event) -> list[Action]:
         return self.turn(event)
+
+    async def look(self, region: str, device: str) -> tuple[str, ...]:
+        return self.found.get((region, device), ())
 
     async def compute(self, function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.to_thread(function, *arguments)

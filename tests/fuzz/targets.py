@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from protocol.scan import scan
 from protocol.signed import sign_array
 from protocol.tickets import redeem
 from tests.builders import NOW_MS, History, genesis, keypair, whole_history
+from tests.fuzz import discovery
 from tests.ledger.notes import NETWORK, TIME_S, WITNESSED, WITNESSES, Memory, cosigned, request
 from tests.ledger.test_proof import FEED, IDS
 from tests.ledger.test_proof import checkpoint as note_over_feed
@@ -296,6 +297,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         instance,
         plan,
         job_hour,
+        *discovery.READERS,
     )
 }
 
@@ -318,7 +320,11 @@ TARGETS |= {name: _of_the_wire(name) for name in WIRE}
 def seeds(name: str) -> list[bytes]:
     """What a run sets out from: good inputs, and the committed ones, that earlier runs found to reach far."""
     found = (CORPUS / f"{name}.hex").read_text().splitlines()
-    return [*(_good_on_the_wire(name) if name in WIRE else _good(name)), *map(bytes.fromhex, found)]
+    if name in discovery.SEEDS:
+        good: Iterable[bytes] = discovery.SEEDS[name]
+    else:
+        good = _good_on_the_wire(name) if name in WIRE else _good(name)
+    return [*good, *map(bytes.fromhex, found)]
 
 
 def _good_on_the_wire(name: str) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.utils.varint import encode_varint_prefixed
 from multiaddr import Multiaddr
 
-from node.link import GossipArrived, Link, LinkEvent, MessageArrived, ReachabilityChanged
+from node.link import GossipArrived, Link, LinkEvent, MessageArrived, PeersFound, ReachabilityChanged
 from node.link.messages import PROTOCOL
 from protocol.hello import Hello, encode_hello
 
@@ -57,6 +57,9 @@ class Inbox:
 
     def messages(self) -> list[bytes]:
         return [event.data for event in self.events if isinstance(event, MessageArrived)]
+
+    def found(self) -> list[PeersFound]:
+        return [event for event in self.events if isinstance(event, PeersFound)]
 
     def gossip(self) -> list[bytes]:
         return [event.data for event in self.events if isinstance(event, GossipArrived)]

@@ -8,7 +8,6 @@ from collections import Counter
 
 import pytest
 
-from node import link as link_module
 from node.link import (
     GossipArrived,
     Link,
@@ -18,9 +17,10 @@ from node.link import (
     PeerConnected,
     PeerDisconnected,
     Verdict,
-    restart_delay_s,
 )
+from node.link import link as link_module
 from node.link import publications as link_publications
+from node.link.link import restart_delay_s
 from node.link.publications import HANDED_OVER_S, UNHEARD_MAX_S, Publications
 from protocol.hello import Hello
 

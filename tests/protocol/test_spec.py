@@ -65,6 +65,7 @@ MODULES = (
         "credit",
         "devices",
         "direct",
+        "discovery",
         "envelope",
         "genesis",
         "gossip",
