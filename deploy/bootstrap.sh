@@ -12,6 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly VENV=.venv
 readonly STAMP=$VENV/.complete # two lines: what the installation depends on, hashed; the extras it has
 readonly LOG=$VENV/setup.log
+readonly INTEROP=tests/interop # a peer in another language, and its packages
 export CC=${CC:-cc} # the compiler that built this Python need not exist here
 
 say() { printf 'setup: %s\n' "$@"; }
@@ -36,7 +37,7 @@ show_newest_line() {
 }
 
 # The clone's own path is in the key: an editable installation points to it, so a moved clone is set up anew.
-key() { { cat pyproject.toml deploy/constraints.txt tests/interop/package-lock.json && pwd && "$VENV/bin/python" --version; } | sha256sum; }
+key() { { cat pyproject.toml deploy/constraints.txt "$INTEROP/package-lock.json" && pwd && "$VENV/bin/python" --version; } | sha256sum; }
 
 is_wanted_python() { [[ -z ${PYTHON:-} || $("$PYTHON" --version 2>/dev/null) == $("$VENV/bin/python" --version) ]]; }
 
@@ -47,6 +48,7 @@ is_complete() { # extra...
     is_usable && [[ $(head -n 1 "$STAMP") == "$(key)" ]] || return 1
     local extra
     for extra in "$@"; do [[ " $(tail -n 1 "$STAMP") " == *" $extra "* ]] || return 1; done
+    [[ " $* " != *" dev "* || -f $INTEROP/node_modules/.package-lock.json ]] # a cache may have kept .venv alone
 }
 
 minor_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; } # python
@@ -144,7 +146,7 @@ logged "$VENV/bin/python" -m pip --disable-pip-version-check --no-input install 
     --constraint deploy/constraints.txt --editable ".${extras:+[${extras// /,}]}"
 if [[ " $extras " == *" dev "* ]]; then
     say "installing js-libp2p, the network's second implementation, for the tests"
-    logged npm --prefix tests/interop ci --ignore-scripts --no-audit --no-fund
+    logged npm --prefix "$INTEROP" ci --prefer-offline --ignore-scripts --no-audit --no-fund
 fi
 printf '%s\n%s\n' "$(key)" "$extras" >"$STAMP"
 say "done"

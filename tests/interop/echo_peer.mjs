@@ -1,18 +1,13 @@
 // Opens streams to the address it is given, sends on each its share of bytes, and compares what comes back; then answers
 // one stream of the other's in the same way. Prints one JSON line: how many streams came back as they were sent.
 
-Promise.withResolvers ??= function () {
-  const made = {}
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }))
-  return made
-}
-
-const { createHash, randomBytes } = await import('node:crypto')
-const { createLibp2p } = await import('libp2p')
-const { tcp } = await import('@libp2p/tcp')
-const { noise } = await import('@chainsafe/libp2p-noise')
-const { yamux } = await import('@chainsafe/libp2p-yamux')
-const { multiaddr } = await import('@multiformats/multiaddr')
+import './polyfill.mjs'
+import { createHash, randomBytes } from 'node:crypto'
+import { createLibp2p } from 'libp2p'
+import { tcp } from '@libp2p/tcp'
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { multiaddr } from '@multiformats/multiaddr'
 
 const [address, streams, bytes] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])]
 const PROTOCOL = '/heliotrope/test/echo/1'

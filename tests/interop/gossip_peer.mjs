@@ -1,18 +1,13 @@
 // js-libp2p's part of `make bench BENCH=gossip`: some nodes in this one process. tests/bench/gossip_peer.py does the
 // same with py-libp2p and says what is measured; settings and result have the same names there.
 
-Promise.withResolvers ??= function () {
-  const made = {}
-  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }))
-  return made
-}
-
-const { createLibp2p } = await import('libp2p')
-const { tcp } = await import('@libp2p/tcp')
-const { noise } = await import('@chainsafe/libp2p-noise')
-const { yamux } = await import('@chainsafe/libp2p-yamux')
-const { gossipsub } = await import('@libp2p/gossipsub')
-const { identify } = await import('@libp2p/identify')
+import './polyfill.mjs'
+import { createLibp2p } from 'libp2p'
+import { tcp } from '@libp2p/tcp'
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { gossipsub } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
 
 const settings = JSON.parse(process.argv[2])
 const TOPIC = 'heliotrope/1/bench/adverts'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -13,10 +12,11 @@ from multiaddr import Multiaddr
 
 from node.link.host import running
 from tests.hosts import own_host
+from tests.interop.js import FOLDER, require_js
 
 from .ends import TIMEOUT_S, read_all
 
-SCRIPT = Path(__file__).parents[1] / "interop" / "echo_peer.mjs"
+SCRIPT = FOLDER / "echo_peer.mjs"
 PROTOCOL = TProtocol("/heliotrope/test/echo/1")
 STREAMS, SIZE_BYTES = 8, 3_000_000
 
@@ -28,6 +28,8 @@ async def echo(stream: Any) -> None:
 
 
 def test_large_streams_go_to_js_libp2p_and_come_back() -> None:
+    require_js()
+
     async def main() -> dict[str, int]:
         host, swarm = own_host(b"e" * 32)
         host.set_stream_handler(PROTOCOL, echo)

@@ -44,7 +44,7 @@ from protocol.messages import (
     SlotEnergy,
     TrainingSpec,
 )
-from protocol.regions import REGIONS
+from protocol.regions import COUNTRIES, REGIONS
 
 SPEC = (Path(__file__).parents[2] / "protocol/SPEC.md").read_text()
 MODELS: dict[str, type[Body]] = {
@@ -222,6 +222,11 @@ def test_every_number_that_is_named_is_that_of_the_code() -> None:
             known.setdefault(name, set()).add(value)
     named = re.findall(r"`([A-Z][A-Z0-9_]*)` = (\d+)", SPEC)
     assert [pair for pair in named if int(pair[1]) not in known.get(pair[0], ())] == []
+
+
+def test_every_country_is_in_the_region_that_the_code_says() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| ((?:[A-Z]{2} ?)+) \|$", SPEC, re.MULTILINE)
+    assert dict(rows) == {region: " ".join(sorted(named.split())) for region, named in COUNTRIES.items()}
 
 
 def test_every_domain_topic_and_name_occurs() -> None:

@@ -1,0 +1,112 @@
+"""The link with js-libp2p at the other end: large messages, many, and none at all."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from node.link import Link, LinkError, PeerConnected, PeerDisconnected, Verdict
+from node.link import thread as link_thread
+from protocol.genesis import Clock, Genesis
+from protocol.identity import KeyPair, peer_id
+from tests.builders import digest
+from tests.live.links import ANY_PORT, Inbox
+
+from .js import JsError, JsPeer, js_peer, require_js
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+GENESIS = Genesis(name="interop link", clock=Clock(unix_ms=0, network_ms=0, speed=1), slot_ms=1000)
+TOPIC = "heliotrope/1/interop/any"
+KEY = KeyPair(digest("js link"))
+SIZE_BYTES = 3 * 2**20
+GOSSIP, RATE_PER_S = 1000, 200.0  # a peer that sends more than that is not heard
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def js(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[JsPeer]:
+    require_js()
+    path = tmp_path_factory.mktemp("link") / "genesis.json"
+    path.write_text(GENESIS.model_dump_json())
+    async with js_peer(path, KEY.seed) as peer:
+        await peer.do("subscribe", topic=TOPIC)
+        yield peer
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ours(js: JsPeer, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Link, Inbox]]:
+    """A link of its own for each test, which the peer has joined."""
+    inbox = Inbox()
+    link = Link(
+        seed=digest(request.node.name),
+        listen=ANY_PORT,
+        topics=[TOPIC],
+        judge=lambda topic, data: Verdict.ACCEPT,
+        deliver=inbox,
+        network=GENESIS.network_id(),
+    )
+    await link.start()
+    await js.do("dial", address=link.addresses[0])
+    await inbox.has(PeerConnected(KEY.public))
+    yield link, inbox
+    await link.stop()
+
+
+async def test_large_messages_go_both_ways_at_once(js: JsPeer, ours: tuple[Link, Inbox]) -> None:
+    link, inbox = ours
+    await js.do("echo")
+    data, us = random.Random(1).randbytes(SIZE_BYTES), peer_id(link.public)
+    _, sent = await asyncio.gather(link.send(KEY.public, data), js.do("raw", peer=us, size=SIZE_BYTES))
+    await js.says("raw", sha256=hashlib.sha256(data).hexdigest(), size=SIZE_BYTES)
+    await inbox.until_counts(messages=2, gossip=0)
+    heard = {hashlib.sha256(data).hexdigest() for data in inbox.messages()}
+    assert heard == {sent["sha256"], hashlib.sha256(data).hexdigest()}
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """We publish as fast as a peer may: else a thousand messages take twenty seconds."""
+    monkeypatch.setattr(link_thread, "PUBLISH_RATE_PER_S", RATE_PER_S)
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_thousand_gossip_messages_go_both_ways_without_loss(js: JsPeer, ours: tuple[Link, Inbox]) -> None:
+    link, inbox = ours
+    flood = asyncio.create_task(js.do("flood", topic=TOPIC, count=GOSSIP, pause_ms=6))
+    for number in range(GOSSIP):
+        await inbox.until_counts(messages=0, gossip=number + 1)
+        await link.publish(TOPIC, b"ours %d" % number)
+    await flood
+    await js.until_gossip(GOSSIP)
+    assert inbox.gossip() == [b"js %d" % number for number in range(GOSSIP)]
+    assert js.gossip() == [f"ours {number}" for number in range(GOSSIP)]
+    assert not link.losses
+
+
+async def test_a_connection_cut_in_the_middle_fails_what_was_under_way_and_nothing_after(
+    js: JsPeer, ours: tuple[Link, Inbox]
+) -> None:
+    link, inbox = ours
+    await js.do("hold")
+    under_way = asyncio.create_task(link.send(KEY.public, bytes(SIZE_BYTES)))
+    await js.do("cut")
+    with pytest.raises(LinkError, match=f"{SIZE_BYTES} bytes"):
+        await under_way
+    await inbox.has(PeerDisconnected(KEY.public))
+    await js.do("echo")
+    await js.do("dial", address=link.addresses[0])
+    await link.send(KEY.public, b"again")
+    await inbox.until_counts(messages=1, gossip=0)
+    assert inbox.messages() == [b"again"]
+    await js.do("raw", peer=peer_id(link.public), size=1)
+
+
+async def test_our_end_in_the_middle_fails_what_it_had_under_way(js: JsPeer, ours: tuple[Link, Inbox]) -> None:
+    link, _ = ours
+    with pytest.raises(JsError):
+        await asyncio.gather(js.do("raw", peer=peer_id(link.public), size=SIZE_BYTES), link.stop())
+    await js.says("disconnected", peer=peer_id(link.public))
