@@ -43,7 +43,7 @@ def duo(directory: Path) -> Iterator[Duo]:
     genesis = Genesis(
         name="interop",
         clock=Clock(unix_ms=time.time_ns() // 10**6, network_ms=NETWORK_TIME_MS, speed=SPEED),
-        slot_ms=1_200_000,
+        slot_ms=600_000,
         surplus_assurance_min=0,
         admission="devnet",
     )

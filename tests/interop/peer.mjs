@@ -17,10 +17,11 @@ import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { decode, encode, openEntry, peerId, Refused } from '../vectors/protocol.mjs'
-import { Book, encodeBatch, judge, openAdvert, openBatch, regionOf, sealAdvert } from './adverts.mjs'
+import { Book, encodeBatch, judge, openAdvert, openBatch, regionOf } from './adverts.mjs'
 import { Feeds } from './feeds.mjs'
-import { keyOf, mapOf, signArray } from './keys.mjs'
+import { keyOf, mapOf } from './keys.mjs'
 import { encodeHello, Outgoing, PROTOCOL, receive } from './messages.mjs'
+import { Own } from './own.mjs'
 
 const DIRECT = { bytes: 4 * 1024 * 1024, string: 4096, array: 1024, map: 64, nesting: 8 }
 const sha256 = (data) => createHash('sha256').update(data).digest()
@@ -65,7 +66,8 @@ const node = await createLibp2p({
 })
 const { pubsub } = node.services
 const session = randomBytes(16)
-const book = new Book()
+let book = new Book()
+let missing = false // full adverts that are gossiped
 const feeds = new Feeds(network)
 const peers = new Map() // peer id → {outgoing, heard: a promise of its hello}
 const taking = { echoes: false, holds: false } // what it does with messages instead of answering them
@@ -130,6 +132,7 @@ async function take (id, author, data) {
   questions.get(type)?.resolve(body)
   questions.delete(type)
   if (type === 'ping') send(id, 'pong', body)
+  if (type === 'want_adverts') send(id, 'adverts', own.answer(body))
   for (const [kind, answer] of feeds.answers(type, body, author)) send(id, kind, answer)
 }
 
@@ -137,31 +140,45 @@ async function take (id, author, data) {
 
 const isTopicOfAdverts = (topic) => topic.startsWith(`${stem}/adverts/`)
 
-function tell (author, change, region) {
-  const id = author.toString('hex')
-  const said = book.said.get(id)
+/** Keep what a peer has sent, and tell what is new; what an update changes is asked for. */
+function takeAdvert (id, item) {
+  const change = book.take(item)
+  if (change === 'lacking') askAdverts(id, [item.author], [])
+  if (['lacking', 'old'].includes(change)) return
+  const author = item.author.toString('hex')
+  const said = book.said.get(author)
+  const offer = said?.get('offer')
+  const zone = offer?.get('place').get('zone')
   say({
     event: 'advert',
     change,
-    author: peerId(author),
+    author: peerId(item.author),
     label: said?.get('label'),
-    region,
-    device: said?.get('offer').get('device'),
-    zone: said?.get('offer').get('place').get('zone'),
-    number: book.last.get(id),
-    free_units: said?.get('free_units')
+    region: zone && regionOf(zone),
+    zone,
+    device: offer?.get('device'),
+    free_units: said?.get('free_units'),
+    number: book.last.get(author)
   })
+}
+
+/** What a peer knows: of some authors, or of all in some regions. */
+async function askAdverts (id, authors, regions) {
+  const answer = answerTo('adverts')
+  await send(id, 'want_adverts', { authors, regions, since: 0, after: Buffer.alloc(0) })
+  const items = (await answer).get('adverts').map((raw) => openAdvert(raw, network))
+  for (const item of items) {
+    judge(item, null, now())
+    takeAdvert(id, item)
+  }
+  return items
 }
 
 function judgeAdverts (id, topic, data) {
   const region = topic.split('/').at(-1)
   try {
     const items = openBatch(data, network, region, now())
-    for (const item of items) {
-      const change = book.take(item)
-      if (change === 'lacking') send(id, 'want_adverts', { authors: [item.author], regions: [], since: 0, after: Buffer.alloc(0) })
-      else if (change !== 'old') tell(item.author, change, region)
-    }
+    for (const item of items) if (item.isUpdate || !missing) takeAdvert(id, item)
     return 'accept'
   } catch (refusal) {
     if (!(refusal instanceof Refused)) throw refusal
@@ -179,86 +196,16 @@ async function publish (topic, data) {
   return { recipients: recipients.length }
 }
 
-const own = { full: null, number: 0 }
-const rising = () => { own.number = Math.max(now(), own.number + 1); return own.number }
-const OFFER = {
-  device: 'abacus',
-  units: 3,
-  memory_mb: 64,
-  rate_tps: 10,
-  idle_w: 1,
-  peak_w: 2,
-  pue_permille: 1000,
-  embodied_ug_per_unit_hour: 1,
-  bandwidth_mbps: 1,
-  price_microcredits_per_unit_hour: 7,
-  tenant: '',
-  place: { zone: 'PT', latitude_decidegrees: 387, longitude_decidegrees: -91 },
-  carrier: 'solar',
-  capacity_w: 100,
-  own_g_per_kwh: 40
-}
+// --- what it says of itself -------------------------------------------------------------------------------------------
 
-function advert (changes, aheadMs = 0) {
-  const number = aheadMs > 0 ? now() + aheadMs : rising()
-  const slot = Math.floor(number / genesis.slot_ms)
-  own.full = {
-    number,
-    expires_at_ms: number + 3600000,
-    label: 'js',
-    offer: OFFER,
-    free_units: 3,
-    first_slot: slot,
-    surplus_s50_j: [5, 6, 7],
-    surplus_s20_j: [1, 2, 3],
-    grid_g_per_kwh: [200, 201, 202],
-    attestations: [],
-    addresses: [],
-    ...changes
-  }
-  return own.full
-}
-
-function update (changes) {
-  const number = rising()
-  return {
-    number,
-    base_number: own.full.number,
-    expires_at_ms: number + 3600000,
-    free_units: 2,
-    shift_slots: 1,
-    slots: 3,
-    surplus_s50_j: [[2, [8]]],
-    surplus_s20_j: [[2, [4]]],
-    grid_g_per_kwh: [[2, [203]]],
-    attestations: null,
-    addresses: null,
-    ...changes
-  }
-}
-
-function goodbye () {
-  const said = update({ free_units: 0, shift_slots: 0, slots: 0, surplus_s50_j: [], surplus_s20_j: [], grid_g_per_kwh: [] })
-  return { ...said, expires_at_ms: said.number }
-}
-
-const ENTRY_DOMAIN = Buffer.from('heliotrope-ledger/entry/v1\0')
+const own = new Own(key, network, genesis.slot_ms, now)
 
 /** The next entry of our own feed: an offer; its announcement. */
 function write () {
-  const feed = feeds.feed(key.public)
-  const prev = feed.length > 0 ? feed.at(-1).id : Buffer.alloc(32)
-  feeds.take(signArray(key, ENTRY_DOMAIN, [1, network, 'offer', key.public, feed.length, prev, now(), [], mapOf(OFFER)]))
+  feeds.take(own.entry(feeds.feed(key.public)))
   const { author, seq, id } = feeds.feed(key.public).at(-1)
   return encode([[author, seq, id]])
 }
-
-const FORGERIES = {
-  none: (body) => sealAdvert(key, network, body),
-  signature: (body) => { const raw = sealAdvert(key, network, body); raw[raw.length - 40] ^= 1; return raw },
-  size: (body) => Buffer.concat([sealAdvert(key, network, body), Buffer.alloc(12288)])
-}
-const BODIES = { advert, update, goodbye }
 
 // --- what it is told --------------------------------------------------------------------------------------------------
 
@@ -276,15 +223,13 @@ const COMMANDS = {
       : 'accept')
     pubsub.subscribe(name)
   },
-  say: async ({ what, region, changes = {}, forged = 'none', ahead_ms: aheadMs }) =>
-    await publish(topicOf(region), encodeBatch([FORGERIES[forged](BODIES[what](changes, aheadMs))])),
+  say: async ({ what, region, ...how }) => await publish(topicOf(region), encodeBatch([own.say(what, how)])),
+  whisper: ({ what, ...how }) => { own.say(what, how) },
   want_adverts: async ({ peer, regions }) => {
-    const answer = answerTo('adverts')
-    await send(peer, 'want_adverts', { authors: [], regions, since: 0, after: Buffer.alloc(0) })
-    const items = (await answer).get('adverts').map((raw) => openAdvert(raw, network))
-    for (const item of items) judge(item, null, now())
+    const items = await askAdverts(peer, [], regions)
     return { adverts: items.map(({ author, body, isUpdate }) => ({ author: peerId(author), label: body.get('label'), is_update: isUpdate })) }
   },
+  miss: () => { [book, missing] = [new Book(), true] },
   regions: ({ zones }) => ({ regions: zones.map(regionOf) }),
   write: async () => await publish(`${stem}/entries`, write()),
   sync: async ({ peer }) => { await send(peer, 'summary', feeds.summary()) },

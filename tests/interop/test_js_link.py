@@ -76,7 +76,7 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("brisk")
 async def test_a_thousand_gossip_messages_go_both_ways_without_loss(js: JsPeer, ours: tuple[Link, Inbox]) -> None:
     link, inbox = ours
-    flood = asyncio.create_task(js.do("flood", topic=TOPIC, count=GOSSIP, pause_ms=6))
+    flood = asyncio.create_task(js.do("flood", topic=TOPIC, count=GOSSIP, pause_ms=5))
     for number in range(GOSSIP):
         await inbox.until_counts(messages=0, gossip=number + 1)
         await link.publish(TOPIC, b"ours %d" % number)

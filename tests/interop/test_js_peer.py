@@ -105,12 +105,17 @@ async def test_it_knows_the_region_of_every_country_and_of_other_zones(js: JsPee
 # --- hearing ------------------------------------------------------------------------------------------------------
 
 
-async def test_it_verifies_adverts_and_the_updates_that_change_them(js: JsPeer) -> None:
+async def test_it_verifies_adverts_and_applies_updates_to_their_base(js: JsPeer, network: Duo) -> None:
+    """Whoever has no base asks for it."""
     full = await js.says("advert", change="full", label="seller")
     assert (full["region"], full["zone"], full["device"]) == (REGION, "ES", "cpu")
-    update = await js.says("advert", change="updated", label="seller")
-    assert update["number"] > full["number"]
-    assert not [event for event in js.events if event["event"] == "faulty"]
+    async with joined(network, KeyPair(digest("forgetful"))) as forgetful:
+        await forgetful.do("miss")
+        for peer, seen in ((js, len(js.events)), (forgetful, len(forgetful.events))):
+            update = await peer.says("advert", after=seen, change="updated", label="seller")
+            assert update["number"] > full["number"]
+            assert not [event for event in peer.events if event["event"] == "faulty"]
+        await forgetful.says("message", type="adverts")
 
 
 async def test_a_newcomer_is_told_all_adverts(js: JsPeer, network: Duo) -> None:
@@ -163,6 +168,13 @@ async def test_our_nodes_accept_its_advert_forward_it_and_let_it_go(js: JsPeer, 
     await eventually(lambda: offers(network, KEY) == [])
 
 
+async def test_our_nodes_ask_it_for_the_advert_that_its_update_changes(js: JsPeer, network: Duo) -> None:
+    await js.do("whisper", what="advert", changes={"label": "late"})
+    await js.do("say", what="update", region=REGION)
+    await eventually(lambda: [offer["free_units"] for offer in offers(network, KEY)] == [2, 2])
+    assert {offer["identity"]["label"] for offer in offers(network, KEY)} == {"late"}
+
+
 async def test_our_nodes_fetch_the_entry_that_it_writes(js: JsPeer, network: Duo) -> None:
     await js.do("write")
     await eventually(lambda: entries(network.client(network.seller), KEY) == ["offer"])
@@ -174,7 +186,7 @@ def entries(client: Client, key: KeyPair) -> list[str]:
     return [entry["kind"] for entry in client.entries(author=key.public.hex()) if entry["void"] is None]
 
 
-@pytest.mark.parametrize(("region", "forged"), [(REGION, "signature"), ("oceania", "none"), (REGION, "size")], ids=str)
+@pytest.mark.parametrize(("region", "forged"), [(REGION, "signature"), ("oceania", "topic"), (REGION, "size")], ids=str)
 async def test_what_it_forges_is_refused_and_not_forwarded(network: Duo, region: str, forged: str) -> None:
     """It is dated ahead: whoever had taken it would take nothing older for news."""
     key = KeyPair(digest(f"forger {region} {forged}"))
@@ -197,4 +209,5 @@ async def test_it_survives_our_restart(js: JsPeer, network: Duo) -> None:
     await js.do("dial", address=network.address(network.seller))
     after = await js.says("advert", after=seen, label="seller")
     assert after["number"] > before["number"]
+    await js.says("message", after=seen, type="want_head")
     await js.do("ping", peer=network.seller.peer)
