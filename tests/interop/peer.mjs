@@ -67,16 +67,21 @@ const node = await createLibp2p({
 const { pubsub } = node.services
 const session = randomBytes(16)
 let book = new Book()
+let refusal = null // of every hello, whatever it says; empty: none is refused
 let missing = false // full adverts that are gossiped
 const feeds = new Feeds(network)
 const peers = new Map() // peer id → {outgoing, heard: a promise of its hello}
 const taking = { echoes: false, holds: false } // what it does with messages instead of answering them
 
 const peerOf = (id) => {
-  if (!peers.has(id)) peers.set(id, { outgoing: null, heard: Promise.withResolvers() })
+  if (!peers.has(id)) {
+    peers.set(id, { outgoing: null, heard: Promise.withResolvers() })
+    peers.get(id).heard.promise.catch(() => {}) // whoever waits for it is told
+  }
   return peers.get(id)
 }
 node.addEventListener('peer:disconnect', ({ detail }) => {
+  peers.get(detail.toString())?.heard.reject(new Error('disconnected'))
   peers.delete(detail.toString())
   say({ event: 'disconnected', peer: detail.toString() })
 })
@@ -85,6 +90,10 @@ await node.handle(PROTOCOL, async (stream, connection) => {
   const id = connection.remotePeer.toString()
   const author = Buffer.from(connection.remotePeer.publicKey.raw)
   const admit = (hello) => {
+    if (refusal !== null) {
+      if (refusal === '') peerOf(id).heard.resolve()
+      return refusal
+    }
     if (!hello.network.equals(network)) return `this is network ${network.toString('hex').slice(0, 16)}`
     peerOf(id).heard.resolve()
     return ''
@@ -211,6 +220,7 @@ function write () {
 
 const COMMANDS = {
   dial: async ({ address }) => ({ peer: await dial(address) }),
+  judge_hellos: ({ reason }) => { refusal = reason },
   protocols: async ({ peer }) => ({
     known: (await node.peerStore.all()).find(({ id }) => id.toString() === peer).protocols,
     gossip: pubsub.getPeers().map(String),

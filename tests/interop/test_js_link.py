@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from node.link import Link, LinkError, PeerConnected, PeerDisconnected, Verdict
+from node.link import Link, LinkError, PeerConnected, PeerDisconnected, PeerRefused, Verdict
 from node.link import thread as link_thread
 from protocol.genesis import Clock, Genesis
 from protocol.identity import KeyPair, peer_id
@@ -38,8 +38,8 @@ async def js(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[JsPeer]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def ours(js: JsPeer, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Link, Inbox]]:
-    """A link of its own for each test, which the peer has joined."""
+async def alone(js: JsPeer, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Link, Inbox]]:
+    """A link of its own for each test, which the peer knows nothing of."""
     inbox = Inbox()
     link = Link(
         seed=digest(request.node.name),
@@ -50,10 +50,30 @@ async def ours(js: JsPeer, request: pytest.FixtureRequest) -> AsyncIterator[tupl
         network=GENESIS.network_id(),
     )
     await link.start()
-    await js.do("dial", address=link.addresses[0])
-    await inbox.has(PeerConnected(KEY.public))
     yield link, inbox
     await link.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ours(js: JsPeer, alone: tuple[Link, Inbox]) -> tuple[Link, Inbox]:
+    """A link that the peer has joined."""
+    link, inbox = alone
+    await js.do("dial", address=link.addresses[0])
+    await inbox.has(PeerConnected(KEY.public))
+    return alone
+
+
+async def test_we_hear_why_it_refuses_us(js: JsPeer, alone: tuple[Link, Inbox]) -> None:
+    link, inbox = alone
+    await js.do("judge_hellos", reason="the house is full")
+    dialling = asyncio.create_task(js.do("dial", address=link.addresses[0]))
+    await inbox.until(lambda: any(isinstance(event, PeerRefused) for event in inbox.events))
+    refused = next(event for event in inbox.events if isinstance(event, PeerRefused))
+    assert refused.peer == KEY.public
+    assert "the house is full" in refused.reason
+    assert PeerConnected(KEY.public) not in inbox.events
+    await js.do("judge_hellos", reason=None)
+    await asyncio.wait({dialling})
 
 
 async def test_large_messages_go_both_ways_at_once(js: JsPeer, ours: tuple[Link, Inbox]) -> None:

@@ -87,10 +87,11 @@ async def test_what_comes_with_js_libp2p_does_no_harm(js: JsPeer, network: Duo) 
 
 
 async def test_it_is_refused_in_another_network_with_the_reason(network: Duo, tmp_path: Path) -> None:
-    path = tmp_path / "genesis.json"
+    """It would not mind itself: of two that refuse each other, one may cut before the other has said why."""
+    path, key = tmp_path / "genesis.json", KeyPair(digest("stranger"))
     path.write_text(json.dumps(json.loads(network.seller.home.genesis_path.read_bytes()) | {"name": "elsewhere"}))
-    key = KeyPair(digest("stranger"))
     async with js_peer(path, key.seed) as stranger:
+        await stranger.do("judge_hellos", reason="")
         with pytest.raises(JsError, match=r"another network: yours is \w+, this is \w+"):
             await stranger.do("dial", address=network.address(network.seller))
         await stranger.says("disconnected", peer=network.seller.peer)
