@@ -11,9 +11,11 @@ const UNACKNOWLEDGED_MAX = 64
 const REFUSED = 2n ** 64n - 1n
 const REASON_MAX_BYTES = 512
 
-/** Reads so many bytes at a time from what a stream brings in pieces. */
+/** Reads so many bytes at a time from what a stream brings in pieces; `arrived(bytes)` is told how many there were. */
 class Reader {
-  constructor (stream) {
+  constructor (stream, arrived = () => {}) {
+    this.arrived = arrived
+    this.total = 0
     this.pieces = stream[Symbol.asyncIterator]()
     this.held = []
     this.size = 0
@@ -26,6 +28,7 @@ class Reader {
       const piece = Buffer.from(value.subarray())
       this.held.push(piece)
       this.size += piece.length
+      this.arrived(this.total += piece.length)
     }
     const all = this.held.length === 1 ? this.held[0] : Buffer.concat(this.held)
     this.held = [all.subarray(size)]
@@ -118,8 +121,8 @@ export class Outgoing {
 
 /** Read what a peer sends on a stream that it has opened. `admit(hello)` says why not, or nothing; `take(data)` has taken
  * a message when it resolves. Ends with the stream. */
-export async function receive (stream, admit, take) {
-  const reader = new Reader(stream)
+export async function receive (stream, admit, take, arrived) {
+  const reader = new Reader(stream, arrived)
   const reason = admit(openHello(await reader.frame(HELLO_MAX_BYTES)))
   if (reason) {
     const text = Buffer.from(reason)

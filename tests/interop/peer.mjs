@@ -71,7 +71,8 @@ let refusal = null // of every hello, whatever it says; empty: none is refused
 let missing = false // full adverts that are gossiped
 const feeds = new Feeds(network)
 const peers = new Map() // peer id → {outgoing, heard: a promise of its hello}
-const taking = { echoes: false, holds: false } // what it does with messages instead of answering them
+let echoes = false // messages, instead of answering them
+let cutAfterBytes = Infinity // of one stream
 
 const peerOf = (id) => {
   if (!peers.has(id)) {
@@ -99,7 +100,9 @@ await node.handle(PROTOCOL, async (stream, connection) => {
     return ''
   }
   try {
-    await receive(stream, admit, (data) => take(id, author, data))
+    await receive(stream, admit, (data) => take(id, author, data), (bytes) => {
+      if (bytes > cutAfterBytes) connection.abort(new Error('told to'))
+    })
   } catch (error) {
     say({ event: 'stream ended', peer: id, reason: error.message })
     stream.abort(error)
@@ -130,8 +133,7 @@ const answerTo = (type) => {
 }
 
 async function take (id, author, data) {
-  if (taking.holds) await new Promise(() => {})
-  if (taking.echoes) {
+  if (echoes) {
     say({ event: 'raw', size: data.length, sha256: sha256(data).toString('hex') })
     peerOf(id).outgoing.send(Buffer.from(data))
     return
@@ -263,7 +265,7 @@ const COMMANDS = {
     const [connection] = node.getConnections()
     for (let i = 0; i < count; i++) await connection.newStream(PROTOCOL)
   },
-  echo: () => { Object.assign(taking, { echoes: true, holds: false }) },
+  echo: () => { [echoes, cutAfterBytes] = [true, Infinity] },
   raw: async ({ peer, size }) => {
     const data = randomBytes(size)
     await peerOf(peer).outgoing.send(data)
@@ -275,8 +277,7 @@ const COMMANDS = {
       await sleep(pauseMs)
     }
   },
-  hold: () => { taking.holds = true },
-  cut: () => { for (const connection of node.getConnections()) connection.abort(new Error('told to')) }
+  cut_after: ({ bytes }) => { cutAfterBytes = bytes }
 }
 
 pubsub.addEventListener('message', ({ detail: { topic, data } }) => {

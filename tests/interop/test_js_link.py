@@ -111,14 +111,13 @@ async def test_a_connection_cut_in_the_middle_fails_what_was_under_way_and_nothi
     js: JsPeer, ours: tuple[Link, Inbox]
 ) -> None:
     link, inbox = ours
-    await js.do("hold")
-    under_way = asyncio.create_task(link.send(KEY.public, bytes(SIZE_BYTES)))
-    await js.do("cut")
-    with pytest.raises(LinkError, match=f"{SIZE_BYTES} bytes"):
-        await under_way
+    await js.do("cut_after", bytes=SIZE_BYTES // 3)
+    with pytest.raises(LinkError, match="failed"):
+        await link.send(KEY.public, bytes(SIZE_BYTES))
     await inbox.has(PeerDisconnected(KEY.public))
     await js.do("echo")
     await js.do("dial", address=link.addresses[0])
+    await inbox.until(lambda: inbox.events.count(PeerConnected(KEY.public)) == 2)
     await link.send(KEY.public, b"again")
     await inbox.until_counts(messages=1, gossip=0)
     assert inbox.messages() == [b"again"]
