@@ -31,10 +31,12 @@ const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
 
 const genesis = JSON.parse(readFileSync(process.argv[2]))
 const bytesOf = (keys) => keys.map((key) => Buffer.from(key, 'hex'))
+const { admitters = [], ...required } = genesis
 const network = sha256(encode(mapOf({
-  ...genesis,
+  ...required,
   witnesses: bytesOf(genesis.witnesses),
-  auditors: bytesOf(genesis.auditors)
+  auditors: bytesOf(genesis.auditors),
+  ...(admitters.length > 0 ? { admitters: bytesOf(admitters) } : {})
 })))
 const { unix_ms: unixMs, network_ms: networkMs, speed } = genesis.clock
 const now = () => Math.max(0, networkMs + (Date.now() - unixMs) * speed)
@@ -271,9 +273,10 @@ const COMMANDS = {
     await peerOf(peer).outgoing.send(data)
     return { sha256: sha256(data).toString('hex') }
   },
-  flood: async ({ topic, count, pause_ms: pauseMs }) => {
+  gossip: async ({ topic, text }) => await publish(topic, Buffer.from(text)),
+  flood: async ({ topics, count, pause_ms: pauseMs }) => {
     for (let number = 0; number < count; number++) {
-      await publish(topic, Buffer.from(`js ${number}`))
+      await publish(topics[number % topics.length], Buffer.from(`js ${number}`))
       await sleep(pauseMs)
     }
   },

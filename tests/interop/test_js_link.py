@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from node.link import Link, LinkError, PeerConnected, PeerDisconnected, PeerRefused, Verdict
 from node.link import thread as link_thread
+from node.link.standing import BANNED_BELOW
 from protocol.genesis import Clock, Genesis
 from protocol.identity import KeyPair, peer_id
 from tests.builders import digest
@@ -21,10 +22,11 @@ from .js import JsError, JsPeer, js_peer, require_js
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 GENESIS = Genesis(name="interop link", clock=Clock(unix_ms=0, network_ms=0, speed=1), slot_ms=1000)
-TOPIC = "heliotrope/1/interop/any"
+TOPICS = [f"heliotrope/1/interop/{number}" for number in range(5)]
 KEY = KeyPair(digest("js link"))
 SIZE_BYTES = 3 * 2**20
-GOSSIP, RATE_PER_S = 1000, 200.0  # a peer that sends more than that is not heard
+GOSSIP = 1000
+PAUSE_MS = 5  # of one peer we hear 600 messages at once, 300 of a topic, and then 150 a second, 50 of a topic
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -33,7 +35,8 @@ async def js(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[JsPeer]:
     path = tmp_path_factory.mktemp("link") / "genesis.json"
     path.write_text(GENESIS.model_dump_json())
     async with js_peer(path, KEY.seed) as peer:
-        await peer.do("subscribe", topic=TOPIC)
+        for topic in TOPICS:
+            await peer.do("subscribe", topic=topic)
         yield peer
 
 
@@ -44,8 +47,8 @@ async def alone(js: JsPeer, request: pytest.FixtureRequest) -> AsyncIterator[tup
     link = Link(
         seed=digest(request.node.name),
         listen=ANY_PORT,
-        topics=[TOPIC],
-        judge=lambda topic, data: Verdict.ACCEPT,
+        topics=TOPICS,
+        judge=lambda topic, data: Verdict.REJECT if data == b"bad" else Verdict.ACCEPT,
         deliver=inbox,
         network=GENESIS.network_id(),
     )
@@ -87,19 +90,34 @@ async def test_large_messages_go_both_ways_at_once(js: JsPeer, ours: tuple[Link,
     assert heard == {sent["sha256"], hashlib.sha256(data).hexdigest()}
 
 
+async def test_it_is_blamed_for_what_we_reject_and_banned_for_much_of_it(js: JsPeer, ours: tuple[Link, Inbox]) -> None:
+    link, inbox = ours
+    for text in ("bad", "good"):
+        await js.do("gossip", topic=TOPICS[0], text=text)
+    await inbox.until_counts(messages=0, gossip=1)
+    assert inbox.gossip() == [b"good"]
+    assert BANNED_BELOW < link.scores()[KEY.public] < 0
+    for _ in range(9):
+        await js.do("gossip", topic=TOPICS[0], text="bad")
+    await inbox.has(PeerDisconnected(KEY.public))
+    await js.says("disconnected", peer=peer_id(link.public))
+    with pytest.raises(JsError, match=r"banned for .*: .*rejected gossip messages"):
+        await js.do("dial", address=link.addresses[0])
+
+
 @pytest.fixture
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """We publish as fast as a peer may: else a thousand messages take twenty seconds."""
-    monkeypatch.setattr(link_thread, "PUBLISH_RATE_PER_S", RATE_PER_S)
+    monkeypatch.setattr(link_thread, "PUBLISH_RATE_PER_S", 1000 / PAUSE_MS)
 
 
 @pytest.mark.usefixtures("brisk")
 async def test_a_thousand_gossip_messages_go_both_ways_without_loss(js: JsPeer, ours: tuple[Link, Inbox]) -> None:
     link, inbox = ours
-    flood = asyncio.create_task(js.do("flood", topic=TOPIC, count=GOSSIP, pause_ms=5))
+    flood = asyncio.create_task(js.do("flood", topics=TOPICS, count=GOSSIP, pause_ms=PAUSE_MS))
     for number in range(GOSSIP):
         await inbox.until_counts(messages=0, gossip=number + 1)
-        await link.publish(TOPIC, b"ours %d" % number)
+        await link.publish(TOPICS[number % len(TOPICS)], b"ours %d" % number)
     await flood
     await js.until_gossip(GOSSIP)
     assert inbox.gossip() == [b"js %d" % number for number in range(GOSSIP)]
