@@ -262,7 +262,7 @@ const COMMANDS = {
     return { nonce: (await answer).get('nonce') }
   },
   rtt: async ({ address }) => ({ rtt_ms: await node.services.ping.ping(multiaddr(address)) }),
-  acknowledged: ({ peer }) => ({ taken: peerOf(peer).outgoing.taken, waiting: peerOf(peer).outgoing.waiting.length }),
+  acknowledged: ({ peer }) => ({ taken: peerOf(peer).outgoing.taken }),
   streams: async ({ count }) => {
     const [connection] = node.getConnections()
     for (let i = 0; i < count; i++) await connection.newStream(PROTOCOL)
