@@ -1,4 +1,4 @@
-"""What a network of five processes lives through: the others go on hearing each other, and in the end all ledgers agree.
+"""What a network of five processes lives through: the others go on hearing each other, and all ledgers agree at the end.
 
 How much later the others hear each other meanwhile is measured by `make bench BENCH=faults`.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
