@@ -25,16 +25,17 @@ Fault = Callable[[Five], AbstractAsyncContextManager[None]]
 
 @asynccontextmanager
 async def killed(nodes: Five) -> AsyncIterator[None]:
-    nodes.processes.kill(nodes.members[VICTIM])
+    nodes.kill(VICTIM)
     try:
         yield
     finally:
-        await asyncio.to_thread(nodes.processes.start, [nodes.members[VICTIM]])
+        await asyncio.to_thread(nodes.start, VICTIM)
 
 
 @asynccontextmanager
 async def restarted(nodes: Five) -> AsyncIterator[None]:
-    restarting = asyncio.create_task(asyncio.to_thread(nodes.restart, VICTIM))
+    nodes.kill(VICTIM)
+    restarting = asyncio.create_task(asyncio.to_thread(nodes.start, VICTIM))
     yield
     await restarting
 

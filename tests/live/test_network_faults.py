@@ -1,4 +1,4 @@
-"""What a network of five processes lives through: the others go on hearing each other, and all ledgers agree at the end.
+"""What a network of five processes lives through: the others hear each other, and all ledgers agree at the end.
 
 How much later the others hear each other meanwhile is measured by `make bench BENCH=faults`.
 """
@@ -28,16 +28,17 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Five]:
 
 async def test_a_node_killed_at_once_is_not_missed_and_comes_back(nodes: Five) -> None:
     async with probe(nodes) as probing:
-        await asyncio.to_thread(nodes.processes.kill, nodes.members[VICTIM])
+        nodes.kill(VICTIM)
         await probing.publish_many(PROBES, PROBES_PER_S)
         await probing.all_heard()
-    await asyncio.to_thread(nodes.processes.start, [nodes.members[VICTIM]])
+    await asyncio.to_thread(nodes.start, VICTIM)
     await asyncio.to_thread(nodes.expect_converged)
 
 
 async def test_a_node_restarted_with_its_key_at_once_is_met_again(nodes: Five) -> None:
     async with probe(nodes) as probing:
-        await asyncio.gather(asyncio.to_thread(nodes.restart, VICTIM), probing.publish_many(PROBES, PROBES_PER_S))
+        nodes.kill(VICTIM)
+        await asyncio.gather(asyncio.to_thread(nodes.start, VICTIM), probing.publish_many(PROBES, PROBES_PER_S))
         await probing.all_heard()
     await asyncio.to_thread(nodes.expect_converged)
 
