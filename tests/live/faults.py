@@ -97,11 +97,11 @@ class Five:
         try:
             for one, other in (sides, reversed(sides)):
                 for index in one:
-                    self.client(index).deny([host_of(each) for each in other])
+                    self.client(index).deny({host_of(each): None for each in other})
             yield
         finally:
             for index in range(NODES):
-                self.client(index).deny([])
+                self.client(index).deny({})
 
     def heads(self) -> set[str]:
         """The different fingerprints of all ledgers: one, where they agree."""

@@ -1,7 +1,7 @@
 """A peer that floods: `python -m tests.live.flooder ADDRESS NETWORK TOPIC RATE_PER_S`.
 
-It greets like any other peer, prints `flooding`, and then sends valid gossip of its own at that rate until it is ended:
-what no check refuses is the hardest flood to bear.
+It greets like any other peer, prints `flooding`, and then sends valid gossip of its own at that rate until it is cut,
+which it prints: what no check refuses is the hardest flood to bear.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from itertools import count
 import trio
 from libp2p import new_host
 from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
@@ -51,7 +52,11 @@ async def main(address: str, network: bytes, topic: str, rate_per_s: int) -> Non
         began = trio.current_time()
         for number in count():
             rpc = rpc_pb2.RPC(publish=[message(topic, number)])
-            await stream.write(encode_varint_prefixed(rpc.SerializeToString()))
+            try:
+                await stream.write(encode_varint_prefixed(rpc.SerializeToString()))
+            except StreamError:  # it was cut
+                print("cut", flush=True)
+                await trio.sleep_forever()
             ahead_s = number / rate_per_s - (trio.current_time() - began)
             if ahead_s > BATCH_S:
                 await trio.sleep(ahead_s)
