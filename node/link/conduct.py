@@ -1,7 +1,7 @@
 """What connected peers do, as the libp2p thread sees it: each act goes through here to be counted, paced or blamed.
 
-    gossip      over a rate per peer and topic,   dropped and counted; far over it, blamed
-                or over one for all peers
+    gossip      over a rate per author and topic, dropped and counted; far over the last, blamed
+                per peer, or for all peers
     messages    over a rate per peer              their reader waits: backpressure, no loss
     streams     over a rate per peer              reset and counted, and blamed
     pings       over a rate per peer              their reader waits
@@ -23,7 +23,8 @@ from node.link.events import Verdict
 from node.link.rates import Buckets
 from node.link.standing import Act, Ban, Standings
 
-GOSSIP_PER_S, GOSSIP_BURST = 50.0, 300.0  # of one peer and topic; the budget is 20 a second in all (NETWORK.md)
+AUTHOR_PER_S, AUTHOR_BURST = 50.0, 300.0  # by one author in one topic: what a node may publish (`thread`)
+PEER_PER_S, PEER_BURST = 120.0, 500.0  # of one peer, whoever the author: it forwards a flood and what matters alike
 TAKEN_PER_S, TAKEN_BURST = 150.0, 600.0  # of all peers and topics, new and to be verified: what a core bears
 FLOOD_PER_S, FLOOD_BURST = 200.0, 1000.0  # of one peer, known messages too: more than an honest one takes and publishes
 RPC_BYTES_PER_S, RPC_BYTES_BURST = 8 * 2**20, 32 * 2**20  # of one peer; guess, not measured
@@ -52,7 +53,8 @@ class Conduct:
     ) -> None:
         self.standings, self.losses, self.results = standings, losses, results
         self._banned, self._clock = banned, clock
-        self._gossip = Buckets(GOSSIP_PER_S, GOSSIP_BURST)
+        self._authors = Buckets(AUTHOR_PER_S, AUTHOR_BURST)
+        self._peers = Buckets(PEER_PER_S, PEER_BURST)
         self._taken = Buckets(TAKEN_PER_S, TAKEN_BURST)
         self._flood = Buckets(FLOOD_PER_S, FLOOD_BURST)
         self._rpc_bytes = Buckets(RPC_BYTES_PER_S, RPC_BYTES_BURST)
@@ -72,16 +74,25 @@ class Conduct:
         ban = self.standings.ban_of(peer, self._clock())
         return "" if ban is None else str(ban)
 
-    def takes_gossip(self, peer: bytes, topic: str) -> bool:
-        """Whether a new message is within the rate of its peer and topic, and of all."""
+    def may_verify(self, peer: bytes) -> bool:
+        """Whether a new message is within the rate of whoever handed it to us: each costs a signature."""
+        return self._within(self._peers.take(peer, self._clock()), "gossip_over_rate")
+
+    def takes_gossip(self, author: bytes, topic: str) -> bool:
+        """Whether a message that its author has signed is within that author's rate, and that of all.
+
+        By author, at every node alike: by the peer alone, a flood would crowd out what the same peer forwards from
+        others.
+        """
         now = self._clock()
-        if not self._gossip.take((peer, topic), now):
-            self.losses["gossip_over_rate"] += 1
-        elif not self._taken.take(None, now):
-            self.losses["gossip_over_all"] += 1
-        else:
-            return True
-        return False
+        return self._within(self._authors.take((author, topic), now), "gossip_over_rate") and self._within(
+            self._taken.take(None, now), "gossip_over_all"
+        )
+
+    def _within(self, is_within: bool, loss: str) -> bool:
+        if not is_within:
+            self.losses[loss] += 1
+        return is_within
 
     def counts_gossip(self, peer: bytes, messages: int) -> None:
         """All of an RPC, copies of what is known already among them."""

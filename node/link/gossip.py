@@ -135,6 +135,8 @@ class ContainedPubsub(Pubsub):
         if not is_signed(message):
             self._conduct.blame(key_of(peer), Act.BAD_SIGNATURE)
             return
+        if not self._conduct.takes_gossip(message.from_id, message.topicIDs[0]):
+            return  # and not remembered: within the rate, a copy of it is welcome
         self._mark_msg_seen(message)
         if self._validate(peer, message):
             self.router.forward(peer, message)
@@ -156,7 +158,7 @@ class ContainedPubsub(Pubsub):
         is_ours = message.from_id == self.my_id.to_bytes()
         if message.topicIDs[0] not in self.topic_ids or is_ours or self._is_msg_seen(message):
             return False
-        return self._conduct.takes_gossip(key_of(peer), message.topicIDs[0])
+        return self._conduct.may_verify(key_of(peer))
 
     def _validate(self, peer: ID, message: rpc_pb2.Message) -> bool:
         """Judge and deliver, once per message."""

@@ -96,8 +96,8 @@ class Link:
         self.addresses: tuple[str, ...] = ()
         self.losses: Counter[str] = Counter()
         """gossip_undelivered (a slow loop), gossip_unpublished (a full outbox, or nobody who listens); of others'
-        making: gossip_unsent (a slow peer), gossip_over_rate (of a peer and topic), gossip_over_all, streams_over_rate,
-        connections_refused (by address), bans"""
+        making: gossip_unsent (a slow peer), gossip_over_rate (of an author or a peer), gossip_over_all,
+        streams_over_rate, connections_refused (by address), bans"""
         self.results: Counter[tuple[str, Verdict]] = Counter()
         """of the judge, by topic"""
         self._standings = Standings(lambda peer: self._thread is not None and self._thread.is_connected(peer))

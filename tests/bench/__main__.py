@@ -22,6 +22,7 @@ BENCHES = (
     "gossip",
     "scale_gossip",
     "data",
+    "faults",
     "training",
 )
 

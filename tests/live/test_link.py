@@ -140,8 +140,8 @@ async def test_a_failing_judge_loses_one_message_only(open_link: Opener) -> None
 async def test_gossip_over_a_peers_rate_is_dropped_and_counted(
     open_link: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link_conduct, "GOSSIP_BURST", 5.0)
-    monkeypatch.setattr(link_conduct, "GOSSIP_PER_S", 0.001)
+    monkeypatch.setattr(link_conduct, "AUTHOR_BURST", 5.0)
+    monkeypatch.setattr(link_conduct, "AUTHOR_PER_S", 0.001)
     (a, _), (b, at_b) = await open_link(), await open_link()
     await a.dial(b.addresses[0])
 

@@ -128,8 +128,8 @@ async def test_a_flood_of_gossip_is_dropped_counted_and_ends_in_a_ban(
 ) -> None:
     monkeypatch.setattr(link_conduct, "FLOOD_BURST", 100.0)
     monkeypatch.setattr(link_conduct, "FLOOD_PER_S", 0.001)
-    monkeypatch.setattr(link_conduct, "GOSSIP_BURST", 50.0)
-    monkeypatch.setattr(link_conduct, "GOSSIP_PER_S", 0.001)
+    monkeypatch.setattr(link_conduct, "AUTHOR_BURST", 50.0)
+    monkeypatch.setattr(link_conduct, "AUTHOR_PER_S", 0.001)
     (a, at_a), (b, _) = await open_link(), await open_link()
 
     async def attack(host: IHost, target: ID) -> None:
