@@ -6,10 +6,10 @@ from collections import Counter
 
 from libp2p.host.basic_host import BasicHost
 
-from node.link.conduct import Conduct
-from node.link.gate import Gate
+from node.link.guard.conduct import Conduct
+from node.link.guard.gate import Gate
+from node.link.guard.standing import Standings
 from node.link.host import build_host
-from node.link.standing import Standings
 from node.link.swarm import ContainedSwarm
 
 ANYWHERE = "/ip4/127.0.0.1/tcp/0"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from libp2p.kad_dht.pb.kademlia_pb2 import Message, Record
 from libp2p.peer.pb import crypto_pb2, envelope_pb2
 
-from node.link.kad_messages import Kind, write_request
-from node.link.kademlia import Contact
-from node.link.records import seal_record
+from node.link.finding.kad_messages import Kind, write_request
+from node.link.finding.kademlia import Contact
+from node.link.finding.records import seal_record
 from protocol.discovery import KAD_REQUEST_MAX_BYTES, providers_key
 from protocol.identity import PEER_ID_PREFIX, KeyPair
 

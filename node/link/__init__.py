@@ -36,11 +36,11 @@ from node.link.events import (
     ReachabilityChanged,
     Verdict,
 )
-from node.link.gossip import GOSSIP_MAX_BYTES
+from node.link.gossip.pubsub import GOSSIP_MAX_BYTES
+from node.link.guard.standing import Act, Ban
 from node.link.link import Link
 from node.link.messages import MESSAGE_MAX_BYTES
-from node.link.relay import RelayLimits
-from node.link.standing import Act, Ban
+from node.link.ways.relay import RelayLimits
 
 __all__ = [
     "GOSSIP_MAX_BYTES",

@@ -31,11 +31,11 @@ from libp2p.security.noise.transport import Transport as Noise
 from libp2p.tools.anyio_service import Service, TrioManager
 from libp2p.transport.upgrader import TransportUpgrader
 
-from node.link.conduct import Conduct
 from node.link.dials import BoundTCP
 from node.link.events import cannot_listen
-from node.link.gate import Gate
-from node.link.muxer import LivingMuxers
+from node.link.guard.conduct import Conduct
+from node.link.guard.gate import Gate
+from node.link.mux.muxer import LivingMuxers
 from node.link.swarm import CONNECTIONS_PER_PEER_MAX, ContainedSwarm, SilentHost
 
 VERSION = "0.8.1"

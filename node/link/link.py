@@ -27,17 +27,17 @@ from node.link.events import (
     Verdict,
     thread_is_down,
 )
-from node.link.gate import Network, parse_network, require_few
-from node.link.gossip import GOSSIP_MAX_BYTES
+from node.link.finding.interfaces import Interface, find_interface, spelled_out
+from node.link.finding.mdns import Mdns
+from node.link.gossip.pubsub import GOSSIP_MAX_BYTES
+from node.link.guard.gate import Network, parse_network, require_few
+from node.link.guard.standing import Act, Ban, Standings
 from node.link.host import demote_library_logging
-from node.link.interfaces import Interface, find_interface, spelled_out
-from node.link.mdns import Mdns
 from node.link.messages import MESSAGE_MAX_BYTES, unsent
 from node.link.names import CIRCUIT, relay_of
 from node.link.publications import Publications
-from node.link.relay import RelayLimits
-from node.link.standing import Act, Ban, Standings
 from node.link.thread import FLUSH_TIMEOUT_S, GOODBYE_TIMEOUT_S, LinkThread, Record, Settings
+from node.link.ways.relay import RelayLimits
 from node.version import version
 from protocol.discovery import mdns_service
 from protocol.hello import VERSION, Hello
@@ -67,8 +67,8 @@ class Link:
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`. No address has
     more than `connections_per_address` incoming connections; there is none with a network of `deny`, ever. Raises
     LocalError for what is no network. `relay`: what this node gives as a relay between others; None for nothing.
-    `has_dht`: take part in the network's Kademlia table (`dht.py`). `mdns`: the name or IPv4 address of the interface
-    on which peers are announced and heard (`mdns.py`), or "".
+    `has_dht`: take part in the network's Kademlia table (`finding/dht.py`). `mdns`: the name or IPv4 address of the interface
+    on which peers are announced and heard (`finding/mdns.py`), or "".
     """
 
     def __init__(

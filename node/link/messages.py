@@ -22,10 +22,10 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.network.stream.exceptions import StreamEOF
 
 from node.link.events import ANOTHER_PROCESS, Crossing, LinkError, MessageArrived, describe, refused_by, refused_here
-from node.link.muxer import cut, is_usable
+from node.link.guard.standing import Act
+from node.link.mux.muxer import cut, is_usable
 from node.link.names import id_of, key_of
 from node.link.peers import HELLO_TIMEOUT_S, Answer, Outgoing, Peer, Peers
-from node.link.standing import Act
 from protocol.errors import Reject
 from protocol.hello import HELLO_MAX_BYTES, Hello, decode_hello
 from protocol.identity import peer_id

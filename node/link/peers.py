@@ -13,7 +13,6 @@ import trio
 from libp2p.abc import INetConn, INetStream
 from libp2p.peer.id import ID
 
-from node.link.conduct import Conduct
 from node.link.dials import seen_at
 from node.link.events import (
     ANOTHER_NETWORK,
@@ -26,7 +25,8 @@ from node.link.events import (
     describe,
     refused_here,
 )
-from node.link.muxer import cut
+from node.link.guard.conduct import Conduct
+from node.link.mux.muxer import cut
 from node.link.names import id_of, key_of
 from node.link.swarm import ContainedSwarm
 from protocol.hello import Hello, encode_hello

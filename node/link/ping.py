@@ -8,7 +8,7 @@ from __future__ import annotations
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 
-from node.link.conduct import Conduct
+from node.link.guard.conduct import Conduct
 from node.link.messages import read_exactly
 from node.link.names import key_of
 

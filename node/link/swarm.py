@@ -1,7 +1,7 @@
 """Connections: who is admitted, how many, and what a stream handler's failure costs.
 
 Refused besides: keys other than Ed25519, dials by the library itself (a peer could send us anywhere), and identify
-records (the transport has proved the key, and the key is the name). Addresses: `gate.py`.
+records (the transport has proved the key, and the key is the name). Addresses: `guard/gate.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from libp2p.peer.id import ID
 from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
 from multiaddr import Multiaddr
 
-from node.link.conduct import Conduct
-from node.link.gate import Address, Gate, Network, Place, parse_address
-from node.link.muxer import cut
+from node.link.guard.conduct import Conduct
+from node.link.guard.gate import Address, Gate, Network, Place, parse_address
+from node.link.mux.muxer import cut
 from node.link.names import is_ed25519, key_of
 
 CONNECTIONS_PER_PEER_MAX = 4  # two after a simultaneous dial, twice that while stale ones await their ping

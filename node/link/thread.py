@@ -27,8 +27,6 @@ from multiaddr import Multiaddr
 
 from node.link.blobs import PROTOCOL as BLOBS
 from node.link.blobs import BlobReader, Blobs, ServeBlob
-from node.link.conduct import Conduct
-from node.link.dht import Dht, Means
 from node.link.dials import unreached
 from node.link.events import (
     Crossing,
@@ -46,21 +44,23 @@ from node.link.events import (
     innermost,
     thread_is_down,
 )
-from node.link.gate import Gate, Network
-from node.link.gossip import ContainedPubsub, PeerWatch
+from node.link.finding.dht import Dht, Means
+from node.link.gossip.pubsub import ContainedPubsub, PeerWatch
+from node.link.gossip.router import ContainedGossipSub
+from node.link.guard.conduct import Conduct
+from node.link.guard.gate import Gate, Network
+from node.link.guard.rates import TokenBucket
+from node.link.guard.standing import Act, Ban, Standings
 from node.link.host import build_host, require_free, running
 from node.link.messages import PROTOCOL, Messages
-from node.link.muxer import cut, say_goodbye
+from node.link.mux.muxer import cut, say_goodbye
 from node.link.names import id_of, key_of, relay_of
 from node.link.peers import Peers
 from node.link.ping import PROTOCOL as PING
 from node.link.ping import Pings
 from node.link.publications import Publications
-from node.link.rates import TokenBucket
-from node.link.relay import RelayLimits
-from node.link.router import ContainedGossipSub
-from node.link.standing import Act, Ban, Standings
-from node.link.ways import Ways
+from node.link.ways.relay import RelayLimits
+from node.link.ways.ways import Ways
 from protocol.hello import Hello
 from protocol.identity import KeyPair, peer_id
 

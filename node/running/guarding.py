@@ -12,7 +12,7 @@ from math import inf
 from node.home.bans import KeptOut, PeerBan, keep_bans, load_bans
 from node.home.home import Home
 from node.link import Ban, Link, Verdict
-from node.link.gate import parse_network
+from node.link.guard.gate import parse_network
 
 log = logging.getLogger("heliotrope")
 

@@ -37,9 +37,9 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from node.link.events import Verdict
-from node.link.gossip import ContainedPubsub, PeerWatch
+from node.link.gossip.pubsub import ContainedPubsub, PeerWatch
+from node.link.gossip.router import ContainedGossipSub
 from node.link.host import demote_library_logging, running
-from node.link.router import ContainedGossipSub
 from tests.hosts import own_host
 
 TOPIC = "heliotrope/1/bench/adverts"

@@ -25,15 +25,15 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.utils.varint import encode_varint_prefixed
 from trio.testing import MockClock
 
-from node.link.conduct import Conduct
 from node.link.events import Verdict
-from node.link.gossip import GOSSIP_MAX_BYTES, RPC_ITEMS_MAX, ContainedPubsub, parse_rpc
+from node.link.gossip.pubsub import GOSSIP_MAX_BYTES, RPC_ITEMS_MAX, ContainedPubsub, parse_rpc
+from node.link.gossip.router import ContainedGossipSub
+from node.link.guard.conduct import Conduct
+from node.link.guard.standing import Standings
 from node.link.host import demote_library_logging
 from node.link.messages import MESSAGE_MAX_BYTES, PROTOCOL, read_frame
-from node.link.muxer import LivingMuxers
+from node.link.mux.muxer import LivingMuxers
 from node.link.names import id_of
-from node.link.router import ContainedGossipSub
-from node.link.standing import Standings
 from protocol.errors import Reject
 from protocol.hello import HELLO_MAX_BYTES, encode_hello
 from protocol.identity import PEER_ID_PREFIX, KeyPair

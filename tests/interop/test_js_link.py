@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from node.link import Link, LinkError, PeerConnected, PeerDisconnected, PeerRefused, Verdict
 from node.link import thread as link_thread
-from node.link.standing import BANNED_BELOW
+from node.link.guard.standing import BANNED_BELOW
 from protocol.genesis import Clock, Genesis
 from protocol.identity import KeyPair, peer_id
 from tests.builders import digest

@@ -17,8 +17,8 @@ from libp2p.security.secure_session import SecureSession
 from libp2p.stream_muxer.exceptions import MuxedStreamEOF
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
-from node.link.muxer import LivingYamux
-from node.link.streams import HEADER
+from node.link.mux.muxer import LivingYamux
+from node.link.mux.streams import HEADER
 
 TIMEOUT_S = 30
 

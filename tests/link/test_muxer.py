@@ -13,9 +13,9 @@ import trio.testing
 from libp2p.io.exceptions import IOException
 from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamError, MuxedStreamReset
 
-from node.link import streams
-from node.link.muxer import STREAMS_INBOUND_MAX
-from node.link.streams import GO_AWAY, WINDOW_BYTES
+from node.link.mux import streams
+from node.link.mux.muxer import STREAMS_INBOUND_MAX
+from node.link.mux.streams import GO_AWAY, WINDOW_BYTES
 
 from .ends import Make, Raw, Relayed, ours, read_all, run, stock, until
 

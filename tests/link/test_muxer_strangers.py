@@ -12,10 +12,10 @@ import trio
 import trio.testing
 from libp2p.io.exceptions import IOException
 
-from node.link import streams
-from node.link.muxer import STREAMS_INBOUND_MAX, UNREAD_MAX_BYTES
-from node.link.sealed import DROWNED_BYTES
-from node.link.streams import ACK, DATA, FIN, GO_AWAY, PING, RST, SYN, WINDOW_BYTES, WINDOW_UPDATE
+from node.link.mux import streams
+from node.link.mux.muxer import STREAMS_INBOUND_MAX, UNREAD_MAX_BYTES
+from node.link.mux.sealed import DROWNED_BYTES
+from node.link.mux.streams import ACK, DATA, FIN, GO_AWAY, PING, RST, SYN, WINDOW_BYTES, WINDOW_UPDATE
 
 from .ends import Raw, ours, read_all, run, until
 

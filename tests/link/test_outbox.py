@@ -10,8 +10,8 @@ import trio.testing
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.stream_muxer.exceptions import MuxedStreamReset
 
-from node.link.outbox import TOGETHER_MAX, TOGETHER_MAX_BYTES, WAITING_MAX, WAITING_MAX_BYTES, Outbox
-from node.link.rpc import FrameReader
+from node.link.gossip.outbox import TOGETHER_MAX, TOGETHER_MAX_BYTES, WAITING_MAX, WAITING_MAX_BYTES, Outbox
+from node.link.gossip.rpc import FrameReader
 
 
 class Pipe:

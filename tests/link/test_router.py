@@ -10,8 +10,8 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.pubsub.pb import rpc_pb2
 
+from node.link.gossip.router import OFFERS_MIN, ContainedGossipSub
 from node.link.names import id_of
-from node.link.router import OFFERS_MIN, ContainedGossipSub
 
 TOPIC = "heliotrope/1/test/adverts"
 PEERS = [id_of(bytes([number]) * 32) for number in range(30)]

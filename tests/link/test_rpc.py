@@ -13,7 +13,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX, signature_validator
 from libp2p.utils.varint import encode_varint_prefixed
 
-from node.link.rpc import FrameReader, framed, is_signed
+from node.link.gossip.rpc import FrameReader, framed, is_signed
 from protocol.errors import Reject
 from protocol.identity import PEER_ID_PREFIX, KeyPair
 

@@ -14,7 +14,7 @@ from libp2p.peer.peerinfo import info_from_p2p_addr
 from multiaddr import Multiaddr
 
 from node.link import Link, LinkError, PeerConnected, PeerDisconnected
-from node.link import dht as link_dht
+from node.link.finding import dht as link_dht
 from protocol.discovery import kad_protocol, providers_key
 from protocol.identity import peer_id
 from tests.kad import KEY, NETWORK, STRANGER

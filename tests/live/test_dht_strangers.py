@@ -18,8 +18,9 @@ from libp2p.network.stream.exceptions import StreamError
 from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed, read_varint_prefixed_bytes
 
-from node.link import Link, LinkFailed, dht
-from node.link.dht import ASKED_MAX, BURST, SERVED_PER_PEER_MAX
+from node.link import Link, LinkFailed
+from node.link.finding import dht
+from node.link.finding.dht import ASKED_MAX, BURST, SERVED_PER_PEER_MAX
 from node.link.messages import PROTOCOL as MESSAGES
 from protocol.discovery import BUCKET_PEERS_MAX, KAD_ANSWER_MAX_BYTES, kad_protocol
 from protocol.hello import encode_hello

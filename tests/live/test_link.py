@@ -24,10 +24,10 @@ from node.link import (
     PeerDisconnected,
     Verdict,
 )
-from node.link import conduct as link_conduct
 from node.link import host as link_host
 from node.link.events import GOSSIP_UNDELIVERED_MAX, Crossing
-from node.link.gossip import MESSAGE_IDS_MAX, trim_control
+from node.link.gossip.pubsub import MESSAGE_IDS_MAX, trim_control
+from node.link.guard import conduct as link_conduct
 from protocol.identity import KeyPair, peer_id
 
 from .links import TOPIC, Opener, Proxy, child

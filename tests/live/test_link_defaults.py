@@ -28,8 +28,8 @@ from libp2p.tools.anyio_service import background_trio_service
 from libp2p.utils.varint import encode_varint_prefixed
 
 from node.link import GOSSIP_MAX_BYTES, LinkError, PeerConnected, PeerDisconnected, Verdict
-from node.link.outbox import WAITING_MAX
-from node.link.router import ContainedGossipSub
+from node.link.gossip.outbox import WAITING_MAX
+from node.link.gossip.router import ContainedGossipSub
 from node.link.thread import PUBLISH_BURST
 from tests.fuzz.wire import signed
 

@@ -18,12 +18,13 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_bytes
 
-from node.link import LinkFailed, standing
-from node.link import conduct as link_conduct
+from node.link import LinkFailed
 from node.link.blobs import PROTOCOL as BLOBS
-from node.link.circuits import STOP
+from node.link.guard import conduct as link_conduct
+from node.link.guard import standing
 from node.link.messages import PROTOCOL
-from node.link.reach import AUTONAT
+from node.link.ways.circuits import STOP
+from node.link.ways.reach import AUTONAT
 from tests.fuzz.targets import seeds
 
 from .links import TOPIC, Opener, as_raw_peer

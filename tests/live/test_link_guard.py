@@ -21,7 +21,7 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.utils.varint import encode_varint_prefixed
 
 from node.link import Act, Ban, LinkError, PeerBanned, PeerConnected, PeerDisconnected, PeerRefused, Verdict
-from node.link import conduct as link_conduct
+from node.link.guard import conduct as link_conduct
 from node.link.swarm import address_of
 from node.link.thread import PUBLISH_BURST, PUBLISH_RATE_PER_S
 from tests.fuzz.wire import signed

@@ -21,7 +21,8 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.security.insecure.transport import PLAINTEXT_PROTOCOL_ID, InsecureTransport
 from libp2p.utils.varint import encode_uvarint, encode_varint_prefixed
 
-from node.link import MESSAGE_MAX_BYTES, LinkFailed, standing
+from node.link import MESSAGE_MAX_BYTES, LinkFailed
+from node.link.guard import standing
 from protocol.identity import PEER_ID_PREFIX, KeyPair
 
 from .links import TOPIC, Opener, as_raw_peer, child, say_hello

@@ -13,8 +13,8 @@ from zeroconf import DNSOutgoing, DNSPointer, DNSText
 from zeroconf import const as dns
 
 from node.link import LinkError, PeersFound
-from node.link.interfaces import Interface, find_interface, spelled_out
-from node.link.mdns import (
+from node.link.finding.interfaces import Interface, find_interface, spelled_out
+from node.link.finding.mdns import (
     ADDRESSES_MAX,
     FOUND_BURST,
     GROUP,

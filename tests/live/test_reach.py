@@ -13,9 +13,10 @@ from libp2p.peer.id import ID
 from libp2p.utils.varint import encode_varint_prefixed
 from multiaddr import Multiaddr
 
-from node.link import LinkFailed, reach
-from node.link.exchanges import read_message, write_message
-from node.link.reach import AUTONAT, DIALS_PER_PEER
+from node.link import LinkFailed
+from node.link.ways import reach
+from node.link.ways.exchanges import read_message, write_message
+from node.link.ways.reach import AUTONAT, DIALS_PER_PEER
 from node.reachability import Reach, Scope, said
 from protocol.identity import PEER_ID_PREFIX, KeyPair
 

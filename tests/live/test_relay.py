@@ -12,18 +12,10 @@ from libp2p.abc import INetStream
 from libp2p.connection_types import ConnectionType
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
 
-from node.link import (
-    Link,
-    LinkError,
-    MessageArrived,
-    PeerConnected,
-    PeerDisconnected,
-    RelayLimits,
-    circuits,
-    relay,
-)
+from node.link import Link, LinkError, MessageArrived, PeerConnected, PeerDisconnected, RelayLimits
+from node.link.gossip.router import ContainedGossipSub
 from node.link.names import id_of
-from node.link.router import ContainedGossipSub
+from node.link.ways import circuits, relay
 from protocol.identity import peer_id
 
 from .links import TOPIC, Inbox, Opener, Proxy

@@ -19,9 +19,9 @@ from libp2p.utils.varint import encode_varint_prefixed
 from multiaddr import Multiaddr
 
 from node.link import LinkError, LinkFailed, PeerConnected, RelayLimits
-from node.link.circuits import HOP, STOP, CircuitStream
-from node.link.exchanges import read_message, write_message
-from node.link.relay import REQUESTS_BURST
+from node.link.ways.circuits import HOP, STOP, CircuitStream
+from node.link.ways.exchanges import read_message, write_message
+from node.link.ways.relay import REQUESTS_BURST
 from protocol.identity import PEER_ID_PREFIX, KeyPair, peer_id
 
 from .links import Opener, Proxy, as_raw_peer, frames_like

@@ -7,8 +7,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from node.link import LinkError, gate
-from node.link.gate import Address, Gate, Place, neighbourhood, parse_address, parse_network
+from node.link import LinkError
+from node.link.guard import gate
+from node.link.guard.gate import Address, Gate, Place, neighbourhood, parse_address, parse_network
 
 
 def address(text: str) -> Address:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.link.addresses import Scope, group_of, may_dial
-from node.link.dht import allowed
-from node.link.kad_messages import Kind, Request, read_answer, read_request, write_answer
-from node.link.kademlia import (
+from node.link.finding.addresses import Scope, group_of, may_dial
+from node.link.finding.dht import allowed
+from node.link.finding.kad_messages import Kind, Request, read_answer, read_request, write_answer
+from node.link.finding.kademlia import (
     CONTACTS_PER_GROUP_MAX,
     KEYS_PER_PEER_MAX,
     PROVIDERS_MAX,
@@ -24,7 +24,7 @@ from node.link.kademlia import (
     ProviderTable,
     RoutingTable,
 )
-from node.link.records import open_record, seal_record
+from node.link.finding.records import open_record, seal_record
 from protocol.discovery import (
     BUCKET_PEERS_MAX,
     KAD_ANSWER_MAX_BYTES,

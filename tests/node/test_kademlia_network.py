@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 
-from node.link.dht import ALPHA, ASKED_MAX
-from node.link.kademlia import Contact, Course, ProviderTable, RoutingTable
+from node.link.finding.dht import ALPHA, ASKED_MAX
+from node.link.finding.kademlia import Contact, Course, ProviderTable, RoutingTable
 from protocol.discovery import BUCKET_PEERS_MAX, REPLICAS, kad_position
 from protocol.identity import PEER_ID_PREFIX
 from tests.kad import KEY

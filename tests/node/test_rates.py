@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from node.link import rates
-from node.link.rates import Buckets, TokenBucket
+from node.link.guard import rates
+from node.link.guard.rates import Buckets, TokenBucket
 
 
 def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:

@@ -8,8 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.link import standing
-from node.link.standing import BAN_FIRST_S, BAN_LONGEST_S, BANNED_BELOW, CREDIT_MAX, PEERS_MAX, Act, Ban, Standings
+from node.link.guard import standing
+from node.link.guard.standing import (
+    BAN_FIRST_S,
+    BAN_LONGEST_S,
+    BANNED_BELOW,
+    CREDIT_MAX,
+    PEERS_MAX,
+    Act,
+    Ban,
+    Standings,
+)
 
 PEER, OTHER = b"p" * 32, b"o" * 32
 GOOD = [act for act in Act if act.points > 0]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import ifaddr
 
-from node.link.addresses import DIRECT, Scope, scope_of
 from node.link.events import LinkError
+from node.link.finding.addresses import DIRECT, Scope, scope_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,10 @@ from typing import Any
 from zeroconf import DNSIncoming, DNSOutgoing, DNSPointer, DNSQuestion, DNSText
 from zeroconf import const as dns
 
-from node.link.addresses import ip_of
 from node.link.events import LinkError
-from node.link.interfaces import Interface
-from node.link.rates import TokenBucket
+from node.link.finding.addresses import ip_of
+from node.link.finding.interfaces import Interface
+from node.link.guard.rates import TokenBucket
 from protocol.identity import public_key
 
 GROUP, PORT = "224.0.0.251", 5353

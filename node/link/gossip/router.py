@@ -18,7 +18,7 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 
 if TYPE_CHECKING:
-    from node.link.gossip import ContainedPubsub
+    from node.link.gossip.pubsub import ContainedPubsub
 
 OFFERS_MIN = 6  # neighbours outside the mesh that learn at a heartbeat what there is; go-libp2p-pubsub's
 

@@ -15,7 +15,7 @@ from itertools import chain
 from math import inf
 
 from node.link.events import LinkError
-from node.link.rates import Buckets
+from node.link.guard.rates import Buckets
 
 HALF_OPEN_MAX = 128  # handshakes under way, in all; guess, not measured
 DENIED_MAX = 4096  # networks; each connection looks at all of them

@@ -25,11 +25,11 @@ from multiaddr import Multiaddr
 
 from node.link.dials import seen_at
 from node.link.events import describe
-from node.link.exchanges import abandon, is_relayed, read_address, read_message, write_message
+from node.link.guard.rates import TokenBucket
 from node.link.names import id_of, key_of
 from node.link.peers import Peer
-from node.link.rates import TokenBucket
 from node.link.swarm import ContainedSwarm
+from node.link.ways.exchanges import abandon, is_relayed, read_address, read_message, write_message
 from node.reachability import DialBack, Reach, Reachability, host_of, is_worth_trying, judge
 from protocol.errors import Ignore, Reject
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import trio
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 
-from node.link.rpc import framed
+from node.link.gossip.rpc import framed
 
 WAITING_MAX = 128  # then the newest is dropped; the library's 32 lost bursts
 WAITING_MAX_BYTES = 4 * 1024 * 1024  # the same; guess, not measured

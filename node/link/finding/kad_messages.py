@@ -15,9 +15,9 @@ from functools import lru_cache
 from libp2p.kad_dht.pb.kademlia_pb2 import Message
 from multiaddr import Multiaddr
 
-from node.link.kademlia import Contact
+from node.link.finding.kademlia import Contact
+from node.link.finding.records import open_record
 from node.link.names import is_ed25519
-from node.link.records import open_record
 from protocol.discovery import BUCKET_PEERS_MAX, KAD_ANSWER_MAX_BYTES, KAD_REQUEST_MAX_BYTES, RECORD_MAX_BYTES
 from protocol.errors import Reject, fault
 from protocol.identity import PEER_ID_PREFIX

@@ -20,8 +20,8 @@ from collections.abc import Callable
 import trio
 
 from node.link.events import Verdict
-from node.link.rates import Buckets
-from node.link.standing import Act, Ban, Standings
+from node.link.guard.rates import Buckets
+from node.link.guard.standing import Act, Ban, Standings
 
 AUTHOR_PER_S, AUTHOR_BURST = 50.0, 300.0  # by one author in one topic: what a node may publish (`thread`)
 PEER_PER_S, PEER_BURST = 120.0, 500.0  # of one peer, whoever the author: it forwards a flood and what matters alike

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import nsmallest
 
-from node.link.addresses import group_of
+from node.link.finding.addresses import group_of
 from protocol.discovery import BUCKET_PEERS_MAX, PROVIDER_LIFETIME_S, kad_position
 from protocol.identity import PEER_ID_PREFIX
 

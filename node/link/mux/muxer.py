@@ -23,8 +23,8 @@ from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID
 from multiaddr import Multiaddr
 
-from node.link.sealed import SealedConnection
-from node.link.streams import (
+from node.link.mux.sealed import SealedConnection
+from node.link.mux.streams import (
     ACK,
     FIN,
     GO_AWAY,

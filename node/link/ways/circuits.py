@@ -29,10 +29,10 @@ from libp2p.relay.circuit_v2.pb import circuit_pb2 as pb
 from multiaddr import Multiaddr
 
 from node.link.events import describe
-from node.link.exchanges import abandon, is_relayed, read_address, read_message, write_message
 from node.link.names import id_of, is_ed25519, key_of
 from node.link.peers import Peer
 from node.link.swarm import ContainedSwarm
+from node.link.ways.exchanges import abandon, is_relayed, read_address, read_message, write_message
 from protocol.errors import Reject
 from protocol.identity import peer_id
 

@@ -34,14 +34,14 @@ from libp2p.peer.peerstore import env_to_send_in_RPC
 from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
-from node.link.addresses import Scope, may_dial, scope_of, way_to
 from node.link.events import LinkError
-from node.link.interfaces import spelled_out
-from node.link.kad_messages import Answer, Kind, Request, read_answer, read_request, write_answer, write_request
-from node.link.kademlia import Contact, Course, ProviderTable, RoutingTable
+from node.link.finding.addresses import Scope, may_dial, scope_of, way_to
+from node.link.finding.interfaces import spelled_out
+from node.link.finding.kad_messages import Answer, Kind, Request, read_answer, read_request, write_answer, write_request
+from node.link.finding.kademlia import Contact, Course, ProviderTable, RoutingTable
+from node.link.finding.records import seal_record
+from node.link.guard.rates import TokenBucket
 from node.link.names import id_of, key_of
-from node.link.rates import TokenBucket
-from node.link.records import seal_record
 from protocol.discovery import (
     BUCKET_PEERS_MAX,
     KAD_ANSWER_MAX_BYTES,

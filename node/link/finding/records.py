@@ -11,7 +11,7 @@ from libp2p.peer.envelope import make_unsigned
 from libp2p.peer.pb import crypto_pb2, envelope_pb2, peer_record_pb2
 from multiaddr import Multiaddr
 
-from node.link.kademlia import Contact
+from node.link.finding.kademlia import Contact
 from protocol.discovery import RECORD_MAX_BYTES
 from protocol.errors import fault
 from protocol.identity import PEER_ID_PREFIX, KeyPair, peer_id, verify

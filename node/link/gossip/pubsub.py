@@ -2,7 +2,7 @@
 
 The library's Gossipsub v1.1 with its faults contained; each class names them. `router.py` decides who gets what.
 The
-library's peer scoring stays off: `conduct.py` scores by the judge's verdict, which knows whose fault a no is.
+library's peer scoring stays off: `guard/conduct.py` scores by the judge's verdict, which knows whose fault a no is.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from multiaddr import Multiaddr
 
-from node.link.conduct import Conduct
 from node.link.events import Verdict
+from node.link.gossip.outbox import Outbox
+from node.link.gossip.router import ContainedGossipSub
+from node.link.gossip.rpc import FrameReader, framed, is_signed
+from node.link.guard.conduct import Conduct
+from node.link.guard.standing import Act
 from node.link.names import is_ed25519, key_of
-from node.link.outbox import Outbox
-from node.link.router import ContainedGossipSub
-from node.link.rpc import FrameReader, framed, is_signed
-from node.link.standing import Act
 from protocol.errors import Reject
 
 GOSSIP_MAX_BYTES = 256 * 1024  # NETWORK.md: the library loses larger ones silently

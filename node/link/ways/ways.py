@@ -9,12 +9,12 @@ import trio
 from libp2p.host.basic_host import BasicHost
 from multiaddr import Multiaddr
 
-from node.link.circuits import HOP, STOP, Circuits
 from node.link.events import ReachabilityChanged
 from node.link.peers import Peer
-from node.link.reach import AUTONAT, DialBacks, Prober
-from node.link.relay import Relay, RelayLimits
 from node.link.swarm import ContainedSwarm
+from node.link.ways.circuits import HOP, STOP, Circuits
+from node.link.ways.reach import AUTONAT, DialBacks, Prober
+from node.link.ways.relay import Relay, RelayLimits
 from node.reachability import Reach, Reachability, advertised
 
 

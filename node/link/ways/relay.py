@@ -23,12 +23,12 @@ from libp2p.host.basic_host import BasicHost
 from libp2p.relay.circuit_v2.pb import circuit_pb2 as pb
 from multiaddr import Multiaddr
 
-from node.link.circuits import EXCHANGE_TIMEOUT_S, STOP
 from node.link.events import describe
-from node.link.exchanges import abandon, is_relayed, read_message, write_message
+from node.link.guard.rates import TokenBucket
 from node.link.names import id_of, is_ed25519, key_of
 from node.link.peers import Peer
-from node.link.rates import TokenBucket
+from node.link.ways.circuits import EXCHANGE_TIMEOUT_S, STOP
+from node.link.ways.exchanges import abandon, is_relayed, read_message, write_message
 from protocol.errors import Reject
 
 CHUNK_BYTES = 64 * 1024  # what the relay itself holds of a circuit, in each direction

@@ -1,0 +1,1 @@
+"""Peers that nobody has named: the Kademlia table, and mDNS on one wire."""

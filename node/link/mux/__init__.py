@@ -1,0 +1,1 @@
+"""Streams over one connection: Noise under one buffer, and yamux."""
