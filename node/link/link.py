@@ -67,8 +67,8 @@ class Link:
     A peer that does not answer pings is disconnected after at most `ping_interval_s + ping_timeout_s`. No address has
     more than `connections_per_address` incoming connections; there is none with a network of `deny`, ever. Raises
     LocalError for what is no network. `relay`: what this node gives as a relay between others; None for nothing.
-    `has_dht`: take part in the network's Kademlia table (`finding/dht.py`). `mdns`: the name or IPv4 address of the interface
-    on which peers are announced and heard (`finding/mdns.py`), or "".
+    `has_dht`: take part in the network's Kademlia table (`finding/dht.py`). `mdns`: the name or IPv4 address of the
+    interface on which peers are announced and heard (`finding/mdns.py`), or "".
     """
 
     def __init__(
