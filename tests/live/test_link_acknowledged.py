@@ -13,8 +13,7 @@ from libp2p.abc import IHost, INetStream
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.peer.id import ID
 
-from node.link import LinkError, LinkEvent, MessageArrived, PeerConnected
-from node.link import conduct
+from node.link import LinkError, LinkEvent, MessageArrived, PeerConnected, conduct
 from node.link import link as link_module
 from node.link.messages import UNACKNOWLEDGED_MAX
 from protocol.identity import KeyPair

@@ -79,7 +79,7 @@ async def test_many_cannot_have_a_relay_knock_at_one_peer_faster_than_that_peer_
     monkeypatch.setattr(relay, "CIRCUITS_PER_S", 0.001)
     monkeypatch.setattr(relay, "CIRCUITS_BURST", 1.0)
     via, _ = await open_link(relay=RelayLimits())
-    private, at_private = await open_private(via)
+    _, at_private = await open_private(via)
     (first, _), (second, _) = await open_link(), await open_link()
     await at_private.until(lambda: bool(relayed(at_private)))
     await first.dial(relayed(at_private)[0])
