@@ -229,8 +229,13 @@ class Node:
             turn.notify("reachability", verdict=self.reachability.reach.value, text=said(self.reachability))
         if event.addresses != self.addresses:
             self.addresses = self.provider.addresses = event.addresses
+            self.discovery.soon(turn)
             if self.may_sign:
                 self.provider.advertise_soon(turn)
+
+    def _on_link_restarted(self, turn: Turn, event: LinkRestarted) -> None:
+        self.dialling.on_link_restarted(turn)
+        self.discovery.soon(turn)
 
     def _on_gossip(self, turn: Turn, event: GossipReceived) -> None:
         region = self.identity.topics.region(event.topic)
@@ -323,7 +328,7 @@ class Node:
         ReachabilityChanged: _on_reachability,
         PeersFound: lambda self, turn, event: self.discovery.on_found(turn, event),
         DialFailed: lambda self, turn, event: self.dialling.on_dial_failed(turn, event),
-        LinkRestarted: lambda self, turn, event: self.dialling.on_link_restarted(turn),
+        LinkRestarted: _on_link_restarted,
         GossipReceived: _on_gossip,
         MessageReceived: _on_message,
         EntriesVerified: lambda self, turn, event: self.exchange.on_verified(turn, event),

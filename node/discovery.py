@@ -20,6 +20,7 @@ from protocol.regions import REGIONS
 FIRST_AFTER_MS = 5_000  # once somebody is connected: the tables have met by then; guess, not measured
 NEIGHBOURS_MIN = 6  # as many as a gossip mesh wants; fewer look for more
 OFFERS_PER_SHARD = 4  # known before a job's owner looks no further: a choice of greener ones; guess, not measured
+SOON = 1  # number of the timer that fires once
 LOOKS_PER_JOB_MAX = 4  # each asks up to 24 peers; guess, not measured
 
 
@@ -34,6 +35,7 @@ class Discovery:
     provides: bool
     regions: tuple[str, ...] = REGIONS
     is_begun: bool = False
+    is_soon: bool = False
     found: dict[str, int] = field(default_factory=dict)  # how many addresses each way of finding has brought
 
     def on_connected(self, turn: Turn) -> None:
@@ -41,12 +43,22 @@ class Discovery:
             self.is_begun = True
             turn.do(SetTimeout(Timer(TimerKind.PROVIDE), FIRST_AFTER_MS))
 
-    def on_timer(self, turn: Turn, addresses: tuple[str, ...]) -> None:
+    def soon(self, turn: Turn) -> None:
+        """What others keep of us is void: we are reached elsewhere now, or have forgotten them. Do not wait for the
+        period."""
+        if self.is_begun and not self.is_soon:
+            self.is_soon = True
+            turn.do(SetTimeout(Timer(TimerKind.PROVIDE, number=SOON), FIRST_AFTER_MS))
+
+    def on_timer(self, turn: Turn, timer: Timer, addresses: tuple[str, ...]) -> None:
         """Announce what we offer, at these addresses, and look for neighbours while there are few."""
         if self.provides:
             turn.do(Provide(self.region, self.device, addresses))
         if len(self.peers.connected) < NEIGHBOURS_MIN:
             turn.do(Look(self.region, self.device))
+        if timer.number == SOON:
+            self.is_soon = False
+            return
         every_ms = PROVIDE_EVERY_S * 1000
         turn.do(SetTimeout(Timer(TimerKind.PROVIDE), every_ms - turn.identity.chance.randrange(every_ms // 5)))
 

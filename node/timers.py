@@ -44,7 +44,7 @@ TIMERS: Mapping[TimerKind, Callable[[Node, Turn, Timer], None]] = {
     TimerKind.REFOLD: lambda node, turn, timer: node.refolding.on_timer(turn),
     TimerKind.COUNTERSIGNATURES_DUE: lambda node, turn, timer: node.provider.on_countersignatures_due(turn, timer),
     TimerKind.PING: lambda node, turn, timer: node.round_trips.on_timer(turn, node.peers.connected),
-    TimerKind.PROVIDE: lambda node, turn, timer: node.discovery.on_timer(turn, node.addresses),
+    TimerKind.PROVIDE: lambda node, turn, timer: node.discovery.on_timer(turn, timer, node.addresses),
     TimerKind.CHECKPOINT: lambda node, turn, timer: node.finality.on_tick(turn),
 }
 

@@ -49,7 +49,8 @@ class Grant:
 
 
 class Admission:
-    """`find` gives a blob's file, or None; `server` is this node's key; clocks: the network's, the world's."""
+    """`find` gives a blob's file, or None; `server` is this node's key; clocks: the network's, the world's. `refusal`
+    says why a peer is not wanted now, or ""."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Admission:
         self._find, self._server = find, server
         self._network_ms, self._unix_ms = network_ms, unix_ms
         self.traffic = traffic
+        self.refusal: Callable[[bytes], str] = lambda peer: ""
         self._quota = Quota()
 
     def admit(
@@ -71,7 +73,7 @@ class Admission:
         Raises Denied.
 
         1. A ticket of ours that holds now, with the holder's proof. 2. For the blob that the path names. 3. From its
-        holder. 4. The blob is here. 5. The first byte lies in it. 6. Within the lease's quota.
+        holder. 4. Who is not banned. 5. The blob is here. 6. The first byte lies in it. 7. Within the lease's quota.
         """
         road = RoadName.HTTPS if peer is None else RoadName.STREAM
         try:
@@ -92,6 +94,8 @@ class Admission:
             raise Denied(403, "ticket", "the ticket is for another blob")
         if peer not in (None, ticket.holder):
             raise Denied(403, "ticket", "the ticket is for another peer")
+        if reason := self.refusal(ticket.holder):
+            raise Denied(403, "banned", f"this node does not want you: {reason}")
         path = self._find(ticket.blob.sha256)
         if path is None:
             raise Denied(404, "gone", "no such blob here any more")

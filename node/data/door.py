@@ -73,9 +73,10 @@ class _Quiet(logging.LoggerAdapter[logging.Logger]):
 
 
 class Door:
-    """Accepts connections, over TLS, for one HTTP server."""
+    """Accepts connections, over TLS, for one HTTP server; none from an IP address that `denies` names."""
 
-    def __init__(self) -> None:
+    def __init__(self, denies: Callable[[str], bool] = lambda address: False) -> None:
+        self._denies = denies
         self._listener: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._greeting: set[asyncio.Task[None]] = set()
@@ -124,7 +125,8 @@ class Door:
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
             group = group_of(address[0])
-            if self._pace.allows(group, loop.time()) and self._make_room(group):
+            is_wanted = not self._denies(address[0]) and self._pace.allows(group, loop.time())
+            if is_wanted and self._make_room(group):
                 self._let_in(connection, group)
             else:
                 connection.close()

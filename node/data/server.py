@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,12 +25,18 @@ RANGE = re.compile("bytes=([0-9]{1,16})-")
 
 
 class DataServer:
-    """Answers holders of this node's tickets, as `admission` decides, and nobody else."""
+    """Answers holders of this node's tickets, as `admission` decides, and nobody else; no IP address that `denies`
+    names."""
 
-    def __init__(self, admission: Admission, stall_timeout_s: float = STALL_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        denies: Callable[[str], bool] = lambda address: False,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
+    ) -> None:
         self._admission = admission
         self._stall_timeout_s = stall_timeout_s
-        self._door = Door()
+        self._door = Door(denies)
 
     async def start(self, host: str, port: int, certificate: Path) -> int:
         """Listen; returns the real port. Raises LocalError for a taken one."""

@@ -11,10 +11,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from math import inf
 from weakref import WeakValueDictionary
-
-from multiaddr import Multiaddr
 
 from node.link.blobs import BlobHead, NoBlobs, ServeBlob
 from node.link.events import (
@@ -30,20 +29,19 @@ from node.link.events import (
 from node.link.finding.interfaces import Interface, find_interface, spelled_out
 from node.link.finding.mdns import Mdns
 from node.link.gossip.pubsub import GOSSIP_MAX_BYTES
-from node.link.guard.gate import Network, parse_network, require_few
+from node.link.guard.gate import Network, network_of, parse_address, parse_network, require_few
 from node.link.guard.standing import Act, Ban, Standings
 from node.link.host import demote_library_logging
 from node.link.messages import MESSAGE_MAX_BYTES, unsent
-from node.link.names import CIRCUIT, relay_of
+from node.link.names import parse_peer_address
 from node.link.publications import Publications
 from node.link.thread import FLUSH_TIMEOUT_S, GOODBYE_TIMEOUT_S, LinkThread, Record, Settings
 from node.link.ways.relay import RelayLimits
 from node.version import version
 from protocol.discovery import mdns_service
 from protocol.hello import VERSION, Hello
-from protocol.identity import KeyPair, public_key
+from protocol.identity import KeyPair
 
-ADDRESS_MAX_CHARACTERS = 512
 STOP_TIMEOUT_S = FLUSH_TIMEOUT_S + GOODBYE_TIMEOUT_S + 1.0
 ACKNOWLEDGE_TIMEOUT_S = 30.0  # a loop may be busy, and a machine asleep for a moment; guess, not measured
 RESTART_DELAY_S, RESTART_DELAY_MAX_S = 0.5, 30.0  # doubled at every death; guess, not measured
@@ -174,7 +172,7 @@ class Link:
 
         A connected peer is not dialled again. The peer may learn of the connection a moment later than we do.
         """
-        target, peer = parse_address(address)
+        target, peer = parse_peer_address(address)
         if peer == self.public:
             raise LinkError("HEL-LINK-002", f"{address} is this node itself", "dial the address of another node")
         thread = self._running_thread()
@@ -274,6 +272,12 @@ class Link:
         now_s = time.monotonic()
         return {str(network): until_s - now_s for network, until_s in self._denied.items() if until_s > now_s}
 
+    def denies(self, text: str) -> bool:
+        """Whether there is to be no connection with an IP address, by whatever road."""
+        address, now_s = parse_address(text), time.monotonic()
+        denied = chain(((network, inf) for network in self._settings.denied), self._denied.items())
+        return address is not None and network_of(address, denied, now_s) is not None
+
     async def ban(self, peer: bytes, ban: Ban) -> None:
         """Cut its connections, refuse its hellos with the reason, and do not dial it."""
         self._standings.ban(peer, time.monotonic(), ban)
@@ -282,6 +286,11 @@ class Link:
     def unban(self, peer: bytes) -> None:
         """Forget whatever this peer did, and its ban."""
         self._standings.unban(peer)
+
+    def refusal(self, peer: bytes) -> str:
+        """Why this peer is banned, or ""."""
+        ban = self._standings.ban_of(peer, time.monotonic())
+        return "" if ban is None else str(ban)
 
     def bans(self) -> dict[bytes, Ban]:
         """Those that stand."""
@@ -371,24 +380,6 @@ def restart_delay_s(previous_s: float, lived_s: float) -> float:
     if lived_s > RESTART_FORGIVEN_S:
         return RESTART_DELAY_S
     return min(max(2 * previous_s, RESTART_DELAY_S), RESTART_DELAY_MAX_S)
-
-
-def parse_address(address: str) -> tuple[Multiaddr, bytes]:
-    """The multiaddr and the public key in it. Raises LinkError: addresses come from strangers."""
-    try:
-        if len(address) > ADDRESS_MAX_CHARACTERS:
-            raise ValueError(f"it has {len(address)} characters, {ADDRESS_MAX_CHARACTERS} are allowed")
-        target = Multiaddr(address)
-        if address.count(CIRCUIT) > 1:
-            raise ValueError("it leads through more than one relay")
-        relay_of(target)
-        return target, public_key(address.rpartition("/p2p/")[2])
-    except Exception as error:
-        raise LinkError(
-            "HEL-LINK-002",
-            f"{address[:ADDRESS_MAX_CHARACTERS]!r} is no address of a peer: {error}",
-            "an address looks like /ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…; a running node prints its own",
-        ) from error
 
 
 def too_large(what: str, data: bytes, bound: int, remedy: str) -> LinkError:

@@ -36,6 +36,7 @@ READERS_PER_PEER_MAX = 4  # incoming message streams; an honest peer has one, an
 ABANDONED_LINGERS_S = 5.0  # a stream given up, until the peer has read to its end
 UNACKNOWLEDGED_MAX = 64  # frames on one stream; guess, not measured
 WRITE_TIMEOUT_S = 30.0  # for a frame of 4 MiB over 1 Mbit/s
+NO_ROOM_PAUSE_S = 0.1  # half of what `conduct.STREAMS_PER_S` allows: each such message costs its sender a stream
 REFUSED = 2**64 - 1
 REASON_MAX_BYTES = 512
 REFUSAL_LINGERS_S = 1.0  # until the refused peer has read why
@@ -99,7 +100,10 @@ class Messages:
         count = 1
         while peer.is_admitted:
             data = await read_frame(stream, MESSAGE_MAX_BYTES)
-            if peer.gone.is_set() or not await self._hand_over(key, data):
+            if peer.gone.is_set():
+                return
+            if not await self._hand_over(key, data):
+                await trio.sleep(NO_ROOM_PAUSE_S)
                 return  # the end of the stream tells the sender that its message was not taken
             count += 1
             await stream.write(count.to_bytes(8, "big"))

@@ -223,7 +223,7 @@ class Peers:
 
 def no_hello(key: bytes, reason: str) -> LinkError:
     return LinkError(
-        "HEL-LINK-011",
+        "HEL-LINK-016",
         f"{peer_id(key)} did not greet: {reason}",
         "see that node's log: it may be stopping, busy, of an older version, or no Heliotrope node",
     )

@@ -104,12 +104,11 @@ class Runtime:
         chance, label = random.SystemRandom(), self.config.label
         topics, invitation = Topics.of(network), load_invitation(home)
         identity = Identity(self.keypair, label, self.genesis, network, topics, chance, invitation)
-        bootstrap = self.config.link.bootstrap
         kept = Kept(self.store.epoch, self.store.cursors(), restore(ledger, self.store), load_peers(home))
         may_sign = self.trusts_ledger or (home.fresh_path.exists() and self.keypair.public not in ledger.heads)
         offer, terms, rules = self.config.offer(), self.config.terms(), load_rules(home)
         place = own_place(self.config.energy, self.genesis)
-        regions = frozenset(self.config.link.regions)
+        regions, bootstrap = frozenset(self.config.link.regions), self.config.link.bootstrap
         self.node = Node(
             identity,
             ledger,
@@ -146,6 +145,7 @@ class Runtime:
             banned=lambda: self._tasks.start(self.guarding.keep()),
             serve_blob=StreamServer(admission).serve,
         )
+        admission.refusal = self._network.link.refusal
         self.guarding = Guarding(self._network.link, home, self.config.link.deny)
         self._answering = Answering(identity, self.store, self.blobs, self._network.send, self._tasks)
         self._verifying = Verifying(network, self._put)
@@ -154,7 +154,7 @@ class Runtime:
         self._data_client = DataClient(self.keypair, roads, self.traffic)
         power = open_watch(self.config.machine.power)
         self._trainer = Trainer(home.work_path, self.blobs, self._data_client, self.now_ms, self._emit, power)
-        self._data_server = DataServer(admission)
+        self._data_server = DataServer(admission, self._network.link.denies)
         self._meter = open_meter(self.config.energy, ledger, self.keypair.public, self.now_ms, power)
 
     # --- life -------------------------------------------------------------------------------------------------------

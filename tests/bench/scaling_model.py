@@ -43,7 +43,7 @@ SUMMARY_BYTES = 110
 class Assumed:
     """In the units of the names. Milliseconds are of CPU."""
 
-    gossip_ms: float = 0.5  # a message at a node, copies included: 0.37 at 20 nodes, and 0.1 for what it carries; measured
+    gossip_ms: float = 0.5  # a message at a node, with copies: 0.37 at 20 nodes, 0.1 for what it carries; measured
     stock_gossip_ms: float = 4.0  # the same of stock py-libp2p 0.8.1, in the same run (`make bench BENCH=gossip`)
     entry_ms: float = 1.0  # to fetch, verify, judge and store an entry; guess
     direct_ms: float = 1.0  # a direct message, sent or taken; guess

@@ -19,7 +19,7 @@ from node.data.server import DataServer
 from node.training.blobs import BlobStore
 from protocol.errors import LocalError
 from protocol.messages import Blob
-from tests.data.scene import BLOB, CONTENT, SIZE_BYTES_MAX, Served, admission_of, client, proof, serving, until
+from tests.data.scene import BLOB, CONTENT, HOLDER, SIZE_BYTES_MAX, Served, admission_of, client, proof, serving, until
 
 PATH = f"/v1/blobs/{BLOB.sha256.hex()}"
 
@@ -276,6 +276,23 @@ async def test_five_hundred_silent_connections_keep_nobody_out(served: Served, t
 async def test_silent_connections_do_not_even_keep_out_who_shares_their_address(served: Served, tmp_path: Path) -> None:
     async with silent(served, door.CONNECTIONS_PER_ADDRESS_MAX + 5, "127.0.0.1"):
         await client().fetch(served.ticket(), BlobStore(tmp_path / "client", SIZE_BYTES_MAX))
+
+
+async def test_a_denied_network_has_no_connection(tmp_path: Path) -> None:
+    async with serving(tmp_path, denies=lambda address: address == "127.0.0.2") as served:
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            async with connected(served, local_addr=("127.0.0.2", 0)):
+                pass
+        assert status(await said(served, question(served))) == 200
+
+
+async def test_a_holder_who_is_banned_since_its_ticket_was_written_is_sent_nothing(served: Served) -> None:
+    assert served.server is not None
+    served.server._admission.refusal = {HOLDER.public: "banned for 600 s: 2 malformed frames"}.__getitem__
+    answer = await said(served, question(served))
+    assert status(answer) == 403
+    assert b"banned for 600 s" in answer
+    assert served.traffic.refused["banned"] == 1
 
 
 async def knock_for_ever(served: Served) -> None:

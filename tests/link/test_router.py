@@ -59,6 +59,20 @@ def test_a_message_goes_to_the_mesh_but_not_back() -> None:
     }
 
 
+def test_a_back_off_that_is_over_is_forgotten_with_its_peer() -> None:
+    router, _ = made()
+    router.prune_back_off = 0
+
+    async def scene() -> None:
+        await router.handle_prune(rpc_pb2.ControlPrune(topicID=TOPIC), PEERS[0])
+        await router.handle_prune(rpc_pb2.ControlPrune(topicID=TOPIC, backoff=600), PEERS[1])
+        router.remove_peer(PEERS[0])
+
+    play(scene)
+    router.gossip_heartbeat()
+    assert list(router.back_off[TOPIC]) == [PEERS[1]]
+
+
 def test_a_full_mesh_turns_newcomers_away_and_keeps_its_members() -> None:
     router, neighbourhood = made()
 

@@ -15,6 +15,7 @@ from libp2p.peer.id import ID
 
 from node.link import LinkError, LinkEvent, MessageArrived, PeerConnected
 from node.link import link as link_module
+from node.link.guard import conduct
 from node.link.messages import UNACKNOWLEDGED_MAX
 from protocol.identity import KeyPair
 
@@ -64,6 +65,19 @@ async def test_a_receiver_that_fails_took_nothing(open_link: Opener) -> None:
     await a.dial(b.addresses[0])
     with pytest.raises(LinkError, match="did not take it"):
         await a.send(b.public, b"one")
+
+
+async def test_whoever_sends_what_finds_no_room_is_not_blamed_for_the_streams_that_this_takes(
+    open_link: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conduct, "STREAMS_BURST", 6.0)
+    (a, _), (b, _) = await open_link(), await open_link(deliver=Picky())
+    await a.dial(b.addresses[0])
+    for _ in range(12):
+        with pytest.raises(LinkError):
+            await a.send(b.public, b"no")
+    assert b.losses["streams_over_rate"] == 0
+    assert not b.scores().get(a.public), "a message that finds no room costs no points"
 
 
 async def read_all(stream: INetStream) -> None:

@@ -65,6 +65,20 @@ async def test_a_private_peer_is_reached_through_a_relay(open_link: Opener, open
     await at_dialler.until(lambda: at_dialler.gossip() == [b"gossip"])
 
 
+async def test_many_cannot_have_a_relay_knock_at_one_peer_faster_than_that_peer_bears(
+    open_link: Opener, open_private: PrivateOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "CIRCUITS_PER_S", 0.001)
+    monkeypatch.setattr(relay, "CIRCUITS_BURST", 1.0)
+    via, _ = await open_link(relay=RelayLimits())
+    _, at_private = await open_private(via)
+    (first, _), (second, _) = await open_link(), await open_link()
+    await at_private.until(lambda: bool(relayed(at_private)))
+    await first.dial(relayed(at_private)[0])
+    with pytest.raises(LinkError, match="resource limit exceeded"):
+        await second.dial(relayed(at_private)[0])
+
+
 async def test_two_private_peers_meet_through_a_relay(open_link: Opener, open_private: PrivateOpener) -> None:
     via, _ = await open_link(relay=RelayLimits())
     (a, at_a), (b, at_b) = await open_private(via), await open_private(via)

@@ -18,7 +18,7 @@ from libp2p.relay.circuit_v2.pb import circuit_pb2 as pb
 from libp2p.utils.varint import encode_varint_prefixed
 from multiaddr import Multiaddr
 
-from node.link import LinkError, LinkFailed, PeerConnected, RelayLimits
+from node.link import LinkError, LinkFailed, PeerConnected, PeerDisconnected, RelayLimits
 from node.link.ways.circuits import HOP, STOP, CircuitStream
 from node.link.ways.exchanges import read_message, write_message
 from node.link.ways.relay import REQUESTS_BURST
@@ -76,6 +76,35 @@ async def test_a_circuit_leads_to_nobody_without_a_place(open_link: Opener) -> N
         assert (await ask(host, target, pb.HopMessage(type=pb.HopMessage.STATUS))).status == pb.UNEXPECTED_MESSAGE
 
     await as_raw_peer(attack, a.addresses[0])
+
+
+async def test_a_circuit_leads_to_nobody_who_has_come_back_and_is_not_admitted(open_link: Opener) -> None:
+    (a, at_a), (b, _) = await open_link(relay=RelayLimits()), await open_link()
+    is_there, is_over = asyncio.Event(), threading.Event()
+    loop, knocks = asyncio.get_running_loop(), list[INetStream]()
+
+    async def reserve(host: IHost, target: ID) -> None:
+        assert (await ask(host, target, RESERVE)).status == pb.OK
+
+    async def knocked(stream: INetStream) -> None:
+        knocks.append(stream)
+
+    async def stay(host: IHost, target: ID) -> None:
+        host.set_stream_handler(STOP, knocked)
+        loop.call_soon_threadsafe(is_there.set)
+        await trio.to_thread.run_sync(is_over.wait, abandon_on_cancel=True)  # type: ignore[call-arg]
+
+    await as_raw_peer(reserve, a.addresses[0])
+    await at_a.has(PeerDisconnected(RAW[-32:]))
+    back = asyncio.ensure_future(as_raw_peer(stay, a.addresses[0], greets=False))
+    try:
+        await is_there.wait()
+        with pytest.raises(LinkError, match="no reservation"):
+            await b.dial(f"{a.addresses[0]}/p2p-circuit/p2p/{peer_id(RAW[-32:])}")
+    finally:
+        is_over.set()
+        await back
+    assert knocks == []
 
 
 async def test_a_place_is_the_askers_whatever_name_it_gives(open_link: Opener) -> None:

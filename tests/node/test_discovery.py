@@ -11,8 +11,20 @@ from node.actions import Action, Dial, Look, Provide, SetTimeout
 from node.core import Node
 from node.dialling import TICK_MS
 from node.discovery import FIRST_AFTER_MS, LOOKS_PER_JOB_MAX, NEIGHBOURS_MIN, OFFERS_PER_SHARD, Discovery
-from node.events import Event, JobSubmitted, PeerConnected, PeersFound, Started, Timer, TimerFired, TimerKind
+from node.events import (
+    Event,
+    JobSubmitted,
+    LinkRestarted,
+    PeerConnected,
+    PeersFound,
+    ReachabilityChanged,
+    Started,
+    Timer,
+    TimerFired,
+    TimerKind,
+)
 from node.peers import HINT_LASTS_MS, HINTS_MAX
+from node.reachability import Reachability
 from node.turn import Identity, Turn
 from protocol.discovery import PROVIDE_EVERY_S
 from protocol.gossip import Topics
@@ -26,7 +38,7 @@ NETWORK = GENESIS.network_id()
 IDENTITY = Identity(keypair(0), "me", GENESIS, NETWORK, Topics.of(NETWORK), random.Random(1))
 OFFER = offer()
 HOME = (region_of(OFFER.place.zone), OFFER.device)
-HERE = "/ip4/192.0.2.7/tcp/8471"
+HERE, THERE = "/ip4/192.0.2.7/tcp/8471", "/ip4/192.0.2.8/tcp/8471"
 
 
 def stranger(number: int) -> bytes:
@@ -65,8 +77,12 @@ def sought(actions: list[Action]) -> list[Action]:
     return [action for action in actions if isinstance(action, Provide | Look)]
 
 
+def timeouts(actions: list[Action]) -> list[SetTimeout]:
+    return [a for a in actions if isinstance(a, SetTimeout) and a.timer.kind is TimerKind.PROVIDE]
+
+
 def pauses_ms(actions: list[Action]) -> list[int]:
-    return [a.after_ms for a in actions if isinstance(a, SetTimeout) and a.timer.kind is TimerKind.PROVIDE]
+    return [timeout.after_ms for timeout in timeouts(actions)]
 
 
 def looks(
@@ -93,6 +109,27 @@ def test_what_is_offered_is_announced_and_again_before_it_is_forgotten() -> None
         assert sought(actions) == [Provide(*HOME, (HERE,))]
         assert len(pauses_ms(actions)) == 1
         assert 0.8 * PROVIDE_EVERY_S * 1000 <= pauses_ms(actions)[0] <= PROVIDE_EVERY_S * 1000
+
+
+def test_a_node_that_is_reached_elsewhere_now_announces_that_at_once_and_again_no_more_often() -> None:
+    scene = Scene()
+    scene.connect(*range(1, NEIGHBOURS_MIN + 1))
+    scene.wake()
+    (soon,) = timeouts(scene.handle(ReachabilityChanged(Reachability(), (HERE, THERE))))
+    assert soon.after_ms == FIRST_AFTER_MS
+    assert timeouts(scene.handle(ReachabilityChanged(Reachability(), (THERE,)))) == []
+    actions = scene.handle(TimerFired(soon.timer))
+    assert sought(actions) == [Provide(*HOME, (THERE,))]
+    assert pauses_ms(actions) == []
+
+
+def test_a_node_whose_link_is_back_announces_itself_anew() -> None:
+    """What others have kept names the addresses that it had, and its own table is empty."""
+    scene = Scene()
+    scene.connect(*range(1, NEIGHBOURS_MIN + 1))
+    scene.wake()
+    (soon,) = timeouts(scene.handle(LinkRestarted()))
+    assert sought(scene.handle(TimerFired(soon.timer))) == [Provide(*HOME, (HERE,))]
 
 
 def test_who_has_few_neighbours_looks_for_its_like() -> None:

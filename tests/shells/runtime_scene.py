@@ -52,6 +52,12 @@ class NotingLink:
     def denied(self) -> dict[str, float]:
         return {}
 
+    def denies(self, address: str) -> bool:
+        return False
+
+    def refusal(self, peer: bytes) -> str:
+        return ""
+
     def bans(self) -> dict[bytes, Ban]:
         return {PEER: Ban(600.0, "bad", by_operator=False)}
 

@@ -40,7 +40,7 @@ from node.link.finding.interfaces import spelled_out
 from node.link.finding.kad_messages import Answer, Kind, Request, read_answer, read_request, write_answer, write_request
 from node.link.finding.kademlia import Contact, Course, ProviderTable, RoutingTable
 from node.link.finding.records import seal_record
-from node.link.guard.rates import TokenBucket
+from node.link.guard.rates import Buckets
 from node.link.names import id_of, key_of
 from protocol.discovery import (
     BUCKET_PEERS_MAX,
@@ -95,7 +95,7 @@ class Dht:
         self._looking = trio.Lock()
         self._passing: dict[bytes, None] = {}  # connected by a look-up, the oldest first
         self._serving: Counter[bytes] = Counter()
-        self._buckets: dict[bytes, TokenBucket] = {}
+        self._requests = Buckets(RATE_PER_S, BURST)
 
     # --- what the thread tells ----------------------------------------------------------------------------------------
 
@@ -106,7 +106,6 @@ class Dht:
 
     def left(self, peer: bytes) -> None:
         self._passing.pop(peer, None)
-        self._buckets.pop(peer, None)
 
     def keep(self, peer: bytes) -> None:
         """Somebody else wants this connection: it is not ours to end."""
@@ -136,14 +135,11 @@ class Dht:
         finally:
             self._serving[peer] -= 1
             self._serving = +self._serving
-            if self._connection(peer) is None:
-                self._buckets.pop(peer, None)  # it left while it was served
 
     async def _serve_one(self, stream: INetStream, peer: bytes) -> None:
         with trio.fail_after(IDLE_TIMEOUT_S):
             data = await read_varint_prefixed_bytes_limited(stream, KAD_REQUEST_MAX_BYTES)
-            now_s = trio.current_time()
-            if not self._buckets.setdefault(peer, TokenBucket(RATE_PER_S, BURST, now_s)).take(now_s):
+            if not self._requests.take(peer, trio.current_time()):
                 raise Reject(f"more than {RATE_PER_S:g} requests a second")
             await stream.write(encode_varint_prefixed(self._answer(read_request(data, peer), stream, peer)))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -26,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class ContainedGossipSub(GossipSub):
-    """Faults: an exception in one heartbeat ends the host; a list of delivery times, and what was forwarded, are kept
-    for ever; each message is copied for each neighbour, with a signed peer record that each verifies anew (8.0 %, and
-    the 6.9 % that `outbox.py` speaks of). A full mesh takes ever more neighbours and then turns most of them away at
-    once, for a minute; who is turned away by all is not even told what there is to ask for: of twenty nodes that know
-    each other, two heard nothing."""
+    """Faults: an exception in one heartbeat ends the host; a list of delivery times, what was forwarded, and for how
+    long whom not to graft, are kept for ever; each message is copied for each neighbour, with a signed peer record that
+    each verifies anew (8.0 %, and the 6.9 % that `outbox.py` speaks of). A full mesh takes ever more neighbours and
+    then turns most of them away at once, for a minute; who is turned away by all is not even told what there is to ask
+    for: of twenty nodes that know each other, two heard nothing."""
 
     pubsub: ContainedPubsub
 
@@ -83,6 +84,7 @@ class ContainedGossipSub(GossipSub):
 
     def gossip_heartbeat(self) -> defaultdict[ID, dict[str, list[bytes]]]:
         """What is offered to some of those outside the mesh, whoever turned whom away."""
+        self._forget_back_offs(time.time())
         offers: defaultdict[ID, dict[str, list[bytes]]] = defaultdict(dict)
         for topic, mesh in self.mesh.items():
             if message_ids := self.mcache.window(topic):
@@ -91,6 +93,11 @@ class ContainedGossipSub(GossipSub):
                 for peer in self.select_from_minus(count, others, ()):
                     offers[peer][topic] = message_ids
         return offers
+
+    def _forget_back_offs(self, now_unix_s: float) -> None:
+        """Those that are over: keys are free, and each could leave one for each topic."""
+        for topic, until_unix_s in self.back_off.items():
+            self.back_off[topic] = {peer: until_s for peer, until_s in until_unix_s.items() if until_s > now_unix_s}
 
     async def handle_graft(self, graft_msg: rpc_pb2.ControlGraft, sender_peer_id: ID) -> None:
         mesh = self.mesh.get(graft_msg.topicID, set())

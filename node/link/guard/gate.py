@@ -52,6 +52,11 @@ def parse_address(text: str) -> Address | None:
     return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
 
 
+def network_of(address: Address, denied: Iterable[tuple[Network, float]], now_s: float) -> Network | None:
+    """The first of these networks, each denied until then, that an address is in."""
+    return next((network for network, until_s in denied if address in network and now_s < until_s), None)
+
+
 def neighbourhood(address: Address) -> Network:
     """What counts as one address."""
     return ipaddress.ip_network((address, 32 if address.version == 4 else 64), strict=False)
@@ -86,12 +91,9 @@ class Gate:
 
     def denial(self, address: Address | None, now_s: float) -> str:
         """Why there is to be no connection with an address, or ""."""
-        if address is None:
-            return ""
-        for network, until_s in chain(((each, inf) for each in self.always), self.denied.items()):
-            if address in network and now_s < until_s:
-                return f"{address} is in {network}, which this node's operator denies"
-        return ""
+        denied = chain(((network, inf) for network in self.always), self.denied.items())
+        network = network_of(address, denied, now_s) if address is not None else None
+        return f"{address} is in {network}, which this node's operator denies" if network is not None else ""
 
     def refusal(self, address: Address | None, now_s: float) -> str:
         """Why a connection that has come from an address is not taken, or ""."""

@@ -25,7 +25,7 @@ from multiaddr import Multiaddr
 
 from node.link.dials import seen_at
 from node.link.events import describe
-from node.link.guard.rates import TokenBucket
+from node.link.guard.rates import Buckets, TokenBucket
 from node.link.names import id_of, key_of
 from node.link.peers import Peer
 from node.link.swarm import ContainedSwarm
@@ -41,7 +41,6 @@ DIALS_PER_PEER = 3  # at once, then one for each
 DIALS_PER_PEER_EVERY_S = 60.0
 DIALS = 30  # in all, at once, then one for each
 DIALS_EVERY_S = 2.0
-BUCKETS_MAX = 1024
 ADDRESSES_MAX = 8  # of a request, looked at
 
 log = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ class DialBacks:
     def __init__(self, swarm: ContainedSwarm, peers: Mapping[bytes, Peer]) -> None:
         self._swarm, self._peers = swarm, peers
         self._bucket = TokenBucket(1 / DIALS_EVERY_S, DIALS, trio.current_time())
-        self._buckets: dict[bytes, TokenBucket] = {}
+        self._buckets = Buckets(1 / DIALS_PER_PEER_EVERY_S, DIALS_PER_PEER)
 
     async def answer(self, stream: INetStream) -> None:
         """The handler of a request."""
@@ -86,7 +85,8 @@ class DialBacks:
         address = next(filter(None, addresses), None)
         if address is None:
             raise Ignore(f"none of the first {ADDRESSES_MAX} addresses is a port at {seen}")
-        if not self._has_budget(key):
+        now = trio.current_time()
+        if not (self._buckets.take(key, now) and self._bucket.take(now)):
             raise Ignore("asked too often")
         with trio.move_on_after(DIAL_BACK_TIMEOUT_S):
             raw = await TCP().dial(Multiaddr(address))
@@ -97,13 +97,6 @@ class DialBacks:
                 with trio.CancelScope(shield=True):
                     await raw.close()
         raise trio.TooSlowError(f"no answer within {DIAL_BACK_TIMEOUT_S:g} s")
-
-    def _has_budget(self, key: bytes) -> bool:
-        now = trio.current_time()
-        if len(self._buckets) >= BUCKETS_MAX:
-            self._buckets.clear()  # the bucket of all still holds
-        bucket = self._buckets.setdefault(key, TokenBucket(1 / DIALS_PER_PEER_EVERY_S, DIALS_PER_PEER, now))
-        return bucket.take(now) and self._bucket.take(now)
 
 
 def same_host(seen: str, raw: bytes) -> str | None:

@@ -24,7 +24,7 @@ from libp2p.relay.circuit_v2.pb import circuit_pb2 as pb
 from multiaddr import Multiaddr
 
 from node.link.events import describe
-from node.link.guard.rates import TokenBucket
+from node.link.guard.rates import Buckets
 from node.link.names import id_of, is_ed25519, key_of
 from node.link.peers import Peer
 from node.link.ways.circuits import EXCHANGE_TIMEOUT_S, STOP
@@ -34,7 +34,7 @@ from protocol.errors import Reject
 CHUNK_BYTES = 64 * 1024  # what the relay itself holds of a circuit, in each direction
 WRITE_TIMEOUT_S = 30.0  # for a chunk, to an end that does not read
 REQUESTS_PER_S, REQUESTS_BURST = 1.0, 16.0  # of one peer; guess, not measured
-BUCKETS_MAX = 1024
+CIRCUITS_PER_S, CIRCUITS_BURST = 2.0, 32.0  # to one peer, whoever asks: it holds us to `conduct.STREAMS_PER_S` of ours
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ class Relay:
         self._host, self._peers, self._limits, self._addresses = host, peers, limits, addresses
         self._reserved: dict[bytes, float] = {}  # until when, on trio's clock
         self._circuits: Counter[bytes] = Counter()  # of each peer
-        self._buckets: dict[bytes, TokenBucket] = {}
+        self._requests = Buckets(REQUESTS_PER_S, REQUESTS_BURST)
+        self._openings = Buckets(CIRCUITS_PER_S, CIRCUITS_BURST)
 
     async def answer(self, stream: INetStream) -> None:
         """The handler of a request; that for a circuit returns when the circuit has ended."""
@@ -91,13 +92,13 @@ class Relay:
                 await stream.close()
 
     def _judge(self, key: bytes, stream: INetStream) -> pb.Status.ValueType:
-        peer, now = self._peers.get(key), trio.current_time()
-        if peer is None or not peer.is_admitted or is_relayed(stream):
+        if not self._is_admitted(key) or is_relayed(stream):
             return pb.PERMISSION_DENIED
-        if len(self._buckets) >= BUCKETS_MAX:
-            self._buckets = {other: bucket for other, bucket in self._buckets.items() if other in self._peers}
-        bucket = self._buckets.setdefault(key, TokenBucket(REQUESTS_PER_S, REQUESTS_BURST, now))
-        return pb.OK if bucket.take(now) else pb.RESOURCE_LIMIT_EXCEEDED
+        return pb.OK if self._requests.take(key, trio.current_time()) else pb.RESOURCE_LIMIT_EXCEEDED
+
+    def _is_admitted(self, key: bytes) -> bool:
+        peer = self._peers.get(key)
+        return peer is not None and peer.is_admitted
 
     async def _reserve(self, key: bytes, stream: INetStream) -> None:
         """A place for the peer that asks, whatever the message says."""
@@ -120,9 +121,11 @@ class Relay:
         other = target[-32:] if is_ed25519(target) else b""
         if other in (b"", key, key_of(self._host.get_id())):
             await self._say(stream, pb.PERMISSION_DENIED if other else pb.MALFORMED_MESSAGE)
-        elif self._reserved.get(other, 0.0) <= trio.current_time() or other not in self._peers:
+        elif self._reserved.get(other, 0.0) <= trio.current_time() or not self._is_admitted(other):
             await self._say(stream, pb.NO_RESERVATION)
-        elif max(self._circuits[key], self._circuits[other]) >= self._limits.circuits_per_peer:
+        elif max(
+            self._circuits[key], self._circuits[other]
+        ) >= self._limits.circuits_per_peer or not self._openings.take(other, trio.current_time()):
             await self._say(stream, pb.RESOURCE_LIMIT_EXCEEDED)
         else:
             self._circuits.update((key, other))
