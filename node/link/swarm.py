@@ -23,6 +23,7 @@ from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
 from multiaddr import Multiaddr
 
 from node.link.conduct import Conduct
+from node.link.dials import Denied
 from node.link.gate import Address, Gate, Network, Place, parse_address
 from node.link.muxer import cut
 from node.link.names import is_ed25519, key_of
@@ -109,9 +110,9 @@ class ContainedSwarm(Swarm):
         return connection
 
     def _require(self, address: Address | None) -> None:
-        """Raises SwarmException for an address that is denied."""
+        """Raises Denied."""
         if reason := self.gate.denial(address, time.monotonic()):
-            raise SwarmException(reason)
+            raise Denied(reason)
 
     def set_stream_handler(self, stream_handler: Callable[[INetStream], Awaitable[None]]) -> None:
         async def contained(stream: INetStream) -> None:
