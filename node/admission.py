@@ -48,7 +48,8 @@ def membership(genesis: Genesis, key: bytes, invitation: bytes, now_ms: int) -> 
     if until_ms is None or until_ms - now_ms > ENDS_SOON_MS:
         return Membership(until_ms)
     days = (until_ms - now_ms) // DAY_MS
-    return Membership(until_ms, warning=f"the invitation ends in {days} days: {_remedy(key)}")
+    left = f"{days} days" if days else "less than a day"
+    return Membership(until_ms, warning=f"the invitation ends in {left}: {_remedy(key)}")
 
 
 def _admitted_until_ms(genesis: Genesis, key: bytes, invitation: bytes, now_ms: int) -> int | None:

@@ -192,7 +192,7 @@ class Node:
 
     def _on_started(self, turn: Turn, event: Started) -> None:
         self.addresses = event.addresses
-        self.tickets.url, self.tickets.certificate_sha256 = event.data_url, event.certificate_sha256
+        self.tickets.on_started(event)
         self.exchange.on_started(turn)
         self.dialling.on_started(turn)
         self.peers.book.on_started(turn)
@@ -226,6 +226,7 @@ class Node:
         """Advertise where others can dial us now."""
         if event.reachability != self.reachability:
             self.reachability = event.reachability
+            self.tickets.on_reachability(self.reachability)
             turn.notify("reachability", verdict=self.reachability.reach.value, text=said(self.reachability))
         if event.addresses != self.addresses:
             self.addresses = self.provider.addresses = event.addresses

@@ -67,11 +67,13 @@ class ShardId:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """First event of all. `data_url` and `certificate_sha256` are where this node serves blobs."""
+    """First event of all. `data_url` and `certificate_sha256` are where this node serves blobs; the URL's host is its
+    operator's word, or else a guess, which gives way to what peers confirm."""
 
     addresses: tuple[str, ...]
     data_url: str
     certificate_sha256: bytes
+    is_data_host_given: bool = False
 
 
 @dataclass(frozen=True, slots=True)

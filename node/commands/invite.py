@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from node.commands.options import HomeOption, JsonOption, home_of, print_json
 from protocol.errors import Ignore, LocalError, Refused, Reject
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from protocol.genesis import Genesis
 
 DAY_MS = 86_400_000
+DAYS_MAX = 400  # `protocol.invitation.VALID_MAX_MS`
 
 
 def invite(
@@ -24,7 +26,12 @@ def invite(
     /,
     *,
     out: Annotated[Path, Parameter(help="The file to send to its operator. It holds no secret.")],
-    days: Annotated[int, Parameter(help="How long it holds, at most 400; of the network's time.")] = 90,
+    days: Annotated[
+        int,
+        Parameter(
+            validator=Number(gte=1, lte=DAYS_MAX), help=f"How long it holds, at most {DAYS_MAX}; of the network's time."
+        ),
+    ] = 90,
     label: Annotated[str, Parameter(help="What you call that peer, for people.")] = "",
     address: Annotated[
         list[str] | None,
@@ -53,7 +60,7 @@ def invite(
     now_ms = genesis.clock.network_time_ms(time.time_ns() // 10**6)
     try:
         invitation = Invitation(
-            holder=key_of(peer), label=label, issued_at_ms=now_ms, expires_at_ms=max(0, now_ms + days * DAY_MS)
+            holder=key_of(peer), label=label, issued_at_ms=now_ms, expires_at_ms=now_ms + days * DAY_MS
         )
     except ValidationError as error:
         raise invalid("the invitation", list(faults_of(error, Invitation).values())) from None

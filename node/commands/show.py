@@ -104,6 +104,7 @@ def status(node: Mapping[str, Any], faults: str) -> None:
             ("mode", _mode(node)),
             ("power", f"{power['carrier']} in {power['zone'] or 'no zone'}: {surplus}{grid} ({attested})"),
             ("peers", f"{connected} connected, {known} known"),
+            *(("address", address) for address in node["addresses"]),
             ("reach", node["reachability"]["text"]),
             ("ledger", f"{node['ledger_entries']} entries" + (f", {node['forks']} forks" if node["forks"] else "")),
         ),

@@ -53,11 +53,6 @@ def reachable_host(addresses: Sequence[str]) -> str:
     return next((host for host in hosts if not ipaddress.ip_address(host).is_loopback), hosts[0])
 
 
-def data_url(host: str, port: int) -> str:
-    """Where peers fetch blobs."""
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-
-
 def server_context(certificate: Path) -> ssl.SSLContext:
     """TLS 1.3 and nothing older, with the certificate at `certificate`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

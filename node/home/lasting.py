@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from node.energy.rules import Rule, parse_rules
 from node.home.config import LinkConfig
@@ -62,13 +62,17 @@ def reachable_addresses(home: Home, config: LinkConfig, key: bytes) -> tuple[str
         said = json.loads(home.runtime_path.read_bytes())["addresses"]
     except (OSError, ValueError, KeyError, TypeError):
         said = [f"{config.listen}/p2p/{peer_id(key)}"]
-    own = [named for address in said if "/tcp/0/" not in address for named in _on_an_interface(address)]
+    own = leading_out(address for address in said if "/tcp/0/" not in address)
     far = [address for address in own if not address.startswith(("/ip4/127.", "/ip6/::1/"))]
     return tuple(dict.fromkeys((*(far or own), *config.bootstrap)))
 
 
+def leading_out(addresses: Iterable[str]) -> tuple[str, ...]:
+    """The addresses; for one of all interfaces, that of the interface that leads out, if one does."""
+    return tuple(named for address in addresses for named in _on_an_interface(address))
+
+
 def _on_an_interface(address: str) -> list[str]:
-    """The address itself; for one of all interfaces, that of the interface that leads out, if one does."""
     for anywhere, family, far_away in (
         ("/ip4/0.0.0.0/", socket.AF_INET, "192.0.2.1"),  # addresses of documents: nobody has them
         ("/ip6/::/", socket.AF_INET6, "2001:db8::1"),

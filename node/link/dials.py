@@ -11,6 +11,7 @@ from libp2p.custom_types import THandler
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.network.exceptions import SwarmException
 from libp2p.security.noise.exceptions import NoiseFailure, PeerIDMismatchesPubkey
 from libp2p.transport.exceptions import OpenConnectionError
 from libp2p.transport.tcp.tcp import TCP, TCPListener
@@ -39,6 +40,10 @@ class Stream(TrioTCPStream):
                 return None
             self._cached_remote_address = (host, port)
         return self._cached_remote_address
+
+
+class Denied(SwarmException):
+    """Our own operator wants no connection with the network to which a dial leads."""
 
 
 class BoundTCP(TCP):
@@ -114,12 +119,17 @@ def unreached(address: object, error: BaseException | None, waited_s: float) -> 
         case PeerIDMismatchesPubkey():
             code, why = "HEL-DIAL-005", "another node answers there"
             remedy = "take the address anew from the node that you mean: its `heliotrope status` shows it"
+        case Denied():
+            code, why = "HEL-DIAL-008", str(cause)
+            remedy = (
+                "let it in again: heliotrope peer unban, or take it out of link.deny; `heliotrope peer list` shows it"
+            )
         case NoiseFailure():
             code, why = "HEL-DIAL-006", f"whatever answers there does not speak Noise ({describe(cause)})"
             remedy = "check the port: the address is that of link.listen, not of the API or of the data"
         case _:
             code, why = "HEL-DIAL-007", f"the connection came to nothing ({describe(cause)})"
-            remedy = "see that node's log: it may be stopping, full, or no Heliotrope node"
+            remedy = "see that node's log: it may be stopping, full, no Heliotrope node, or deny this machine's network"
     return LinkError(code, f"cannot reach {address}: {why}", remedy)
 
 

@@ -22,6 +22,7 @@ from libp2p.peer.id import ID
 from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
 from multiaddr import Multiaddr
 
+from node.link.dials import Denied
 from node.link.guard.conduct import Conduct
 from node.link.guard.gate import Address, Gate, Network, Place, parse_address
 from node.link.mux.muxer import cut
@@ -109,9 +110,9 @@ class ContainedSwarm(Swarm):
         return connection
 
     def _require(self, address: Address | None) -> None:
-        """Raises SwarmException for an address that is denied."""
+        """Raises Denied."""
         if reason := self.gate.denial(address, time.monotonic()):
-            raise SwarmException(reason)
+            raise Denied(reason)
 
     def set_stream_handler(self, stream_handler: Callable[[INetStream], Awaitable[None]]) -> None:
         async def contained(stream: INetStream) -> None:

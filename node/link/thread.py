@@ -249,7 +249,7 @@ class LinkThread:
     async def _flush(self, pubsub: ContainedPubsub) -> None:
         """Until what is under way has left."""
         # The library tells nobody when a queue is empty.
-        while (self.peers.book and len(self.outbox)) or self.messages.is_busy() or pubsub.is_busy():  # noqa: ASYNC110
+        while (self.peers.book and len(self.outbox)) or self.messages.is_busy() or pubsub.hurry():  # noqa: ASYNC110
             await trio.sleep(LOOK_AGAIN_S)
         await trio.sleep(LOOK_AGAIN_S)  # gossip is not acknowledged: until peers have read it
 

@@ -1,10 +1,11 @@
-"""Tickets for the blobs that this node serves."""
+"""Tickets for the blobs that this node serves, and where it serves them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from node.events import ShardId
+from node.events import ShardId, Started
+from node.reachability import Reachability, host_of
 from node.turn import Turn
 from protocol import tickets
 from protocol.direct import Ticket
@@ -19,6 +20,21 @@ class TicketOffice:
 
     url: str = ""
     certificate_sha256: bytes = bytes(32)
+    _started: Started | None = None
+
+    def on_started(self, event: Started) -> None:
+        self._started = event
+        self.url, self.certificate_sha256 = event.data_url, event.certificate_sha256
+
+    def on_reachability(self, reachability: Reachability) -> None:
+        """Serve on the host at which peers have reached this node, unless its operator has named one. What no peer has
+        confirmed is the best guess still: where they miss the port of libp2p, that of blobs is no nearer."""
+        if self._started is None or self._started.is_data_host_given:
+            return
+        self.url = self._started.data_url
+        if reachability.confirmed:
+            port = self.url.rpartition(":")[2]
+            self.url = data_url(str(host_of(reachability.confirmed[0])), int(port))
 
     def issue(self, turn: Turn, blob: Blob, holder: bytes, lease: ShardId) -> Ticket:
         """A ticket for one peer on one blob of ours, which it needs for this lease."""
@@ -32,3 +48,8 @@ class TicketOffice:
             shard=lease.shard,
             expires_at_ms=turn.now_ms + TICKET_LIFETIME_MS * turn.identity.genesis.clock.speed,
         )
+
+
+def data_url(host: str, port: int) -> str:
+    """Where peers fetch blobs."""
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"

@@ -27,7 +27,7 @@ from node import events as ev
 from node.actions import Action
 from node.core import Kept, Node
 from node.data.admission import STALL_TIMEOUT_S, Admission
-from node.data.certificate import data_url, make_certificate, reachable_host
+from node.data.certificate import make_certificate, reachable_host
 from node.data.client import DataClient
 from node.data.roads import Https, Streams
 from node.data.server import DataServer
@@ -42,9 +42,10 @@ from node.home.config import Config, load_config
 from node.home.home import Home
 from node.home.identity import load_dsn, load_genesis, load_keypair, load_token
 from node.home.invitations import load_invitation
-from node.home.lasting import load_peers, load_rules, write_runtime_file
+from node.home.lasting import leading_out, load_peers, load_rules, write_runtime_file
 from node.link import Act, LinkError
 from node.market.question import answer
+from node.market.tickets import data_url
 from node.round_trips import own_place
 from node.running.answering import Answering
 from node.running.eventlog import EventLog
@@ -113,7 +114,7 @@ class Runtime:
             identity,
             ledger,
             offer,
-            bootstrap,
+            self.config.link.bootstrap,
             terms=terms,
             kept=kept,
             may_sign=may_sign,
@@ -175,11 +176,11 @@ class Runtime:
             await self._network.link.start()
             undo.callback(self.home.runtime_path.unlink, missing_ok=True)
             self.api_url = await undo.enter_async_context(serve(self, self.token))
-            self.addresses = self._network.link.addresses
+            self.addresses = leading_out(self._network.link.addresses) or self._network.link.addresses
             facts = {"peer_id": peer_id(self.keypair.public), "label": self.config.label, "addresses": self.addresses}
             write_runtime_file(self.home, api=self.api_url, started_unix_ms=self.started_at_unix_ms, **facts)
-            host = link.data_host or reachable_host(self._network.link.addresses)
-            started = ev.Started(self._network.link.addresses, data_url(host, port), certificate_sha256)
+            url = data_url(link.data_host or reachable_host(self.addresses), port)
+            started = ev.Started(self.addresses, url, certificate_sha256, link.data_host is not None)
             on_ready()
             await self._live(started)
 

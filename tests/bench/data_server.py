@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 from node.data.admission import Admission
-from node.data.certificate import data_url, make_certificate
+from node.data.certificate import make_certificate
 from node.data.server import DataServer
 from node.data.stream_server import StreamServer
 from node.data.traffic import Traffic
 from node.link import Link, Verdict
+from node.market.tickets import data_url
 from node.running.runtime import unix_ms
 from tests.bench.bench_data import CHUNK_BYTES, SERVER, SIZE_BYTES, STREAM_SIZE_BYTES
 

@@ -157,9 +157,9 @@ def test_an_invitation_names_where_its_issuer_listens(
     ("arguments", "complaint"),
     [
         (("12D3KooW",), "a peer is named by"),
-        (("{guest}", "--days", "0"), "it lasts 0 ms"),
-        (("{guest}", "--days", "401"), "34560000000 are allowed"),
-        (("{guest}", "--days", "1000000000"), "expires_at_ms"),
+        (("{guest}", "--days", "0"), "Must be >= 1"),
+        (("{guest}", "--days", "401"), "Must be <= 400"),
+        (("{guest}", "--days", "1000000000"), "Must be <= 400"),
         (("{guest}", "--label", "x" * 33), "label"),
         (("{guest}", "--address", "anywhere"), "is no address of a peer"),
     ],

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from node.devnet.network import make
-from node.events import PeerConnected
+from node.events import PeerConnected, ReachabilityChanged
 from node.home.config import as_witness, load_config
 from node.home.home import Home
 from node.home.identity import load_genesis, load_keypair
+from node.reachability import Reachability
 from protocol.identity import peer_id
 from tests.api.test_node import hear_advert
 from tests.builders import genesis, keypair
@@ -185,6 +186,13 @@ def test_with_nobody_there_status_begins_with_that_and_with_numbered_remedies(
     first, second, *_ = heliotrope("status").out.splitlines()
     assert first.startswith("NOBODY IS CONNECTED: this node knows no address to dial")
     assert second.startswith("  1. name a running node of this network below [link] in config.toml")
+
+
+def test_status_names_the_address_that_others_put_into_their_bootstrap(heliotrope: Heliotrope, node: Running) -> None:
+    """The remedies say that it does."""
+    address = f"/ip4/198.41.0.4/tcp/8471/p2p/{peer_id(keypair(1).public)}"
+    node.do(node.host.turn, ReachabilityChanged(Reachability(), (address,)))
+    assert address in heliotrope("status").out
 
 
 def test_status_as_json(heliotrope: Heliotrope, node: Running) -> None:

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from node.data.admission import Admission
-from node.data.certificate import data_url, make_certificate
+from node.data.certificate import make_certificate
 from node.data.client import DataClient
 from node.data.roads import Https, Road
 from node.data.server import DataServer
 from node.data.traffic import Traffic
+from node.market.tickets import data_url
 from node.training.blobs import BlobStore
 from protocol.direct import Ticket
 from protocol.errors import LocalError

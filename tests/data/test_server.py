@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from node.data import admission, door, pace, quota
-from node.data.certificate import client_context, data_url, make_certificate, reachable_host
+from node.data.certificate import client_context, make_certificate, reachable_host
 from node.data.server import DataServer
+from node.market.tickets import data_url
 from node.training.blobs import BlobStore
 from protocol.errors import LocalError
 from protocol.messages import Blob

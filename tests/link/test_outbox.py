@@ -105,6 +105,16 @@ def test_a_shorter_patience_is_kept_for_all() -> None:
     assert play(scene) == [(2.0, [b"a", b"b"])]
 
 
+def test_in_a_hurry_nothing_waits_for_company() -> None:
+    async def scene(outbox: Outbox, pipe: Pipe) -> None:
+        outbox.push(body(b"a"), 5.0)
+        outbox.push(body(b"b"), 5.0)
+        await trio.sleep(1)
+        outbox.hurry()
+
+    assert play(scene) == [(1.0, [b"a", b"b"])]
+
+
 def test_a_full_batch_does_not_wait() -> None:
     async def scene(outbox: Outbox, pipe: Pipe) -> None:
         for number in range(TOGETHER_MAX):

@@ -306,7 +306,7 @@ async def test_a_guest_gets_adverts_and_entries_and_a_stranger_gets_neither_and_
     assert refused["peer"] == peer_id(FRIEND.public)
     assert "no invitation was shown" in refused["reason"]
     assert (shown["admission"], shown["admitter"], shown["admitted_until_ms"]) == ("closed", False, now_ms + HOUR_MS)
-    assert shown["admission_warning"].startswith("the invitation ends in 0 days: ask an admitter")
+    assert shown["admission_warning"].startswith("the invitation ends in less than a day: ask an admitter")
 
 
 def members_share_all(host: Client, guest: Client) -> None:

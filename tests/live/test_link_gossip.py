@@ -17,7 +17,7 @@ from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.tools.anyio_service import background_trio_service
 from libp2p.utils.varint import encode_varint_prefixed
 
-from node.link import Link, Verdict
+from node.link import GossipArrived, Link, Verdict
 from protocol.identity import PEER_ID_PREFIX, KeyPair
 
 from .links import ANY_PORT, TOPIC, Inbox, Opener, as_raw_peer
@@ -107,6 +107,18 @@ async def test_a_flood_of_wishes_is_dropped_and_counted(open_link: Opener) -> No
     await as_raw_peer(attack, a.addresses[0])
     await at_a.until(lambda: at_a.gossip() == [b"good"])
     assert a.losses["gossip_over_rate"] > 0
+
+
+async def test_a_goodbye_does_not_wait_for_company(open_link: Opener) -> None:
+    """Else it races against the time that a link has for its end, and a node takes that long to stop."""
+    near, at_near = await open_link(patience_s=lambda topic: 3600.0)
+    far, at_far = await open_link()
+    await near.dial(far.addresses[0])
+    await far.publish(TOPIC, b"warm")
+    await at_near.has(GossipArrived(TOPIC, far.public, b"warm"))
+    await near.publish(TOPIC, b"goodbye")
+    await near.stop()
+    await at_far.has(GossipArrived(TOPIC, near.public, b"goodbye"))
 
 
 async def test_gossip_that_may_wait_arrives_through_others() -> None:

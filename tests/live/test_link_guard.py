@@ -226,8 +226,11 @@ async def test_a_denied_network_is_cut_and_neither_dials_nor_is_dialled(open_lin
     await at_b.has(PeerDisconnected(a.public))
     with pytest.raises(LinkError, match="cannot reach"):
         await a.dial(b.addresses[0])
-    with pytest.raises(LinkError, match=r"127\.0\.0\.1 is in 127\.0\.0\.0/8, which this node's operator denies"):
+    with pytest.raises(
+        LinkError, match=r"127\.0\.0\.1 is in 127\.0\.0\.0/8, which this node's operator denies"
+    ) as denied:
         await b.dial(a.addresses[0])
+    assert (denied.value.code, "heliotrope peer unban" in denied.value.remedy) == ("HEL-DIAL-008", True)
     assert b.losses["connections_refused"] == 1
 
     await b.deny(["192.0.2.0/24"])

@@ -143,6 +143,23 @@ async def test_who_cannot_be_dialled_gives_no_places(open_link: Opener) -> None:
         await as_raw_peer(attack, private.addresses[0])
 
 
+async def test_a_relay_on_all_interfaces_gives_places_before_peers_have_tried_it(open_link: Opener) -> None:
+    """It listens on no address that could be dialled, but on each of the machine's; the asker has come on one."""
+    a, at_a = await open_link(listen="/ip4/0.0.0.0/tcp/0", relay=RelayLimits())
+    given: list[str] = []
+
+    async def attack(host: IHost, target: ID) -> None:
+        answer = await ask(host, target, RESERVE)
+        assert answer.status == pb.OK
+        given.extend(str(Multiaddr(raw)) for raw in answer.reservation.addrs)
+
+    address = a.addresses[0].replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    await as_raw_peer(attack, address)
+    assert not at_a.reachability, "the asker dials nobody back"
+    assert given
+    assert all("/ip4/0.0.0.0/" not in each and each.endswith(f"/p2p/{peer_id(a.public)}") for each in given)
+
+
 async def test_a_circuit_from_who_is_no_relay_of_ours_is_refused(open_link: Opener) -> None:
     a, at_a = await open_link()
 

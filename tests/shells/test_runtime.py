@@ -18,6 +18,7 @@ from ledger.store.sqlite import SqliteStore
 from node import actions as ac
 from node import events as ev
 from node.api.server import serve
+from node.home import lasting
 from node.home.home import Home
 from node.home.lasting import load_rules
 from node.home.offline import open_home
@@ -35,6 +36,7 @@ from tests.shells.runtime_scene import (
     NETWORK,
     PEER,
     TIMER,
+    NotingLink,
     made,
     note,
     persist,
@@ -151,6 +153,32 @@ async def test_the_first_event_is_started_whatever_came_in_before(home: Home) ->
         await core.until(ev.MessageReceived(PEER, b"early"))
     assert isinstance(core.heard[0], ev.Started)
     assert core.heard[0].data_url.startswith("https://127.0.0.1:")
+
+
+async def test_a_node_on_all_interfaces_names_the_one_that_leads_out(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can dial `0.0.0.0`: neither peers nor those who fetch blobs, nor whom its operator gives the address."""
+    runtime, core, _ = made(home)
+    monkeypatch.setattr(NotingLink, "addresses", ("/ip4/0.0.0.0/tcp/8471/p2p/x",))
+    monkeypatch.setattr(lasting, "outward_host", lambda family, far_away: "192.0.2.6")
+    async with running(runtime):
+        await core.until(ev.MessageReceived(PEER, b"early"))
+        assert json.loads(home.runtime_path.read_bytes())["addresses"] == ["/ip4/192.0.2.6/tcp/8471/p2p/x"]
+    started = core.heard[0]
+    assert isinstance(started, ev.Started)
+    assert started.addresses == runtime.addresses == ("/ip4/192.0.2.6/tcp/8471/p2p/x",)
+    assert started.data_url.startswith("https://192.0.2.6:")
+    assert not started.is_data_host_given
+
+
+async def test_a_node_from_which_nothing_leads_out_starts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime, core, _ = made(home)
+    monkeypatch.setattr(NotingLink, "addresses", ("/ip4/0.0.0.0/tcp/8471/p2p/x",))
+    monkeypatch.setattr(lasting, "outward_host", lambda family, far_away: None)
+    async with running(runtime):
+        await core.until(ev.MessageReceived(PEER, b"early"))
+    assert core.heard
 
 
 async def test_a_timeout_fires_and_a_timer_fires_never_early(home: Home) -> None:

@@ -66,6 +66,12 @@ class Outbox:
         """Whether something has not left yet."""
         return bool(self._waiting) or self._is_writing
 
+    def hurry(self) -> None:
+        """Nothing of what waits need wait for company."""
+        if self._waiting and trio.current_time() < self._due_s:
+            self._due_s = trio.current_time()
+            self._wake()
+
     def close(self) -> None:
         self._is_closed = True
         self._wake()

@@ -232,8 +232,10 @@ class ContainedPubsub(Pubsub):
         """Whether a peer listens to it."""
         return bool(self.peer_topics.get(topic))
 
-    def is_busy(self) -> bool:
-        """Whether something that was published has not left yet."""
+    def hurry(self) -> bool:
+        """At the end nothing waits for company. Whether something that was published has not left yet."""
+        for outbox in self.peer_queues.values():
+            outbox.hurry()
         return any(outbox.is_busy for outbox in self.peer_queues.values())
 
     def _peer_is_connected(self, peer_id: ID) -> bool:

@@ -10,6 +10,7 @@ from libp2p.host.basic_host import BasicHost
 from multiaddr import Multiaddr
 
 from node.link.events import ReachabilityChanged
+from node.link.finding.interfaces import spelled_out
 from node.link.peers import Peer
 from node.link.swarm import ContainedSwarm
 from node.link.ways.circuits import HOP, STOP, Circuits
@@ -62,6 +63,8 @@ class Ways:
         self._post(ReachabilityChanged(verdict, advertised(self._listening, verdict, self._own)))
 
     def _offered(self) -> tuple[str, ...]:
-        """Where those can be dialled for whom we relay: through us, and so only where we can be."""
-        verdict = self._prober.verdict
-        return () if verdict.reach is Reach.PRIVATE else advertised(self._listening, verdict, self._own)
+        """Where those can be dialled for whom we relay: through us, and so only where we can be, as far as we know."""
+        verdict, listening = self._prober.verdict, self._listening
+        if verdict.reach is Reach.UNKNOWN:  # whoever asks has come on one of them
+            listening = tuple(spelled for address in listening for spelled in spelled_out(address))
+        return () if verdict.reach is Reach.PRIVATE else advertised(listening, verdict, self._own)
