@@ -19,7 +19,7 @@ from protocol.errors import LocalError, Refused
 from protocol.genesis import Genesis
 from protocol.identity import peer_id, public_key
 from protocol.messages import Count, Name, Offer, Positive, Tenant
-from protocol.regions import REGIONS
+from protocol.regions import REGIONS, region_of
 
 PEER_ADDRESS = (
     r"^/(ip4/[0-9.]{7,15}|ip6/[0-9a-fA-F.:]{2,45}|dns[46]/[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63}){0,7})"
@@ -179,6 +179,11 @@ class Config(_Section):
             capacity_w=self.energy.capacity_w,
             own_g_per_kwh=self.energy.own_g_per_kwh,
         )
+
+    def regions(self) -> frozenset[str]:
+        """Whose adverts the node hears: its own region's too, where it sells."""
+        wanted = frozenset(self.link.regions)
+        return wanted | {region_of(self.energy.place.zone)} if self.market.sells else wanted
 
     def terms(self) -> Terms:
         """How this node settles, and what others may owe it."""

@@ -24,6 +24,7 @@ THREAD_IS_DOWN = "HEL-LINK-007"
 # How these reasons for a refusal begin.
 ANOTHER_NETWORK = "another network"
 ANOTHER_PROCESS = "another process"
+BANNED = "banned"  # how the reason of a ban begins
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,8 @@ def refused_by(peer: str, reason: str) -> DialRefused:
 
 
 def refused_here(peer: str, reason: str) -> DialRefused:
-    return DialRefused("HEL-LINK-003", f"this node refuses {peer}: {reason}", remedy_of(reason))
+    remedy = lift(peer) if reason.startswith(BANNED) else remedy_of(reason)
+    return DialRefused("HEL-LINK-003", f"this node refuses {peer}: {reason}", remedy)
 
 
 def remedy_of(reason: str) -> str:
@@ -168,9 +170,12 @@ def remedy_of(reason: str) -> str:
 
 
 def banned(peer: str, reason: str) -> LinkError:
-    return LinkError(
-        "HEL-LINK-013", f"{peer} is {reason}", f"wait until it has ended, or lift it: heliotrope peer unban {peer}"
-    )
+    return LinkError("HEL-LINK-013", f"{peer} is {reason}", lift(peer))
+
+
+def lift(peer: str) -> str:
+    """What to do about a ban of ours."""
+    return f"wait until it has ended, or lift it: heliotrope peer unban {peer}"
 
 
 def thread_is_down(reason: str) -> LinkError:

@@ -64,7 +64,6 @@ from protocol.direct import encode_direct
 from protocol.errors import LocalError
 from protocol.gossip import Topics
 from protocol.identity import peer_id
-from protocol.regions import region_of
 
 QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
@@ -109,7 +108,6 @@ class Runtime:
         may_sign = self.trusts_ledger or (home.fresh_path.exists() and self.keypair.public not in ledger.heads)
         offer, terms, rules = self.config.offer(), self.config.terms(), load_rules(home)
         place = own_place(self.config.energy, self.genesis)
-        regions, bootstrap = frozenset(self.config.link.regions), self.config.link.bootstrap
         self.node = Node(
             identity,
             ledger,
@@ -120,7 +118,7 @@ class Runtime:
             may_sign=may_sign,
             rules=rules,
             place=place,
-            regions=regions,
+            regions=frozenset(self.config.link.regions),
         )
         self._trees = Trees(self.store.ids)
         self.blobs = BlobStore(home.blobs_path, BLOB_MAX_BYTES)
@@ -137,7 +135,7 @@ class Runtime:
         self._network = Network(
             identity,
             self.config.link,
-            regions if offer is None else regions | {region_of(offer.place.zone)},
+            self.config.regions(),
             self.now_ms,
             emit=self._emit,
             put=self._put,
