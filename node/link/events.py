@@ -24,6 +24,7 @@ THREAD_IS_DOWN = "HEL-LINK-007"
 # How these reasons for a refusal begin.
 ANOTHER_NETWORK = "another network"
 ANOTHER_PROCESS = "another process"
+BANNED = "banned "
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,8 @@ def refused_by(peer: str, reason: str) -> DialRefused:
 
 
 def refused_here(peer: str, reason: str) -> DialRefused:
-    return DialRefused("HEL-LINK-003", f"this node refuses {peer}: {reason}", remedy_of(reason))
+    remedy = lift_of(peer) if reason.startswith(BANNED) else remedy_of(reason)
+    return DialRefused("HEL-LINK-003", f"this node refuses {peer}: {reason}", remedy)
 
 
 def remedy_of(reason: str) -> str:
@@ -164,13 +166,18 @@ def remedy_of(reason: str) -> str:
         return "give both nodes the same genesis.json, or take the address out of link.bootstrap"
     if reason.startswith(ANOTHER_PROCESS):
         return "end one of the two processes, or give it a key of its own: heliotrope init, in another home"
+    if reason.startswith(BANNED):
+        return "mend what the reason names, then wait until the ban has ended, or ask that node's operator to lift it"
     return "do what the reason asks, or ask that node's operator: a closed network wants an invitation"
 
 
 def banned(peer: str, reason: str) -> LinkError:
-    return LinkError(
-        "HEL-LINK-013", f"{peer} is {reason}", f"wait until it has ended, or lift it: heliotrope peer unban {peer}"
-    )
+    return LinkError("HEL-LINK-013", f"{peer} is {reason}", lift_of(peer))
+
+
+def lift_of(peer: str) -> str:
+    """What to do about a ban of our own."""
+    return f"wait until it has ended, or lift it: heliotrope peer unban {peer}"
 
 
 def thread_is_down(reason: str) -> LinkError:
