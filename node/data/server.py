@@ -6,6 +6,7 @@ One question per connection, answered and closed: nothing that is smuggled in be
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -39,16 +40,18 @@ class DataServer:
         self._door = Door(denies)
 
     async def start(self, host: str, port: int, certificate: Path) -> int:
-        """Listen; returns the real port. Raises LocalError for a taken one."""
+        """Listen; returns the real port. Raises LocalError for a taken one, and for an address of another machine."""
         try:
             return self._door.open(host, port, web.Server(self._answer), server_context(certificate))
         except OSError as error:
-            raise LocalError(
-                "HEL-DATA-001",
-                f"the data listener cannot have {host}:{port}: {error.strerror}",
-                "Stop whoever holds the port, or set link.data_port in config.toml (0 takes any free one). The address"
-                " is that of link.listen.",
-            ) from None
+            cause = f"the data listener cannot have {host}:{port}: {error.strerror}"
+            remedy = (
+                "Set link.listen in config.toml to an address of this machine (`ip address` shows them), or to 0.0.0.0"
+                " for all of them."
+                if error.errno == errno.EADDRNOTAVAIL
+                else "Stop whoever holds the port, or set link.data_port in config.toml (0 takes any free one)."
+            )
+            raise LocalError("HEL-DATA-001", cause, remedy) from None
 
     async def stop(self) -> None:
         await self._door.close()

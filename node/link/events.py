@@ -156,7 +156,7 @@ def refused_by(peer: str, reason: str) -> DialRefused:
 
 
 def refused_here(peer: str, reason: str) -> DialRefused:
-    remedy = lift(peer) if reason.startswith(BANNED) else remedy_of(reason)
+    remedy = lift_of(peer) if reason.startswith(BANNED) else remedy_of(reason)
     return DialRefused("HEL-LINK-003", f"this node refuses {peer}: {reason}", remedy)
 
 
@@ -166,15 +166,17 @@ def remedy_of(reason: str) -> str:
         return "give both nodes the same genesis.json, or take the address out of link.bootstrap"
     if reason.startswith(ANOTHER_PROCESS):
         return "end one of the two processes, or give it a key of its own: heliotrope init, in another home"
+    if reason.startswith(BANNED):
+        return "mend what the reason names, then wait until the ban has ended, or ask that node's operator to lift it"
     return "do what the reason asks, or ask that node's operator: a closed network wants an invitation"
 
 
 def banned(peer: str, reason: str) -> LinkError:
-    return LinkError("HEL-LINK-013", f"{peer} is {reason}", lift(peer))
+    return LinkError("HEL-LINK-013", f"{peer} is {reason}", lift_of(peer))
 
 
-def lift(peer: str) -> str:
-    """What to do about a ban of ours."""
+def lift_of(peer: str) -> str:
+    """What to do about a ban of our own."""
     return f"wait until it has ended, or lift it: heliotrope peer unban {peer}"
 
 

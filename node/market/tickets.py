@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from node.events import ShardId, Started
-from node.reachability import Reachability, host_of
+from node.reachability import Reachability, Scope, host_of, scope_of
 from node.turn import Turn
 from protocol import tickets
 from protocol.direct import Ticket
@@ -27,12 +27,13 @@ class TicketOffice:
         self.url, self.certificate_sha256 = event.data_url, event.certificate_sha256
 
     def on_reachability(self, reachability: Reachability) -> None:
-        """Serve on the host at which peers have reached this node, unless its operator has named one. What no peer has
-        confirmed is the best guess still: where they miss the port of libp2p, that of blobs is no nearer."""
+        """Serve on the host at which peers have reached this node, unless its operator has named one, or fewer could
+        come there than to the one that was guessed: peers on this machine confirm its loopback."""
         if self._started is None or self._started.is_data_host_given:
             return
         self.url = self._started.data_url
-        if reachability.confirmed:
+        guessed = max(map(scope_of, self._started.addresses), default=Scope.MACHINE)
+        if reachability.confirmed and reachability.scope >= guessed:
             port = self.url.rpartition(":")[2]
             self.url = data_url(str(host_of(reachability.confirmed[0])), int(port))
 

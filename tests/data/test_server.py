@@ -354,6 +354,15 @@ async def test_a_taken_port_is_named_with_its_setting(served: Served, tmp_path: 
     await server.stop()
 
 
+async def test_an_address_of_another_machine_is_named_with_its_setting(served: Served, tmp_path: Path) -> None:
+    """To free the port would not help."""
+    server = DataServer(admission_of(served.blobs))
+    with pytest.raises(LocalError, match="data listener cannot have") as failure:
+        await server.start("203.0.113.9", 0, tmp_path / "tls.pem")
+    assert "Set link.listen" in failure.value.remedy
+    await server.stop()
+
+
 def test_peers_are_told_an_address_that_is_not_our_loopback() -> None:
     assert reachable_host(["/ip4/127.0.0.1/tcp/1/p2p/a", "/ip4/192.0.2.7/tcp/1/p2p/a"]) == "192.0.2.7"
     assert reachable_host(["/ip4/127.0.0.1/tcp/1/p2p/a"]) == "127.0.0.1"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.link.events import banned, refused_by, refused_here
 from node.link.guard import standing
 from node.link.guard.standing import (
     BAN_FIRST_S,
@@ -131,3 +132,15 @@ def test_an_act_bans_only_whoever_did_it_and_only_for_faults(acts: list[tuple[Ac
         ban = standings.record(PEER if is_peer else OTHER, act, now_s)
         assert ban is None or act.points < 0
         assert all(BANNED_BELOW <= score <= CREDIT_MAX for score in standings.scores(now_s).values())
+
+
+# Remedies.
+
+
+@pytest.mark.parametrize("left_s", [600.0, inf])
+def test_a_ban_is_lifted_by_the_operator_of_whoever_banned(left_s: float) -> None:
+    """The hello of a peer that dials us meanwhile is refused for the same reason as our own dial."""
+    ban = Ban(left_s, "10 rejected gossip messages", by_operator=False)
+    for ours in (banned("12D3KooW", str(ban)), refused_here("12D3KooW", str(ban))):
+        assert ours.remedy == "wait until it has ended, or lift it: heliotrope peer unban 12D3KooW"
+    assert "ask that node's operator to lift it" in refused_by("12D3KooW", str(ban)).remedy

@@ -36,6 +36,12 @@ def test_blobs_are_fetched_where_peers_have_reached_the_node(confirmed: str, url
     assert tickets.url == url
 
 
+def test_peers_on_this_machine_do_not_lead_the_others_to_their_own() -> None:
+    tickets = office()
+    tickets.on_reachability(reached("/ip4/127.0.0.1/tcp/8471"))
+    assert tickets.url == GUESSED
+
+
 def test_the_guess_is_back_when_no_address_is_confirmed_any_more() -> None:
     tickets = office()
     tickets.on_reachability(reached("/ip4/198.41.0.4/tcp/8471"))

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
 
+from node.link.events import BANNED
+
 BANNED_BELOW = -95.0  # ten rejected gossip messages within a minute, twenty within five; guess, not measured
 CREDIT_MAX = 10.0  # points that good gossip earns at most: one slip more, not a licence
 SCORE_HALF_LIFE_S = 600.0  # an honest peer with a fault a minute stays above the threshold; guess, not measured
@@ -73,7 +75,7 @@ class Ban:
 
     def __str__(self) -> str:
         how_long = "until it is lifted" if self.left_s == inf else f"for {self.left_s:.0f} s"
-        return f"banned {how_long}: {self.reason}"
+        return f"{BANNED}{how_long}: {self.reason}"
 
 
 class Standings:
