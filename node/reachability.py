@@ -74,11 +74,12 @@ def host_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 def judge(tried: Collection[DialBack], peers: int) -> Reachability:
     """The verdict for the widest scope of which enough is known; `peers` is how many could be asked.
 
-    Enough is AGREEING_PEERS, or all there are. A majority decides: else one liar could keep a node from its relays.
+    Enough is AGREEING_PEERS, or all there are but for those that see us in another scope: at home there may be one peer
+    in the local network and one beyond. A majority decides: else one liar could keep a node from its relays.
     """
-    enough = max(1, min(AGREEING_PEERS, peers))
     for scope in sorted(Scope, reverse=True):
         of_scope = [dial_back for dial_back in tried if scope_of(dial_back.address) is scope]
+        enough = max(1, min(AGREEING_PEERS, peers - (len(tried) - len(of_scope))))
         reached = Counter(dial_back.address for dial_back in of_scope if not dial_back.failure)
         missed = Counter(dial_back.address for dial_back in of_scope if dial_back.failure)
         confirmed = [a for a, count in sorted(reached.items()) if count >= max(enough, missed[a])]

@@ -52,6 +52,12 @@ def test_the_only_peer_is_enough() -> None:
     assert judge([missed(PUBLIC)], 1).reach is Reach.PRIVATE
 
 
+def test_the_only_peer_beyond_the_local_network_is_enough() -> None:
+    assert judge([missed(PUBLIC), reached(AT_SITE)], 2).reach is Reach.PRIVATE
+    assert judge([reached(PUBLIC), reached(AT_SITE)], 2) == Reachability(Reach.PUBLIC, Scope.INTERNET, (PUBLIC,))
+    assert judge([missed(PUBLIC), reached(AT_SITE)], MANY).reach is Reach.UNKNOWN
+
+
 def test_two_that_failed_make_it_private_and_say_what_they_met() -> None:
     verdict = judge([missed(PUBLIC), DialBack(PUBLIC, "no answer"), missed(PUBLIC)], MANY)
     assert verdict == Reachability(Reach.PRIVATE, Scope.INTERNET, missed=(PUBLIC,), failures=(REFUSED, "no answer"))
