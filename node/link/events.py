@@ -255,6 +255,8 @@ class Crossing:
                 is_taken = self._deliver(event) is not False
             except Exception:
                 log.exception("a %s is lost: its receiver failed", type(event).__name__)
+            if not is_taken and isinstance(event, GossipArrived):
+                self._losses["gossip_undelivered"] += 1
             if delivered is not None:
                 delivered(is_taken)
         self._loop.call_soon(self._drain)

@@ -48,7 +48,7 @@ class ContainedGossipSub(GossipSub):
             adaptive_gossip_enabled=False,
             eclipse_protection_enabled=False,
         )
-        self._patience_s = patience_s
+        self.patience_s = patience_s
 
     async def heartbeat(self) -> None:
         while True:
@@ -77,7 +77,7 @@ class ContainedGossipSub(GossipSub):
         """Encoded once, to every neighbour in the topic's mesh but those who have it."""
         self.mcache.put(message)
         topic = message.topicIDs[0]
-        patience_s = self._patience_s(topic)
+        patience_s = self.patience_s(topic)
         body = rpc_pb2.RPC(publish=[message]).SerializeToString()
         for peer in self.mesh.get(topic, set()) - {forwarder, ID(message.from_id)}:
             self.pubsub.push(peer, body, patience_s)

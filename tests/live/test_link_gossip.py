@@ -109,6 +109,16 @@ async def test_a_flood_of_wishes_is_dropped_and_counted(open_link: Opener) -> No
     assert a.losses["gossip_over_rate"] > 0
 
 
+async def test_gossip_that_may_wait_leaves_before_its_node_does(open_link: Opener) -> None:
+    """A goodbye may wait for company as long as a node that stops waits for what is under way."""
+    a, _ = await open_link(patience_s=lambda topic: 3600.0)
+    b, at_b = await open_link()
+    await a.dial(b.addresses[0])
+    await a.publish(TOPIC, b"goodbye")
+    await a.stop()
+    await at_b.until(lambda: at_b.gossip() == [b"goodbye"])
+
+
 async def test_gossip_that_may_wait_arrives_through_others() -> None:
     inboxes = [Inbox() for _ in range(3)]
     links = [
