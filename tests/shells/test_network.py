@@ -79,7 +79,7 @@ async def test_a_flood_of_messages_is_dropped_at_a_bound_in_bytes_and_in_number(
         await core.until(ev.MessageReceived(PEER, b"early"))
         for _ in range(1000):
             runtime._network._deliver(MessageArrived(PEER, bytes(30)))
-        assert runtime._queue.qsize() == 3
+        assert len(runtime._inbox) == 3
         assert len(runtime._tasks.running) <= 1  # nothing waits elsewhere; the meter's task may be there
         await runtime.submit(ev.JobCancelled(b""))
         assert runtime._network._heard_bytes == 0
