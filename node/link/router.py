@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class ContainedGossipSub(GossipSub):
-    """Faults: an exception in one heartbeat ends the host; a list of delivery times, what was forwarded, and whom not to
-    graft until when, are kept for ever; each message is copied for each neighbour, with a signed peer record that each
-    verifies anew (8.0 %, and the 6.9 % that `outbox.py` speaks of). A full mesh takes ever more neighbours and then
-    turns most of them away at once, for a minute; who is turned away by all is not even told what there is to ask for:
-    of twenty nodes that know each other, two heard nothing."""
+    """Faults: an exception in one heartbeat ends the host; a list of delivery times, what was forwarded, and whom not
+    to graft until when, are kept for ever; each message is copied for each neighbour, with a signed peer record that
+    each verifies anew (8.0 %, and the 6.9 % that `outbox.py` speaks of). A full mesh takes ever more neighbours and
+    then turns most of them away at once, for a minute; who is turned away by all is not even told what there is to ask
+    for: of twenty nodes that know each other, two heard nothing."""
 
     pubsub: ContainedPubsub
 

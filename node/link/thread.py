@@ -265,8 +265,10 @@ class LinkThread:
 
     async def _cut_all(self) -> None:
         for connection in self._swarm.get_connections():
-            with suppress(Exception):  # whatever ended the thread, the others are cut, and told to the loop
+            try:
                 await cut(connection)
+            except Exception:  # whatever ended the thread, the others are cut, and told to the loop
+                log.debug("a connection could not be cut", exc_info=True)
 
     def _spawn(self, answer: asyncio.Future[None], call: Callable[[], Awaitable[None]]) -> None:
         with suppress(RuntimeError):  # the nursery is closed: `_finish` answers
