@@ -144,6 +144,15 @@ async def test_a_dial_that_dies_with_the_link_counts_for_nothing(home: Home) -> 
     assert not any(isinstance(event, ev.DialFailed) for event in core.heard)
 
 
+async def test_refused_peers_without_number_fill_no_log(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_module, "REFUSALS_BURST", 5.0)
+    monkeypatch.setattr(network_module, "REFUSALS_PER_S", 0.0)
+    runtime, _, _ = made(home)
+    for number in range(500):
+        runtime._network._deliver(PeerRefused(number.to_bytes(32), "another network"))
+    assert sum(entry.kind == "peer refused" for entry in runtime.log.since(0)) == 5
+
+
 async def test_a_refused_peer_is_told_once_until_something_changes(home: Home) -> None:
     runtime, _, _ = made(home)
     async with running(runtime):
