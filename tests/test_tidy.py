@@ -55,6 +55,7 @@ SHELLS = (
     "node/running/doctor.py",
     "node/running/eventlog.py",
     "node/running/guarding.py",
+    "node/running/inbox.py",
     "node/energy/hardware/nvml.py",
     "node/energy/hardware/rapl.py",
     "node/energy/hardware/watch.py",

@@ -24,7 +24,7 @@ THREAD_IS_DOWN = "HEL-LINK-007"
 # How these reasons for a refusal begin.
 ANOTHER_NETWORK = "another network"
 ANOTHER_PROCESS = "another process"
-BANNED = "banned"  # how the reason of a ban begins
+BANNED = "banned "  # how the reason of a ban begins
 
 log = logging.getLogger(__name__)
 
@@ -262,6 +262,8 @@ class Crossing:
                 is_taken = self._deliver(event) is not False
             except Exception:
                 log.exception("a %s is lost: its receiver failed", type(event).__name__)
+            if not is_taken and isinstance(event, GossipArrived):
+                self._losses["gossip_undelivered"] += 1
             if delivered is not None:
                 delivered(is_taken)
         self._loop.call_soon(self._drain)

@@ -183,7 +183,7 @@ class Link:
     async def disconnect(self, peer: bytes) -> None:
         """Close all connections with a peer, if there are any. Messages under way may be lost."""
         thread = self._running_thread()
-        await thread.call(thread.disconnect, peer)
+        await thread.call(thread.peers.disconnect, peer)
 
     async def provide(self, key: bytes, addresses: Sequence[str] = ()) -> None:
         """Announce this node under a key of the Kademlia table, for PROVIDER_LIFETIME_S, at these addresses; without

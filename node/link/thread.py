@@ -20,7 +20,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import trio
-from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
@@ -244,12 +243,13 @@ class LinkThread:
             pubsub.seen_messages.stop()  # a thread of its own
             with trio.CancelScope(shield=True), trio.move_on_after(DISCONNECT_TIMEOUT_S):
                 await self._cut_all()  # or peers would wait for their pings
-            self.peers.end_all()
+            self.peers.end_all()  # or the loop would never dial them again
 
     async def _flush(self, pubsub: ContainedPubsub) -> None:
         """Until what is under way has left."""
+        pubsub.hurry()
         # The library tells nobody when a queue is empty.
-        while (self.peers.book and len(self.outbox)) or self.messages.is_busy() or pubsub.hurry():  # noqa: ASYNC110
+        while (self.peers.book and len(self.outbox)) or self.messages.is_busy() or pubsub.is_busy():  # noqa: ASYNC110
             await trio.sleep(LOOK_AGAIN_S)
         await trio.sleep(LOOK_AGAIN_S)  # gossip is not acknowledged: until peers have read it
 
@@ -265,15 +265,18 @@ class LinkThread:
 
     async def _cut_all(self) -> None:
         for connection in self._swarm.get_connections():
-            with suppress(BaseLibp2pError):
+            try:
                 await cut(connection)
+            except Exception:  # whatever ended the thread, the others are cut, and told to the loop
+                log.debug("a connection could not be cut", exc_info=True)
 
     def _spawn(self, answer: asyncio.Future[None], call: Callable[[], Awaitable[None]]) -> None:
         with suppress(RuntimeError):  # the nursery is closed: `_finish` answers
             self._nursery.start_soon(self._answer, answer, call)
 
     def _spawn_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
-        self._nursery.start_soon(function, *args)
+        with suppress(RuntimeError):  # the nursery is closed: all connections end
+            self._nursery.start_soon(function, *args)
 
     async def _answer(self, answer: asyncio.Future[None], call: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -328,7 +331,7 @@ class LinkThread:
         means = Means(
             self.peers.admits,
             self.dial,
-            self.disconnect,
+            self.peers.disconnect,
             lambda: [key for key, peer in self.peers.book.items() if peer.is_admitted],
             self._spawn_soon,
         )
@@ -355,9 +358,6 @@ class LinkThread:
         if self._dht is None:
             raise LinkError("HEL-DHT-001", "this node has no part in the Kademlia table", "set dht = true under [link]")
         return self._dht
-
-    async def disconnect(self, key: bytes) -> None:
-        await self.peers.disconnect(key)
 
     async def dial(self, target: Multiaddr, key: bytes) -> None:
         """Until the peer is admitted. Raises LinkError."""

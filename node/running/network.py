@@ -7,6 +7,7 @@ hint, and a lost message is asked for again.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection
 
 from node import events as ev
@@ -34,6 +35,7 @@ from node.link import PeerDisconnected as LinkDisconnected
 from node.link import ReachabilityChanged as LinkReachability
 from node.link.blobs import ServeBlob
 from node.link.events import THREAD_IS_DOWN
+from node.link.guard.rates import TokenBucket
 from node.turn import Identity
 from protocol.discovery import providers_key
 from protocol.errors import Ignore, Reject
@@ -42,6 +44,7 @@ from protocol.hello import Hello
 from protocol.identity import peer_id, public_key
 
 REFUSALS_TOLD_MAX = 256  # peers whose refusal is told once until something changes; then all may be told again
+REFUSALS_PER_S, REFUSALS_BURST = 0.1, 100.0  # told of all peers: keys are free, and each could fill a line of the log
 ADVERT_PATIENCE_S = 1.0  # at each hop at most; adverts live for minutes, and many leave in one write
 ADVERT_PATIENCE_SLOTS = 1 / 60  # so that a network in a hurry is not kept waiting
 HEARD_BYTES_MAX = 64 * 2**20  # of strangers' messages in the queue; beyond it the newest are dropped
@@ -74,6 +77,7 @@ class Network:
         self._heard_bytes = 0  # of messages in the queue
         self._allowed = frozenset(map(public_key, config.allow))
         self._refusals: dict[bytes, str] = {}
+        self._telling = TokenBucket(REFUSALS_PER_S, REFUSALS_BURST, time.monotonic())
         topics = identity.topics
         self.link = Link(
             seed=identity.keypair.seed,
@@ -197,7 +201,7 @@ class Network:
 
     def _tell_refusal(self, peer: bytes, reason: str) -> None:
         """Once, however often it comes back: who is refused could fill the log."""
-        if self._refusals.get(peer) == reason:
+        if self._refusals.get(peer) == reason or not self._telling.take(time.monotonic()):
             return
         if len(self._refusals) >= REFUSALS_TOLD_MAX:
             self._refusals.clear()

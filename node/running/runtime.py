@@ -1,6 +1,6 @@
 """Runs one node on a real machine: feeds events to the core, one at a time, and carries out what it asks for.
 
-    link, API, meter, timers, workers → queue → core.handle → actions → commit → the rest
+    link, API, meter, timers, workers → inbox → core.handle → actions → commit → the rest
 
 All decisions are the core's. Long actions are tasks whose result is the next event. What was asked to be durable is
 committed before anything else of the same turn is done; if the commit fails the node stops at once, having said
@@ -50,6 +50,7 @@ from node.round_trips import own_place
 from node.running.answering import Answering
 from node.running.eventlog import EventLog
 from node.running.guarding import Guarding
+from node.running.inbox import Inbox, Item
 from node.running.keeping import keep, remember
 from node.running.meter import open_meter
 from node.running.network import Network
@@ -65,7 +66,6 @@ from protocol.errors import LocalError
 from protocol.gossip import Topics
 from protocol.identity import peer_id
 
-QUEUE_MAX = 4096  # events; beyond it what strangers sent is dropped, and our own waits
 SENDING_MAX = 1024  # sends, publications and dials under way; beyond it new ones are dropped
 COMMIT_TURNS_MAX = 64  # turns that share one commit
 BLOB_MAX_BYTES = 64 * 2**30  # the bound of a Blob on the wire
@@ -127,8 +127,8 @@ class Runtime:
         self.api_url = ""  # known once it runs, as are the addresses
         self.addresses: tuple[str, ...] = ()
         self.stopping = asyncio.Event()
-        self._queue: asyncio.Queue[tuple[Event, asyncio.Future[list[Action]] | None]] = asyncio.Queue(QUEUE_MAX)
         self._tasks = Tasks()
+        self._inbox = Inbox(self._tasks)
         self._sending = Lossy(self._tasks, SENDING_MAX, LinkError)
         self.traffic = Traffic()
         admission = Admission(self._find_blob, self.keypair.public, self.now_ms, unix_ms, self.traffic)
@@ -138,8 +138,8 @@ class Runtime:
             self.config.regions(),
             self.now_ms,
             emit=self._emit,
-            put=self._put,
-            hear=self._hear,
+            put=self._inbox.put,
+            hear=self._inbox.hear,
             notify=lambda kind, data: self._perform(ac.Notify(kind, data)),
             banned=lambda: self._tasks.start(self.guarding.keep()),
             serve_blob=StreamServer(admission).serve,
@@ -147,7 +147,7 @@ class Runtime:
         admission.refusal = self._network.link.refusal
         self.guarding = Guarding(self._network.link, home, self.config.link.deny)
         self._answering = Answering(identity, self.store, self.blobs, self._network.send, self._tasks)
-        self._verifying = Verifying(network, self._put)
+        self._verifying = Verifying(network, self._inbox.put)
         self._remember_turn = asyncio.Lock()
         roads = (Https(STALL_TIMEOUT_S), Streams(self._network.link.fetch_blob))
         self._data_client = DataClient(self.keypair, roads, self.traffic)
@@ -232,9 +232,7 @@ class Runtime:
 
     async def submit(self, event: Event) -> list[Action]:
         """Queue an event and wait until its turn was carried out, what it recorded durable; the turn's actions."""
-        done: asyncio.Future[list[Action]] = asyncio.get_running_loop().create_future()
-        await self._queue.put((event, done))
-        return await done
+        return await self._inbox.submit(event)
 
     async def look(self, region: str, device: str) -> tuple[str, ...]:
         """The addresses of those who offer a device in a region. Raises LinkError."""
@@ -245,23 +243,9 @@ class Runtime:
         return await asyncio.to_thread(function, *arguments)
 
     def _emit(self, event: Event) -> None:
-        """Queue an event of our own; if the queue is full, as soon as there is room. Nobody listens after the end."""
-        if self.stopping.is_set():
-            return
-        try:
-            self._queue.put_nowait((event, None))
-        except asyncio.QueueFull:
-            self._tasks.start(self._put(event))
-
-    async def _put(self, event: Event) -> None:
-        await self._queue.put((event, None))
-
-    def _hear(self, event: Event) -> bool:
-        """Queue what a stranger sent, if there is room."""
-        if self._queue.full():
-            return False
-        self._queue.put_nowait((event, None))
-        return True
+        """Queue an event of our own. Nobody listens after the end."""
+        if not self.stopping.is_set():
+            self._inbox.emit(event)
 
     async def _read_meter_each_slot(self) -> None:
         while True:
@@ -272,7 +256,7 @@ class Runtime:
 
     async def _loop(self, started: Event) -> None:
         """The first event is `started`; what came in while the node was starting waits behind it."""
-        batch: list[tuple[Event, asyncio.Future[list[Action]] | None]] = [(started, None)]
+        batch: list[Item] = [(started, None)]
         while True:
             now_ms = self.now_ms()
             turns = [(self.node.handle(event, now_ms), done) for event, done in batch]
@@ -289,11 +273,11 @@ class Runtime:
                 if done is not None and not done.done():
                     done.set_result(actions)
             batch = [await self._take()]
-            while len(batch) < COMMIT_TURNS_MAX and not self._queue.empty():
+            while len(batch) < COMMIT_TURNS_MAX and self._inbox:
                 batch.append(await self._take())
 
-    async def _take(self) -> tuple[Event, asyncio.Future[list[Action]] | None]:
-        event, done = await self._queue.get()
+    async def _take(self) -> Item:
+        event, done = await self._inbox.take()
         self._network.taken(event)
         return event, done
 
@@ -368,7 +352,7 @@ class Runtime:
             log.exception("%s failed by a fault of this program; its result is lost", type(action).__name__)
             event = failure_of(action, f"a fault of this program: {type(error).__name__}")
         if event is not None:
-            await self._put(event)
+            await self._inbox.put(event)
 
     async def _match(self, action: ac.Match) -> Event:
         try:

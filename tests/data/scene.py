@@ -51,7 +51,7 @@ class Served(NamedTuple):
     def connections(self) -> int:
         """Held now, asked or not."""
         assert self.server is not None
-        return self.server._door.per_group.total()
+        return self.server._door.places.total()
 
     @property
     def port(self) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from node.data import admission, door, pace, quota
+from node.data import admission, door, quota
 from node.data.certificate import client_context, make_certificate, reachable_host
 from node.data.server import DataServer
 from node.market.tickets import data_url
@@ -303,13 +303,14 @@ async def knock_for_ever(served: Served) -> None:
 
 
 async def test_who_begins_connections_without_end_is_refused_before_the_handshake(
-    served: Served, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And others are not."""
-    monkeypatch.setattr(pace, "RATE_PER_S", 0.0)
-    with pytest.raises((ConnectionError, ssl.SSLError)):
-        await asyncio.wait_for(knock_for_ever(served), 20)
-    assert status(await said(served, question(served))) == 200
+    monkeypatch.setattr(door, "ARRIVALS_PER_S", 0.0)
+    async with serving(tmp_path) as served:
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            await asyncio.wait_for(knock_for_ever(served), 20)
+        assert status(await said(served, question(served))) == 200
 
 
 async def test_connections_of_all_addresses_are_bounded_and_the_silent_make_room(

@@ -106,14 +106,14 @@ async def test_more_requests_than_a_few_a_second_are_not_answered(open_link: Ope
     async def attack(host: IHost, target: ID) -> None:
         nonlocal answered
         stream = await host.new_stream(target, [PROTOCOL])
-        await stream.write(encode_varint_prefixed(message(type=5)) * 1000)
-        with suppress(IncompleteReadError, StreamError):
+        with suppress(IncompleteReadError, StreamError):  # one after the other: a reset drops answers that lie unread
             while answered < 1000:
+                await stream.write(encode_varint_prefixed(message(type=5)))
                 await read_varint_prefixed_bytes(stream)
                 answered += 1
 
     await as_raw_peer(attack, a.addresses[0])
-    assert BURST / 2 <= answered < 10 * BURST
+    assert BURST <= answered < 10 * BURST
 
 
 async def test_silent_streams_are_few_and_end(open_link: Opener, monkeypatch: pytest.MonkeyPatch) -> None:

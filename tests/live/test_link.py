@@ -187,6 +187,13 @@ def test_control_messages_are_trimmed_to_our_topics_and_bounds() -> None:
 # Connections.
 
 
+async def test_gossip_that_the_loop_has_no_room_for_is_counted() -> None:
+    losses: Counter[str] = Counter()
+    crossing = Crossing(asyncio.get_running_loop(), lambda event: False, losses)
+    crossing.post(GossipArrived(TOPIC, b"", b"news"))
+    await eventually(lambda: losses["gossip_undelivered"] == 1)
+
+
 async def test_five_links_that_dial_each_other_at_once_lose_nothing(open_link: Opener) -> None:
     opened = [await open_link() for _ in range(5)]
     await asyncio.gather(*(a.dial(b.addresses[0]) for (a, _), (b, _) in permutations(opened, 2)))

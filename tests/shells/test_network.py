@@ -79,7 +79,7 @@ async def test_a_flood_of_messages_is_dropped_at_a_bound_in_bytes_and_in_number(
         await core.until(ev.MessageReceived(PEER, b"early"))
         for _ in range(1000):
             runtime._network._deliver(MessageArrived(PEER, bytes(30)))
-        assert runtime._queue.qsize() == 3
+        assert len(runtime._inbox) == 3
         assert len(runtime._tasks.running) <= 1  # nothing waits elsewhere; the meter's task may be there
         await runtime.submit(ev.JobCancelled(b""))
         assert runtime._network._heard_bytes == 0
@@ -142,6 +142,15 @@ async def test_a_dial_that_dies_with_the_link_counts_for_nothing(home: Home) -> 
         runtime._network._deliver(LinkRestarted())
         await core.until(ev.LinkRestarted())
     assert not any(isinstance(event, ev.DialFailed) for event in core.heard)
+
+
+async def test_refused_peers_without_number_fill_no_log(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network_module, "REFUSALS_BURST", 5.0)
+    monkeypatch.setattr(network_module, "REFUSALS_PER_S", 0.0)
+    runtime, _, _ = made(home)
+    for number in range(500):
+        runtime._network._deliver(PeerRefused(number.to_bytes(32), "another network"))
+    assert sum(entry.kind == "peer refused" for entry in runtime.log.since(0)) == 5
 
 
 async def test_a_refused_peer_is_told_once_until_something_changes(home: Home) -> None:

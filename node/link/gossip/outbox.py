@@ -61,16 +61,16 @@ class Outbox:
             self._wake()
         return True
 
+    def hurry(self) -> None:
+        """What waits for company leaves now."""
+        if self._waiting:
+            self._due_s = -math.inf
+            self._wake()
+
     @property
     def is_busy(self) -> bool:
         """Whether something has not left yet."""
         return bool(self._waiting) or self._is_writing
-
-    def hurry(self) -> None:
-        """Nothing of what waits need wait for company."""
-        if self._waiting and trio.current_time() < self._due_s:
-            self._due_s = trio.current_time()
-            self._wake()
 
     def close(self) -> None:
         self._is_closed = True

@@ -1,7 +1,6 @@
 """Gossip from strangers: bounded before it is parsed, judged before it is forwarded, and never the end of the host.
 
-The library's Gossipsub v1.1 with its faults contained; each class names them. `router.py` decides who gets what.
-The
+The library's Gossipsub v1.1 with its faults contained; each class names them. `router.py` decides who gets what. The
 library's peer scoring stays off: `guard/conduct.py` scores by the judge's verdict, which knows whose fault a no is.
 """
 
@@ -232,10 +231,14 @@ class ContainedPubsub(Pubsub):
         """Whether a peer listens to it."""
         return bool(self.peer_topics.get(topic))
 
-    def hurry(self) -> bool:
-        """At the end nothing waits for company. Whether something that was published has not left yet."""
+    def hurry(self) -> None:
+        """The end is near: from now on nothing waits for company."""
+        self.router.patience_s = lambda topic: 0.0
         for outbox in self.peer_queues.values():
             outbox.hurry()
+
+    def is_busy(self) -> bool:
+        """Whether something that was published has not left yet."""
         return any(outbox.is_busy for outbox in self.peer_queues.values())
 
     def _peer_is_connected(self, peer_id: ID) -> bool:

@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 
 class ContainedGossipSub(GossipSub):
-    """Faults: an exception in one heartbeat ends the host; a list of delivery times, what was forwarded, and for how
-    long whom not to graft, are kept for ever; each message is copied for each neighbour, with a signed peer record that
+    """Faults: an exception in one heartbeat ends the host; a list of delivery times, what was forwarded, and whom not
+    to graft until when, are kept for ever; each message is copied for each neighbour, with a signed peer record that
     each verifies anew (8.0 %, and the 6.9 % that `outbox.py` speaks of). A full mesh takes ever more neighbours and
     then turns most of them away at once, for a minute; who is turned away by all is not even told what there is to ask
     for: of twenty nodes that know each other, two heard nothing."""
@@ -48,7 +48,7 @@ class ContainedGossipSub(GossipSub):
             adaptive_gossip_enabled=False,
             eclipse_protection_enabled=False,
         )
-        self._patience_s = patience_s
+        self.patience_s = patience_s
 
     async def heartbeat(self) -> None:
         while True:
@@ -77,7 +77,7 @@ class ContainedGossipSub(GossipSub):
         """Encoded once, to every neighbour in the topic's mesh but those who have it."""
         self.mcache.put(message)
         topic = message.topicIDs[0]
-        patience_s = self._patience_s(topic)
+        patience_s = self.patience_s(topic)
         body = rpc_pb2.RPC(publish=[message]).SerializeToString()
         for peer in self.mesh.get(topic, set()) - {forwarder, ID(message.from_id)}:
             self.pubsub.push(peer, body, patience_s)
