@@ -177,8 +177,13 @@ class Link:
             raise LinkError("HEL-LINK-002", f"{address} is this node itself", "dial the address of another node")
         thread = self._running_thread()
         await thread.call(thread.dial, target, peer)
-        await thread.call(thread.keep, peer)
+        await self.keep(peer)
         return peer
+
+    async def keep(self, peer: bytes) -> None:
+        """Do not hang up on a peer that only a look-up has met. Raises LinkError."""
+        thread = self._running_thread()
+        await thread.call(thread.keep, peer)
 
     async def disconnect(self, peer: bytes) -> None:
         """Close all connections with a peer, if there are any. Messages under way may be lost."""

@@ -36,12 +36,15 @@ from node.link import ReachabilityChanged as LinkReachability
 from node.link.blobs import ServeBlob
 from node.link.events import THREAD_IS_DOWN
 from node.link.guard.rates import TokenBucket
+from node.messages import MARKET
 from node.turn import Identity
+from protocol.direct import encode_direct
 from protocol.discovery import providers_key
 from protocol.errors import Ignore, Reject
 from protocol.gossip import judge
 from protocol.hello import Hello
 from protocol.identity import peer_id, public_key
+from protocol.messages import Body
 
 REFUSALS_TOLD_MAX = 256  # peers whose refusal is told once until something changes; then all may be told again
 REFUSALS_PER_S, REFUSALS_BURST = 0.1, 100.0  # told of all peers: keys are free, and each could fill a line of the log
@@ -115,6 +118,12 @@ class Network:
             self._emit(ev.MessageReceived(peer, data))
         else:
             await self.link.send(peer, data)
+
+    async def tell(self, peer: bytes, message: Body) -> None:
+        """Raises LinkError. The other side of a deal stays connected, though a look-up alone may have met it."""
+        if type(message) in MARKET and peer != self._identity.key:
+            await self.link.keep(peer)
+        await self.send(peer, encode_direct(message))
 
     async def seek(self, action: Dial | Provide | Look) -> None:
         """Raises LinkError."""

@@ -61,7 +61,6 @@ from node.running.trees import Trees
 from node.running.verifying import Verifying
 from node.training.blobs import BlobStore
 from node.turn import Identity
-from protocol.direct import encode_direct
 from protocol.errors import LocalError
 from protocol.gossip import Topics
 from protocol.identity import peer_id
@@ -317,7 +316,7 @@ class Runtime:
                 self._sending.start(self._network.link.publish(topic, data))
             case ac.Send(peer, message):
                 for_whom = peer if peer != self.keypair.public else None
-                self._sending.start(self._network.send(peer, encode_direct(message)), for_whom)
+                self._sending.start(self._network.tell(peer, message), for_whom)
             case ac.SendEntries() | ac.SendIds() | ac.SendNews() | ac.SendMatching() | ac.Cosign():
                 self._answering.start(action)
             case ac.Blame(peer):

@@ -97,6 +97,22 @@ async def test_a_connection_that_somebody_wants_outlives_the_look_up(
     assert at_first.messages() == [b"still here"]
 
 
+async def test_the_other_side_of_a_deal_outlives_the_look_up(
+    open_link: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = await chain(open_link, 8)
+    (first, at_first), (last, inbox) = links[0], links[-1]
+    await found(last)
+
+    await last.keep(first.public)
+    monkeypatch.setattr(link_dht, "PASSING_MAX", 0)
+    await found(last)
+
+    await last.send(first.public, b"still here")
+    assert PeerDisconnected(first.public) not in inbox.events
+    assert at_first.messages() == [b"still here"]
+
+
 async def test_who_knows_nobody_says_so(open_link: Opener) -> None:
     a, _ = await open_link(has_dht=True)
     assert await found(a) == set()

@@ -61,6 +61,9 @@ class NotingLink:
     def bans(self) -> dict[bytes, Ban]:
         return {PEER: Ban(600.0, "bad", by_operator=False)}
 
+    async def keep(self, peer: bytes) -> None:
+        pass
+
     async def send(self, peer: bytes, data: bytes) -> None:
         self.said.append("sent")
 

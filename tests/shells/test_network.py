@@ -169,6 +169,9 @@ async def test_a_slow_peer_does_not_hold_what_is_sent_to_others(home: Home) -> N
     class SlowLink:
         sent: ClassVar[list[bytes]] = []
 
+        async def keep(self, peer: bytes) -> None:
+            pass
+
         async def send(self, peer: bytes, data: bytes) -> None:
             if peer == PEER:
                 await asyncio.Event().wait()
