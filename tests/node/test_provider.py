@@ -346,11 +346,12 @@ def test_a_node_that_only_buys_attests_nothing() -> None:
 # --- being dialled --------------------------------------------------------------------------------------------------
 
 
-def test_where_others_can_dial_it_is_advertised_soon_and_said_once(scene: Scene) -> None:
+def test_where_others_can_dial_it_is_advertised_and_announced_soon_and_said_once(scene: Scene) -> None:
     changed = ReachabilityChanged(judge([DialBack("/ip4/198.41.0.4/tcp/8471")], peers=1), ("/ip4/198.41.0.4/tcp/8471",))
     scene.node.advertising.is_soon = False
     actions = scene.handle(changed)
-    assert [action.timer.kind for action in actions if isinstance(action, SetTimeout)] == [TimerKind.ADVERTISE]
+    timers = {action.timer.kind for action in actions if isinstance(action, SetTimeout)}
+    assert timers == {TimerKind.ADVERTISE, TimerKind.PROVIDE}
     assert [action.kind for action in actions if isinstance(action, Notify)] == ["reachability"]
     assert scene.node.provider.addresses == changed.addresses
     assert scene.handle(changed) == []
