@@ -11,7 +11,8 @@ app = App(name="doctor", help="What stands in the way of a node, and what to do 
 
 @app.command
 def net(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Dial each bootstrap address, and say at which step it fails. The node may run meanwhile."""
+    """Dial each bootstrap address, or without any those that answered before, and say at which step it fails. The node
+    may run meanwhile."""
     import asyncio
     import time
     from dataclasses import asdict
@@ -19,11 +20,13 @@ def net(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     from node.commands import show
     from node.home.config import load_config
     from node.home.identity import load_genesis
+    from node.home.lasting import load_peers
     from node.running.doctor import examine
 
     place = home_of(home)
     config, genesis = load_config(place), load_genesis(place.genesis_path)
-    findings = asyncio.run(examine(config.link, genesis, time.time_ns() // 10**6))
+    remembered = [address for address, answered_ms in load_peers(place) if answered_ms]
+    findings = asyncio.run(examine(config.link, genesis, time.time_ns() // 10**6, remembered))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

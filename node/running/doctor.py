@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from node.home.config import LinkConfig
@@ -14,6 +15,7 @@ from node.link import DialRefused, Link, LinkError, Verdict
 from protocol.genesis import Genesis
 
 DIALS_AT_ONCE_MAX = 8
+REMEMBERED_MAX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,14 @@ class Finding:
     fix: str = ""
 
 
-async def examine(config: LinkConfig, genesis: Genesis, now_unix_ms: int) -> list[Finding]:
-    """Clock, own address, then each bootstrap address."""
+async def examine(
+    config: LinkConfig, genesis: Genesis, now_unix_ms: int, remembered: Sequence[str] = ()
+) -> list[Finding]:
+    """Clock, own address, then each bootstrap address; where there is none, the `remembered`: whoever was invited has
+    its first from there."""
     found = [clock(genesis, now_unix_ms), listening(config)]
-    if not config.bootstrap:
+    addresses = config.bootstrap or tuple(remembered)[:REMEMBERED_MAX]
+    if not addresses:
         fix = 'below [link] in config.toml: bootstrap = ["/ip4/192.0.2.1/tcp/8471/p2p/12D3KooW…"]'
         return [*found, Finding("bootstrap", False, "no address of another node is configured", fix)]
     link = Link(
@@ -46,7 +52,7 @@ async def examine(config: LinkConfig, genesis: Genesis, now_unix_ms: int) -> lis
         return [*found, Finding("listen", False, error.cause, error.remedy)]
     places = asyncio.Semaphore(DIALS_AT_ONCE_MAX)
     try:
-        return found + await asyncio.gather(*(dialled(link, address, places) for address in config.bootstrap))
+        return found + await asyncio.gather(*(dialled(link, address, places) for address in addresses))
     finally:
         await link.stop()
 

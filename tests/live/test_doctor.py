@@ -42,6 +42,13 @@ async def test_a_clock_before_the_network_and_no_address_at_all_are_told() -> No
     assert findings[0].why == "5 s before the making of the network"
 
 
+async def test_without_a_bootstrap_address_those_that_answered_before_are_dialled(open_link: Opener) -> None:
+    there, _ = await open_link(network=GENESIS.network_id())
+    config = LinkConfig(listen="/ip4/127.0.0.1/tcp/0")
+    found = (await examine(config, GENESIS, LATER_MS, there.addresses))[-1]
+    assert (found.id, found.is_ok) == (there.addresses[0], True)
+
+
 async def test_while_the_node_runs_its_port_is_left_alone(open_link: Opener) -> None:
     running, _ = await open_link(network=NETWORK)
     listen = running.addresses[0].rpartition("/p2p/")[0]
