@@ -7,13 +7,14 @@ import ipaddress
 from libp2p.peer.envelope import make_unsigned
 from libp2p.peer.pb import envelope_pb2
 
-from node.link.finding.addresses import Scope, group_of, ip_of
+from node.link.finding.addresses import group_of, ip_of
 from node.link.finding.dht import allowed
 from node.link.finding.kad_messages import Kind, Request, read_answer, read_request, write_answer
 from node.link.finding.kademlia import Course
 from node.link.finding.mdns import read_packet, write_query
 from node.link.finding.mdns import write_answer as write_mdns_answer
 from node.link.finding.records import DOMAIN, PAYLOAD_TYPE, open_record
+from node.reachability import Scope
 from protocol.discovery import BUCKET_PEERS_MAX, KAD_ANSWER_MAX_BYTES, kad_position, mdns_service
 from protocol.errors import Reject
 from protocol.identity import peer_id

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.link.finding.addresses import Scope, group_of, may_dial
+from node.link.finding.addresses import group_of, may_dial
 from node.link.finding.dht import allowed
 from node.link.finding.kad_messages import Kind, Request, read_answer, read_request, write_answer
 from node.link.finding.kademlia import (
@@ -25,6 +25,7 @@ from node.link.finding.kademlia import (
     RoutingTable,
 )
 from node.link.finding.records import open_record, seal_record
+from node.reachability import Scope
 from protocol.discovery import (
     BUCKET_PEERS_MAX,
     KAD_ANSWER_MAX_BYTES,
@@ -218,14 +219,14 @@ def test_a_course_is_bounded_whatever_it_hears(seed: int, asked_max: int, candid
 @pytest.mark.parametrize(
     ("address", "widest"),
     [
-        ("/ip4/127.0.0.1/tcp/4001", Scope.LOOPBACK),
-        ("/ip6/::1/tcp/4001", Scope.LOOPBACK),
-        ("/ip4/192.168.1.7/tcp/4001", Scope.PRIVATE),
-        ("/ip4/169.254.169.254/tcp/80", Scope.PRIVATE),
-        ("/ip4/100.64.0.1/tcp/4001", Scope.PRIVATE),
-        ("/ip6/fd00::2/tcp/4001", Scope.PRIVATE),
-        ("/ip4/45.9.9.9/tcp/4001", Scope.GLOBAL),
-        ("/ip6/2a00:1450::1/tcp/4001", Scope.GLOBAL),
+        ("/ip4/127.0.0.1/tcp/4001", Scope.MACHINE),
+        ("/ip6/::1/tcp/4001", Scope.MACHINE),
+        ("/ip4/192.168.1.7/tcp/4001", Scope.SITE),
+        ("/ip4/169.254.169.254/tcp/80", Scope.SITE),
+        ("/ip4/100.64.0.1/tcp/4001", Scope.SITE),
+        ("/ip6/fd00::2/tcp/4001", Scope.SITE),
+        ("/ip4/45.9.9.9/tcp/4001", Scope.INTERNET),
+        ("/ip6/2a00:1450::1/tcp/4001", Scope.INTERNET),
     ],
 )
 def test_an_address_may_be_dialled_when_told_from_the_same_place_or_a_narrower_one(address: str, widest: Scope) -> None:
@@ -263,19 +264,19 @@ def test_an_operator_is_known_by_the_network_it_was_given() -> None:
 
 def test_of_a_contact_only_what_may_be_dialled_is_left() -> None:
     mixed = replace(contact(1), addresses=("/ip4/127.0.0.1/tcp/1", public(1)))
-    assert allowed(mixed, Scope.LOOPBACK) == mixed
-    assert allowed(mixed, Scope.GLOBAL) == contact(1, public(1))
-    assert allowed(contact(1), Scope.GLOBAL) is None
-    assert allowed(None, Scope.LOOPBACK) is None
+    assert allowed(mixed, Scope.MACHINE) == mixed
+    assert allowed(mixed, Scope.INTERNET) == contact(1, public(1))
+    assert allowed(contact(1), Scope.INTERNET) is None
+    assert allowed(None, Scope.MACHINE) is None
 
 
 def test_a_provider_may_be_reached_through_a_relay_and_who_keeps_the_table_may_not() -> None:
     relayed = contact(1, f"{public(1)}/p2p/{peer_id(STRANGER.public)}/p2p-circuit")
-    assert allowed(relayed, Scope.GLOBAL) is None
-    assert allowed(relayed, Scope.GLOBAL, by_relay=True) == relayed
+    assert allowed(relayed, Scope.INTERNET) is None
+    assert allowed(relayed, Scope.INTERNET, by_relay=True) == relayed
     assert relayed.group == contact(2, public(1)).group
     inner = contact(1, f"/ip4/10.0.0.1/tcp/1/p2p/{peer_id(STRANGER.public)}/p2p-circuit")
-    assert allowed(inner, Scope.GLOBAL, by_relay=True) is None
+    assert allowed(inner, Scope.INTERNET, by_relay=True) is None
 
 
 # Messages.

@@ -6,9 +6,10 @@ stands in: it names public addresses, or is not heard. Names are never resolved:
 
 from __future__ import annotations
 
-import enum
 import ipaddress
 import re
+
+from node.reachability import Scope
 
 DIRECT = re.compile(r"/ip[46]/([0-9A-Fa-f.:]{2,45})/tcp/([0-9]{1,5})")
 RELAYED = re.compile(r"(/ip[46]/[^/]{2,45}/tcp/[0-9]{1,5})/p2p/[1-9A-Za-z]{52}/p2p-circuit")
@@ -17,24 +18,15 @@ GROUP_BITS = {4: 24, 6: 48}  # what one customer is given, and so one operator h
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Scope(enum.IntEnum):
-    """From where an address can be reached."""
-
-    LOOPBACK = 0
-    PRIVATE = 1
-    """a local network; shared and documentation ranges too"""
-    GLOBAL = 2
-
-
 def scope_of(address: Address) -> Scope | None:
-    """None: an address of nobody."""
+    """Shared and documentation ranges count as a site's. None: an address of nobody."""
     if address.version == 6 and address.ipv4_mapped is not None:
         return None  # another spelling, which would pass what the plain one does not
     if address.is_loopback:
-        return Scope.LOOPBACK
+        return Scope.MACHINE
     if address.is_unspecified or address.is_multicast or address.is_reserved:
         return None
-    return Scope.GLOBAL if address.is_global else Scope.PRIVATE
+    return Scope.INTERNET if address.is_global else Scope.SITE
 
 
 def ip_of(address: str) -> Address | None:
@@ -66,6 +58,6 @@ def group_of(address: str) -> str:
     """Whose address it is, as far as it shows: the network that one customer is given, of a relay the relay's; "" if it
     is no public one, since in a local network all addresses are one operator's."""
     ip = ip_of(way_to(address))
-    if ip is None or scope_of(ip) is not Scope.GLOBAL:
+    if ip is None or scope_of(ip) is not Scope.INTERNET:
         return ""
     return str(ipaddress.ip_network((ip, GROUP_BITS[ip.version]), strict=False))

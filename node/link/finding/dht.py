@@ -35,13 +35,14 @@ from libp2p.utils.varint import encode_varint_prefixed, read_varint_prefixed_byt
 from multiaddr import Multiaddr
 
 from node.link.events import LinkError
-from node.link.finding.addresses import Scope, may_dial, scope_of, way_to
+from node.link.finding.addresses import may_dial, scope_of, way_to
 from node.link.finding.interfaces import spelled_out
 from node.link.finding.kad_messages import Answer, Kind, Request, read_answer, read_request, write_answer, write_request
 from node.link.finding.kademlia import Contact, Course, ProviderTable, RoutingTable
 from node.link.finding.records import seal_record
 from node.link.guard.rates import Buckets
 from node.link.names import id_of, key_of
+from node.reachability import Scope
 from protocol.discovery import (
     BUCKET_PEERS_MAX,
     KAD_ANSWER_MAX_BYTES,
@@ -325,4 +326,4 @@ def scope_at(connection: object) -> Scope:
         scope = scope_of(ipaddress.ip_address(remote[0]))
     except Exception:  # noqa: BLE001  the connection is gone, or not of TCP
         scope = None
-    return Scope.GLOBAL if scope is None else scope
+    return Scope.INTERNET if scope is None else scope

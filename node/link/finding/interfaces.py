@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import ifaddr
 
 from node.link.events import LinkError
-from node.link.finding.addresses import DIRECT, Scope, scope_of
+from node.link.finding.addresses import DIRECT, scope_of
+from node.reachability import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ def find_interface(wanted: str) -> Interface:
     """By its IPv4 address or its name; one of a local network. Raises LinkError."""
     known = list(interfaces())
     found = next((one for one in known if wanted in (str(one.own.ip), one.name)), None)
-    if found is None or scope_of(found.own.ip) is Scope.GLOBAL:
-        usable = ", ".join(f"{one.name} {one.own.ip}" for one in known if scope_of(one.own.ip) is not Scope.GLOBAL)
+    if found is None or scope_of(found.own.ip) is Scope.INTERNET:
+        usable = ", ".join(f"{one.name} {one.own.ip}" for one in known if scope_of(one.own.ip) is not Scope.INTERNET)
         raise LinkError(
             "HEL-MDNS-001",
             f"mDNS on {wanted[:64]!r}: this machine has no such interface with an IPv4 address in a local network",
