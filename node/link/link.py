@@ -294,8 +294,7 @@ class Link:
 
     def refusal(self, peer: bytes) -> str:
         """Why this peer is banned, or ""."""
-        ban = self._standings.ban_of(peer, time.monotonic())
-        return "" if ban is None else str(ban)
+        return self._standings.refusal(peer, time.monotonic())
 
     def bans(self) -> dict[bytes, Ban]:
         """Those that stand."""

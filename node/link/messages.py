@@ -82,7 +82,6 @@ class Messages:
                 successor = await self._peers.restarted(key, hello.session, stream.swarm_conn)  # type: ignore[attr-defined]
                 peer.readers, successor.readers = peer.readers - 1, successor.readers + 1
                 peer = successor
-            peer.session, peer.observed = hello.session, hello.observed
             peer.hello = hello
             await stream.write((1).to_bytes(8, "big"))
             peer.heard.set()

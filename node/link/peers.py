@@ -69,9 +69,7 @@ class Peer:
     `replaced`: earlier sessions of its key. One that comes back was not restarted: two processes run with that key.
     """
 
-    session: bytes = b""
     hello: Hello | None = None  # once accepted
-    observed: str = ""  # the multiaddr at which it sees us, as it says
     replaced: tuple[bytes, ...] = ()
     has_twin: bool = False  # which was told
     is_admitted: bool = False
@@ -82,6 +80,11 @@ class Peer:
     lock: trio.Lock = field(default_factory=trio.Lock)
     outgoing: Outgoing | None = None  # under the lock
     readers: int = 0
+
+    @property
+    def session(self) -> bytes:
+        """Of its hello; empty before."""
+        return b"" if self.hello is None else self.hello.session
 
 
 class Peers:

@@ -302,7 +302,6 @@ class LinkThread:
                 self._dht.left(key)
 
     def _accept_gossip(self, peer: ID, topic: str, data: bytes) -> None:
-        self.peers.reconcile(peer)
         self.crossing.post(GossipArrived(topic, key_of(peer), data))
 
     async def _publish(self, pubsub: ContainedPubsub) -> None:

@@ -158,7 +158,8 @@ def meshsub(raw: bytes) -> None:
             node._manager = node.router._manager = Manager(nursery)  # type: ignore[assignment]
             if TOPIC not in node.topic_ids:
                 await node.subscribe(TOPIC)
-            node._handle_rpc(PEER, raw)
+            wishes, _ = trio.open_memory_channel[rpc_pb2.ControlMessage](1)
+            node._handle_rpc(PEER, raw, wishes)
 
     try:
         parsed = parse_rpc(raw)

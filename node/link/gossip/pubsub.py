@@ -97,9 +97,7 @@ class ContainedPubsub(Pubsub):
             wishes.close()
             await stream.reset()
 
-    def _handle_rpc(
-        self, peer: ID, frame: bytes, wishes: trio.MemorySendChannel[rpc_pb2.ControlMessage] | None = None
-    ) -> int:
+    def _handle_rpc(self, peer: ID, frame: bytes, wishes: trio.MemorySendChannel[rpc_pb2.ControlMessage]) -> int:
         """One item after the other: a peer's gossip keeps its order. How many messages and subscriptions there were."""
         rpc = parse_rpc(frame)
         self._conduct.counts_gossip(key_of(peer), len(rpc.publish))
@@ -109,7 +107,7 @@ class ContainedPubsub(Pubsub):
             # Unsubscribing is not believed until the peer has gone: every new subscription costs us a replay.
             if subscription.subscribe:
                 self.handle_subscription(peer, subscription)
-        if rpc.HasField("control") and wishes is not None:
+        if rpc.HasField("control"):
             try:
                 wishes.send_nowait(trim_control(rpc.control, self.topic_ids))
             except trio.WouldBlock:

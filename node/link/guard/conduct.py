@@ -71,8 +71,7 @@ class Conduct:
 
     def refusal(self, peer: bytes) -> str:
         """Why this peer is not heard now, or ""."""
-        ban = self.standings.ban_of(peer, self._clock())
-        return "" if ban is None else str(ban)
+        return self.standings.refusal(peer, self._clock())
 
     def may_verify(self, peer: bytes) -> bool:
         """Whether a new message is within the rate of whoever handed it to us: each costs a signature."""

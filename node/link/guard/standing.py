@@ -122,6 +122,11 @@ class Standings:
             return None
         return Ban(standing.until_s - now_s, standing.reason, standing.by_operator, standing.bans)
 
+    def refusal(self, peer: bytes, now_s: float) -> str:
+        """Why this peer is not heard now, or ""."""
+        ban = self.ban_of(peer, now_s)
+        return "" if ban is None else str(ban)
+
     def bans(self, now_s: float) -> dict[bytes, Ban]:
         """All that stand."""
         return {peer: ban for peer in self._of.copy() if (ban := self.ban_of(peer, now_s)) is not None}

@@ -157,7 +157,7 @@ class Prober:
         """Where a peer sees us, by its own hello, with the port that we listen on; "" if it does not say."""
         peer = self._peers.get(key)
         try:
-            host = host_of("" if peer is None else peer.observed)
+            host = host_of("" if peer is None or peer.hello is None else peer.hello.observed)
         except ValueError:
             return ""
         return f"/ip{host.version}/{host}/tcp/{self._port}"
